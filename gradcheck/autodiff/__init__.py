@@ -1,0 +1,1 @@
+"""The only folder that imports TensorFlow: the user's op, its inputs, its gradients."""

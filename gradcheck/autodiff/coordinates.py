@@ -1,0 +1,140 @@
+"""Pack differentiated tensors into one vector of reals and back.
+
+Complex numbers become two reals, with TensorFlow's convention: for phi = Re sum conj(v) f the
+gradient is dphi/da + i dphi/db.  Structured matrices are packed by their free entries, so that
+perturbations stay on the tangent space and gradients are projected on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gradcheck.numerics.ladder import Array
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """Describe one packed tensor: entry k of the flat tensor is coordinate `index[k]`, or fixed (-1)."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    index: np.ndarray[Any, np.dtype[np.int64]]
+    size: int
+    low: float = -np.inf
+    high: float = np.inf
+
+    @property
+    def complex(self) -> bool:
+        """Return whether each entry is two coordinates."""
+        return self.dtype.startswith("complex")
+
+    @property
+    def width(self) -> int:
+        """Return the number of real coordinates."""
+        return self.size * (2 if self.complex else 1)
+
+    def pack(self, value: Any) -> Array:
+        """Return the coordinates of a tensor."""
+        flat = np.asarray(value).reshape(-1).astype(np.complex128 if self.complex else np.float64)
+        entries = np.zeros(self.size, flat.dtype)
+        free = self.index >= 0
+        entries[self.index[free][::-1]] = flat[free][::-1]
+        return np.concatenate([entries.real, entries.imag]) if self.complex else entries
+
+    def unpack(self, coordinates: Array) -> np.ndarray[Any, Any]:
+        """Return the tensor (float64 or complex128) at these coordinates."""
+        entries: Any = coordinates
+        if self.complex:
+            entries = coordinates[: self.size] + 1j * coordinates[self.size :]
+        flat = np.where(self.index >= 0, entries[self.index] if self.size else 0.0, 0.0)
+        return np.asarray(flat).reshape(self.shape)
+
+    def project(self, gradient: Any) -> Array:
+        """Return the gradient with respect to the coordinates."""
+        if gradient is None:
+            return np.zeros(self.width)
+        dtype = np.complex128 if self.complex else np.float64
+        flat = np.broadcast_to(np.asarray(gradient).astype(dtype), self.shape).reshape(-1)
+        entries = np.zeros(self.size, dtype)
+        free = self.index >= 0
+        np.add.at(entries, self.index[free], flat[free])
+        return np.concatenate([entries.real, entries.imag]) if self.complex else entries
+
+    def where(self, coordinate: int) -> tuple[int, ...]:
+        """Return the index inside the tensor of a coordinate (the first, if several share it)."""
+        entry = coordinate % self.size if self.complex else coordinate
+        position = int(np.argmax(self.index == entry))
+        return tuple(int(i) for i in np.unravel_index(position, self.shape)) if self.shape else ()
+
+
+def make_slot(
+    name: str, value: Any, dtype: str, structure: str | None = None, domain: tuple[float, float] | None = None
+) -> Slot:
+    """Return the slot of a tensor."""
+    shape = tuple(int(n) for n in np.shape(value))
+    low, high = domain if domain else (-np.inf, np.inf)
+    index, size = _free_entries(shape, structure)
+    return Slot(name, shape, dtype, index, size, low, high)
+
+
+def _free_entries(shape: tuple[int, ...], structure: str | None) -> tuple[np.ndarray[Any, Any], int]:
+    count = int(np.prod(shape))
+    if structure is None:
+        return np.arange(count), count
+    n = shape[-1]
+    rows, columns = np.divmod(np.arange(n * n), n)
+    below = rows >= columns
+    numbers = np.full((n, n), -1)
+    numbers[np.tril_indices(n)] = np.arange(n * (n + 1) // 2)
+    pattern = numbers[np.maximum(rows, columns), np.minimum(rows, columns)]
+    if structure == "lower-triangular":
+        pattern = np.where(below, pattern, -1)
+    each = n * (n + 1) // 2
+    batches = count // (n * n) if n else 0
+    offsets = np.repeat(np.arange(batches) * each, n * n)
+    tiled = np.tile(pattern, batches)
+    return np.where(tiled >= 0, tiled + offsets, -1), each * batches
+
+
+@dataclass(frozen=True, slots=True)
+class Coordinates:
+    """Pack several tensors into one vector."""
+
+    slots: tuple[Slot, ...]
+
+    @property
+    def width(self) -> int:
+        """Return the number of coordinates."""
+        return sum(slot.width for slot in self.slots)
+
+    def ranges(self) -> list[slice]:
+        """Return where each slot lies in the vector."""
+        ends = np.cumsum([slot.width for slot in self.slots])
+        return [slice(int(end) - slot.width, int(end)) for slot, end in zip(self.slots, ends, strict=True)]
+
+    def pack(self, values: Sequence[Any]) -> Array:
+        """Return the vector of these tensors."""
+        return _join([slot.pack(value) for slot, value in zip(self.slots, values, strict=True)])
+
+    def unpack(self, vector: Array) -> list[np.ndarray[Any, Any]]:
+        """Return the tensors (float64 or complex128) at a vector."""
+        return [slot.unpack(vector[part]) for slot, part in zip(self.slots, self.ranges(), strict=True)]
+
+    def project(self, gradients: Sequence[Any]) -> Array:
+        """Return the gradient vector; None counts as zero."""
+        return _join([slot.project(g) for slot, g in zip(self.slots, gradients, strict=True)])
+
+    def bounds(self) -> tuple[Array, Array]:
+        """Return the domain of each coordinate."""
+        low = _join([np.full(slot.width, slot.low) for slot in self.slots])
+        high = _join([np.full(slot.width, slot.high) for slot in self.slots])
+        return low, high
+
+
+def _join(parts: list[Array]) -> Array:
+    return np.concatenate(parts) if parts else np.zeros(0)

@@ -1,0 +1,101 @@
+"""Turn exceptions of the user's code into findings that name the user's own line."""
+
+from __future__ import annotations
+
+import os
+import re
+import traceback
+from dataclasses import dataclass
+
+from gradcheck.autodiff.probe import ContractBroken, Probe
+from gradcheck.results import Finding
+
+_HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_FRAME = re.compile(r'File "([^"]+)", line (\d+)')
+_LIBRARIES = ("site-packages", "dist-packages", f"{os.sep}lib{os.sep}python")
+
+_HINTS = (
+    (r"does not support item assignment|item assignment", "tensors cannot be assigned into: build the value with tf.stack, tf.concat or tf.tensor_scatter_nd_update"),
+    (r"[Pp]redicate.*(?:scalar|rank 0)|Cannot.*non-scalar|must not be a vector|truth value of an array|The predicate passed|ambiguous", "a condition must be a scalar; choose per element with tf.where"),
+    (r"Using a symbolic|symbolic tf\.Tensor.*bool|as a Python `?bool", "AutoGraph does not reach inside tf.custom_gradient; use tf.cond or tf.where, or close over a Python flag"),
+    (r"has no attribute 'numpy'|Cannot convert a symbolic|NumPy call|__array__", "NumPy works in eager only; use TensorFlow ops"),
+    (r"PyFunc", "py_function and numpy_function cannot be compiled; leave xla out with `modes: [eager, function]`"),
+    (r"keywords? arguments only when eager", "call the op with positional arguments; in graphs TensorFlow refuses keywords"),
+    (r"Incompatible shapes between op input and calculated input gradient", "a gradient does not have the shape of its input; reduce it over the broadcast axes"),
+    (r"[Ii]ncompatible shapes|must be equal rank|Dimensions must be equal|Matrix size-incompatible", "the shapes do not fit; the message names them"),
+    (r"IndexedSlices", "begin grad_fn with upstream = tf.convert_to_tensor(upstream)"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Give a file and a line of the user's code."""
+
+    file: str
+    line: int
+
+
+class Stopped(Exception):
+    """End the check of a case with a finding that makes further checks meaningless."""
+
+    def __init__(self, finding: Finding) -> None:
+        super().__init__(finding.message)
+        self.finding = finding
+
+
+def first_line(error: BaseException) -> str:
+    """Return the telling line of an exception, without TensorFlow's frames around it."""
+    text = str(error) or type(error).__name__
+    text = re.sub(r"\{\{(?:function_node|node) [^}]*\}\}\s*", "", text)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    telling = [line for line in lines if re.match(r"\w+(?:Error|Exception): ", line)]
+    chosen = telling[-1] if "in user code" in text and telling else (lines[0] if lines else text)
+    name = type(error).__name__
+    chosen = re.sub(r" \[Op:\w*\](?: name:.*)?$", "", chosen)
+    return chosen if re.match(r"\w+(?:Error|Exception): ", chosen) else f"{name}: {chosen}"
+
+
+def user_place(error: BaseException) -> Place | None:
+    """Return the innermost line of user code in the traceback or in TensorFlow's message."""
+    places = [Place(f.filename, f.lineno or 0) for f in traceback.extract_tb(error.__traceback__)]
+    places += [Place(file, int(line)) for file, line in _FRAME.findall(str(error))]
+    mine = [place for place in places if _is_user(place.file)]
+    return mine[-1] if mine else None
+
+
+def user_traceback(error: BaseException) -> str:
+    """Return the user's own lines of a traceback, or all of it if there are none."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if _is_user(f.filename)]
+    lines = traceback.format_list(frames) if frames else []
+    quoted = [f'  File "{f}", line {n}\n' for f, n in _FRAME.findall(str(error)) if _is_user(f) and not frames]
+    return "".join([*lines, *quoted, *traceback.format_exception_only(type(error), error)[-1:]]).rstrip()
+
+
+def _is_user(file: str) -> bool:
+    if file.startswith(("<", _HERE + os.sep)) or "__autograph_generated" in file:
+        return False
+    return not any(part in file for part in _LIBRARIES)
+
+
+def hint_for(error: BaseException) -> str | None:
+    """Return what to change, for the mistakes people make most."""
+    text = f"{type(error).__name__}: {error}"
+    return next((hint for pattern, hint in _HINTS if re.search(pattern, text)), None)
+
+
+def finding_from(error: BaseException, code: str, probe: Probe | None = None) -> Finding:
+    """Return the finding for an exception; a broken contract or missing `variables` has its own code."""
+    broken = error if isinstance(error, ContractBroken) else (probe.broken if probe else None)
+    place = user_place(error)
+    where = {"file": place.file, "line": place.line} if place else {}
+    if broken is not None:
+        return Finding(broken.code, broken.message, hint=broken.hint, wrt=broken.wrt, **where)  # type: ignore[arg-type]
+    if "must accept keyword argument 'variables'" in str(error):
+        names = ", ".join(re.findall(r"<(?:tf\.)?Variable '([^':]+)", str(error))) or "variables"
+        message = f"grad_fn has no `variables` keyword although the op uses {names}"
+        hint = "def grad(upstream, variables=None): return input_gradients, [gradient of each variable]"
+        return Finding("variables-keyword", message, hint=hint, **where)  # type: ignore[arg-type]
+    at = f" ({os.path.basename(place.file)}:{place.line})" if place else ""
+    return Finding(
+        code, first_line(error) + at, hint=hint_for(error), traceback=user_traceback(error), **where  # type: ignore[arg-type]
+    )

@@ -1,0 +1,206 @@
+"""Draw the inputs of a case: flat leaves with a name each, and how they nest."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from gradcheck.numerics.directions import stream
+from gradcheck.spec.model import Case, Input
+
+REDRAWS = 1000
+
+
+class InputError(Exception):
+    """Report that an input cannot be made as the spec says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """Hold one tensor of the inputs.
+
+    `values` are what is differentiated: the tensor, the stored values of a sparse tensor, the
+    flat values of a ragged one; `indices`, `dense_shape`, `row_lengths` complete the latter two.
+    """
+
+    name: str
+    values: np.ndarray[Any, Any]
+    dtype: str
+    differentiate: bool | str
+    domain: tuple[float, float] | None = None
+    structure: str | None = None
+    indices: np.ndarray[Any, Any] | None = None
+    dense_shape: tuple[int, ...] | None = None
+    row_lengths: tuple[int, ...] | None = None
+
+    @property
+    def floating(self) -> bool:
+        """Return whether the leaf can have a gradient."""
+        return self.dtype.startswith(("float", "bfloat", "complex"))
+
+    @property
+    def differentiated(self) -> bool:
+        """Return whether the leaf's gradient is compared."""
+        return self.floating and self.differentiate is True
+
+    def assemble(self, values: Any) -> Any:
+        """Return the tensor that the op receives, built around `values`."""
+        if self.indices is not None:
+            return tf.SparseTensor(self.indices, values, self.dense_shape)
+        if self.row_lengths is not None:
+            return tf.RaggedTensor.from_row_lengths(values, self.row_lengths, validate=False)
+        return values
+
+
+Structure = str | Mapping[str, Any] | tuple[Any, ...]
+
+
+def draw(case: Case, dtype: str | None, sample: int) -> tuple[list[Leaf], dict[str, Any]]:
+    """Return the leaves and, per input, the nesting of leaf positions.
+
+    Every leaf has a random stream of its own, so the order of inputs does not matter.
+    """
+    leaves: list[Leaf] = []
+    nesting = {name: _draw(case, spec, name, dtype, sample, leaves) for name, spec in case.inputs.items()}
+    return leaves, nesting
+
+
+def _draw(case: Case, spec: Input, name: str, dtype: str | None, sample: int, leaves: list[Leaf]) -> Any:
+    if isinstance(spec.items, Mapping):
+        return {k: _draw(case, item, f"{name}.{k}", dtype, sample, leaves) for k, item in spec.items.items()}
+    if spec.items is not None:
+        return [_draw(case, item, f"{name}[{i}]", dtype, sample, leaves) for i, item in enumerate(spec.items)]
+    rng = stream(case.seed, "input", name, str(sample))
+    leaves.append(_leaf(case, spec, name, dtype, rng))
+    return len(leaves) - 1
+
+
+def _leaf(case: Case, spec: Input, name: str, dtype: str | None, rng: np.random.Generator) -> Leaf:
+    values, kind = _numbers(case, spec, name, rng)
+    if dtype and kind.startswith(("float", "bfloat")):
+        kind = dtype
+    elif dtype and kind.startswith("complex") and dtype.startswith(("complex", "float64", "float32")):
+        kind = {"float64": "complex128", "float32": "complex64"}.get(dtype, dtype)
+    array = np.asarray(values).astype(object if kind == "string" else tf.as_dtype(kind).as_numpy_dtype)
+    leaf = Leaf(name, array, kind, spec.differentiate, spec.domain, spec.structure)
+    if spec.sparse:
+        return _sparse(leaf, rng)
+    if spec.ragged is not None:
+        return Leaf(name, array, kind, spec.differentiate, spec.domain, None, row_lengths=spec.ragged)
+    return leaf
+
+
+def _sparse(leaf: Leaf, rng: np.random.Generator) -> Leaf:
+    stored = rng.random(leaf.values.shape) < 0.5
+    if stored.size and not stored.any():
+        stored.flat[0] = True
+    indices = np.argwhere(stored).astype(np.int64)
+    return Leaf(
+        leaf.name, leaf.values[stored], leaf.dtype, leaf.differentiate, leaf.domain,
+        indices=indices, dense_shape=leaf.values.shape,
+    )  # fmt: skip
+
+
+def _numbers(case: Case, spec: Input, name: str, rng: np.random.Generator) -> tuple[Any, str]:
+    if spec.source == "file":
+        loaded = _load(os.path.join(case.folder, spec.parameters), name)
+        return loaded, spec.dtype or loaded.dtype.name
+    if spec.source == "values":
+        kind = object if spec.dtype == "string" else (np.complex128 if spec.dtype.startswith("complex") else None)
+        array = np.array(spec.parameters, dtype=kind)
+        return (np.broadcast_to(array, spec.shape) if spec.shape is not None else array), spec.dtype
+    shape = spec.shape if spec.ragged is None else (sum(spec.ragged), *(spec.shape or ()))
+    if shape is None:
+        raise InputError(f"input `{name}` has no shape")
+    if spec.source == "constant":
+        return np.full(shape, spec.parameters, dtype=object if spec.dtype == "string" else None), spec.dtype
+    values = _drawn(spec, shape, rng)
+    if spec.structure:
+        values = _structured(spec.structure, values)
+    return values, spec.dtype
+
+
+def _load(path: str, name: str) -> np.ndarray[Any, Any]:
+    try:
+        return np.asarray(np.load(path, allow_pickle=False))
+    except (OSError, ValueError) as error:
+        raise InputError(f"input `{name}`: {path} cannot be read as .npy: {error}") from None
+
+
+def _drawn(spec: Input, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray[Any, Any]:
+    if spec.source == "linspace":
+        p = spec.parameters or {}
+        count = int(np.prod(shape))
+        return np.linspace(p.get("start", 0.0), p.get("stop", 1.0), count).reshape(shape)
+    if spec.source == "integers" or spec.dtype == "bool":
+        p = spec.parameters or {}
+        if spec.dtype == "bool":
+            return rng.integers(0, 2, shape).astype(bool)
+        return rng.integers(p.get("low", 0), p.get("high", 10), shape)
+    if spec.dtype.startswith("complex"):
+        return np.asarray(_law(spec, shape, rng) + 1j * _law(spec, shape, rng))
+    values = _law(spec, shape, rng)
+    for _ in range(REDRAWS):
+        bad = _unwanted(spec, values)
+        if not bad.any():
+            return values
+        values = np.where(bad, _law(spec, shape, rng), values)
+    bad = _unwanted(spec, values)
+    return np.where(bad, _inside(spec, shape, rng), values)
+
+
+def _law(spec: Input, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray[Any, Any]:
+    p = spec.parameters or {}
+    if spec.source == "uniform":
+        return rng.uniform(p.get("low", 0.0), p.get("high", 1.0), shape)
+    if spec.source == "log_uniform":
+        return np.asarray(np.exp(rng.uniform(np.log(p.get("low", 1e-3)), np.log(p.get("high", 1e3)), shape)))
+    return rng.normal(p.get("mean", 0.0), p.get("stddev", 1.0), shape)
+
+
+def _unwanted(spec: Input, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    bad = np.zeros(values.shape, bool)
+    for number in spec.avoid:
+        bad |= np.abs(values - number) < spec.margin
+    if spec.domain is not None:
+        bad |= (values <= spec.domain[0]) | (values >= spec.domain[1])
+    return bad
+
+
+def _inside(spec: Input, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray[Any, Any]:
+    low, high = spec.domain or (-1.0, 1.0)
+    low, high = (low if np.isfinite(low) else high - 1.0), (high if np.isfinite(high) else low + 1.0)
+    values = rng.uniform(low + 0.05 * (high - low), high - 0.05 * (high - low), shape)
+    for number in spec.avoid:
+        near = np.abs(values - number) < spec.margin
+        values = np.where(near, number + spec.margin * np.where(values < number, -1.5, 1.5), values)
+    return np.asarray(values)
+
+
+def _structured(structure: str, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    size = values.shape[-1]
+    transposed = np.conj(np.swapaxes(values, -1, -2))
+    if structure == "symmetric":
+        return np.asarray((values + transposed) / 2)
+    if structure == "spd":
+        return np.asarray(values @ transposed / max(size, 1) + np.eye(size))
+    lower = np.tril(values, -1)
+    diagonal = np.abs(np.diagonal(values, axis1=-2, axis2=-1)) + 0.5
+    return np.asarray(lower + np.eye(size) * diagonal[..., None, :])
+
+
+def nested_leaves(nesting: Any) -> Iterator[int]:
+    """Yield the leaf positions below a nesting."""
+    if isinstance(nesting, dict):
+        for value in nesting.values():
+            yield from nested_leaves(value)
+    elif isinstance(nesting, list):
+        for value in nesting:
+            yield from nested_leaves(value)
+    else:
+        yield nesting

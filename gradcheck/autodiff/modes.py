@@ -1,0 +1,156 @@
+"""The five ways to run a gradient: eager, and compiled or traced with the tape inside or outside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from gradcheck.autodiff.operation import Operation, State, differentiable
+
+Arrays = list[np.ndarray[Any, Any] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Name a mode, where the tape stands (None in eager) and a device."""
+
+    mode: str
+    tape: str | None
+    device: str = "cpu:0"
+
+    @property
+    def label(self) -> str:
+        """Return `xla`, or `xla, tape outside`, with the device where it is not the first CPU."""
+        text = self.mode if self.tape in (None, "inside") else f"{self.mode}, tape outside"
+        return text if self.device == "cpu:0" else f"{text} on {self.device}"
+
+
+EAGER = Way("eager", None)
+
+
+def ways(modes: Sequence[str], tapes: Sequence[str], devices: Sequence[str]) -> list[Way]:
+    """Return the ways to check, eager on the first device first."""
+    found = [Way("eager", None, device) for device in devices if "eager" in modes]
+    for mode in ("function", "xla"):
+        found += [Way(mode, tape, device) for device in devices for tape in tapes if mode in modes]
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Hold outputs and gradients of one run, and the devices on which they lived."""
+
+    outputs: Arrays
+    gradients: Arrays
+    devices: frozenset[str]
+
+
+@dataclass(slots=True)
+class Gradients:
+    """Run value and gradient of an operation in any way; traced functions are kept.
+
+    `sources` are the positions of the differentiated leaves; `variables` are differentiated
+    after them; `state` is put back before every run; `seed` (if the op draws random numbers)
+    is set before every run, and functions are traced anew.
+    """
+
+    operation: Operation
+    sources: tuple[int, ...]
+    variables: tuple[Any, ...]
+    state: State
+    seed: int | None = None
+    dynamic: bool = False
+    _functions: dict[Any, Any] = field(default_factory=dict)
+
+    def run(self, way: Way, values: Sequence[Any], upstream: Sequence[Any], restore: bool = True) -> Run:
+        """Return outputs and gradients at `values` with `upstream`, one per differentiable output."""
+        if restore:
+            self.state.restore()
+        if self.seed is not None:
+            tf.random.set_seed(self.seed)
+            self._functions.clear()
+        kind, index = way.device.split(":")
+        with tf.device(f"/{kind.upper()}:{index}"):
+            tensors = [as_tensor(value) for value in values]
+            ups = [as_tensor(value) for value in upstream]
+            outputs, gradients = self._function(way)(tensors, ups)
+        if self.seed is not None:
+            self._functions.clear()
+        lived = {device_of(t) for t in [*outputs, *(g for g in gradients if g is not None)]}
+        return Run([to_array(t) for t in outputs], [to_array(g) for g in gradients], frozenset(lived))
+
+    def outputs(self, values: Sequence[Any]) -> list[Any]:
+        """Return the eager outputs at `values`."""
+        self.state.restore()
+        if self.seed is not None:
+            tf.random.set_seed(self.seed)
+        return self.operation([as_tensor(value) for value in values])
+
+    def _function(self, way: Way) -> Callable[..., Any]:
+        key = (way.mode, way.tape, way.device)
+        if key not in self._functions:
+            self._functions[key] = self._make(way)
+        return self._functions[key]  # type: ignore[no-any-return]
+
+    def _make(self, way: Way) -> Callable[..., Any]:
+        operation, sources, variables = self.operation, self.sources, self.variables
+
+        def value_and_gradient(tensors: Any, upstream: Any) -> Any:
+            with tf.GradientTape() as tape:
+                watched = [tensors[i] for i in sources]
+                tape.watch(watched)
+                outputs = operation(tensors)
+            return outputs, pull_back(tape, outputs, [*watched, *variables], upstream)
+
+        if way.mode == "eager":
+            return value_and_gradient
+        compiled = way.mode == "xla"
+        if way.tape == "inside":
+            return tf.function(value_and_gradient, jit_compile=compiled, reduce_retracing=self.dynamic)  # type: ignore[no-any-return]
+        forward = tf.function(lambda tensors: operation(tensors), jit_compile=compiled)
+
+        def tape_outside(tensors: Any, upstream: Any) -> Any:
+            with tf.GradientTape() as tape:
+                watched = [tensors[i] for i in sources]
+                tape.watch(watched)
+                outputs = forward(tensors)
+            return outputs, pull_back(tape, outputs, [*watched, *variables], upstream)
+
+        return tape_outside
+
+
+@tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
+def pull_back(tape: Any, outputs: Any, sources: Any, upstream: Any) -> Any:
+    """Return one dense gradient (or None) per source for the differentiable outputs."""
+    targets = [output for output in outputs if differentiable(output)]
+    if not targets or not sources:
+        return [None] * len(sources)
+    gradients = tape.gradient(targets, sources, output_gradients=list(upstream))
+    return [dense(gradient) for gradient in gradients]
+
+
+def dense(gradient: Any) -> Any:
+    """Return a gradient as a tensor; IndexedSlices are summed up, NumPy values kept as they are."""
+    return tf.convert_to_tensor(gradient) if isinstance(gradient, tf.IndexedSlices) else gradient
+
+
+def as_tensor(value: Any) -> Any:
+    """Return a fresh tensor; libraries cache results by tensor object."""
+    return tf.constant(value)
+
+
+def to_array(tensor: Any) -> Any:
+    """Return a tensor as an array, None as None."""
+    if tensor is None:
+        return None
+    return tensor.numpy() if hasattr(tensor, "numpy") else np.asarray(tensor)
+
+
+def device_of(tensor: Any) -> str:
+    """Return where a tensor lives, as `cpu:0`."""
+    name = str(getattr(tensor, "device", "") or "").rpartition("/device:")[2]
+    return name.lower()

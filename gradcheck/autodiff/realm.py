@@ -1,0 +1,292 @@
+"""The op as a function of one real vector, in the widest precision in which it runs.
+
+Three realms, tried in this order (the second first for float32, whose rounded constants do no
+harm there): the op called on float64 tensors; its traced graph rewritten to float64; the op in
+its own dtype.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from gradcheck.autodiff.coordinates import Coordinates
+from gradcheck.autodiff.modes import pull_back
+from gradcheck.autodiff.operation import Operation, State, differentiable
+from gradcheck.autodiff.promote import promote, wide_dtype
+from gradcheck.numerics.ladder import Array
+
+BULK_ROWS = 64
+BATCHES = (64, 256, 1024)
+
+# f(tensors) -> outputs, and (tensors, upstream) -> gradients
+Forward = Callable[[Sequence[Any]], list[Any]]
+Pullback = Callable[[Sequence[Any], Sequence[Any]], list[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Say how the vector of coordinates maps to the op's tensors and back.
+
+    `values` are all leaves in the op's own dtype, `sources` those that are packed,
+    `variables` the tf.Variables that are packed after them, `outputs` the packed outputs.
+    """
+
+    values: tuple[Any, ...]
+    sources: tuple[int, ...]
+    variables: tuple[Any, ...]
+    inputs: Coordinates
+    outputs: Coordinates
+
+
+@dataclass(slots=True)
+class Realm:
+    """Evaluate the op, its gradient and the autodiff gradient on vectors of reals."""
+
+    name: str
+    layout: Layout
+    wide: bool
+    forward: Forward
+    pullback: Pullback
+    autodiff: Pullback | None
+    variables: tuple[Any, ...]
+    state: State
+    roundoff: float
+    constants_roundoff: float = 0.0
+    seed: int | None = None
+    traceable: bool = True
+    evaluations: int = 0
+    _programs: dict[str, Any] = field(default_factory=dict)
+
+    def evaluate(self, rows: Array) -> Array:
+        """Map points (b, n) to packed outputs (b, m); a point at which the op raises gives NaN."""
+        self.evaluations += len(rows)
+        bulk = self._bulk() if len(rows) >= BULK_ROWS else None
+        if bulk is not None:
+            with contextlib.suppress(tf.errors.OpError):
+                return self._in_batches(bulk, rows)
+        return np.stack([self._row(row) for row in rows]) if len(rows) else np.zeros((0, self.layout.outputs.width))
+
+    def quantize(self, rows: Array) -> Array:
+        """Round points to what the op really receives."""
+        if self.wide:
+            return rows
+        result = rows.copy()
+        for slot, part in zip(self.layout.inputs.slots, self.layout.inputs.ranges(), strict=True):
+            real = {"complex64": "float32", "complex128": "float64"}.get(slot.dtype, slot.dtype)
+            result[:, part] = rows[:, part].astype(tf.as_dtype(real).as_numpy_dtype).astype(np.float64)
+        return result
+
+    def gradient(self, vector: Array, cotangent: Array) -> Array:
+        """Return the gradient under test of cotangent . f at a point."""
+        return self._pull(self.pullback, vector, cotangent)
+
+    def autodiff_gradient(self, vector: Array, cotangent: Array) -> Array | None:
+        """Return the autodiff gradient of the bypassed forward, None where there is none."""
+        if self.autodiff is None:
+            return None
+        return self._pull(self.autodiff, vector, cotangent)
+
+    def _pull(self, pullback: Pullback, vector: Array, cotangent: Array) -> Array:
+        tensors = self._enter(vector)
+        upstream = [
+            tf.constant(value, self._dtype(slot.dtype))
+            for slot, value in zip(self.layout.outputs.slots, self.layout.outputs.unpack(cotangent), strict=True)
+        ]
+        gradients = pullback(tensors, upstream)
+        arrays = [None if g is None else np.asarray(g) for g in gradients]
+        return self.layout.inputs.project(arrays)
+
+    def _dtype(self, dtype: str) -> Any:
+        return wide_dtype(dtype) if self.wide else tf.as_dtype(dtype)
+
+    def _enter(self, vector: Array) -> list[Any]:
+        """Set state, seed and variables for a point and return its tensors."""
+        self.state.restore()
+        if self.seed is not None:
+            tf.random.set_seed(self.seed)
+        parts = self.layout.inputs.unpack(vector)
+        tensors = self._constants()
+        for position, part in zip(self.layout.sources, parts, strict=False):
+            slot = self.layout.inputs.slots[self.layout.sources.index(position)]
+            tensors[position] = tf.constant(part, self._dtype(slot.dtype))
+        for variable, part in zip(self.variables, parts[len(self.layout.sources) :], strict=True):
+            variable.assign(tf.constant(part, variable.dtype))
+        return tensors
+
+    def _constants(self) -> list[Any]:
+        wanted = [tf.constant(value) for value in self.layout.values]
+        if not self.wide:
+            return wanted
+        return [tf.cast(t, wide_dtype(t.dtype)) if differentiable(t) else t for t in wanted]
+
+    def _row(self, row: Array) -> Array:
+        outputs = self.layout.outputs
+        try:
+            if self.traceable and self.seed is None:
+                return np.asarray(self._row_program()(tf.constant(row)))
+            results = self.forward(self._enter(row))
+        except (tf.errors.OpError, ArithmeticError, np.linalg.LinAlgError):
+            return np.full(outputs.width, np.nan)
+        return outputs.pack([t.numpy() for t in results if differentiable(t)])
+
+    def _row_program(self) -> Any:
+        if "row" not in self._programs:
+            self._programs["row"] = tf.function(self._vector_program())
+        # The op may change any of its variables; differentiated ones are assigned inside.
+        self.state.restore()
+        return self._programs["row"]
+
+    def _vector_program(self) -> Callable[[Any], Any]:
+        """Return f as a TensorFlow function of one vector of coordinates."""
+        layout, forward, variables = self.layout, self.forward, self.variables
+        slots, ranges = layout.inputs.slots, layout.inputs.ranges()
+        constants = self._constants()
+
+        @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
+        def enter(vector: Any) -> list[Any]:
+            tensors = list(constants)
+            for position, slot, part in zip(layout.sources, slots, ranges, strict=False):
+                tensors[position] = tf.cast(_unpack(slot, vector[part]), self._dtype(slot.dtype))
+            rest = list(zip(slots, ranges, strict=True))[len(layout.sources) :]
+            for variable, (slot, part) in zip(variables, rest, strict=True):
+                variable.assign(tf.cast(_unpack(slot, vector[part]), variable.dtype))
+            return tensors
+
+        def program(vector: Any) -> Any:
+            return _pack(forward(enter(vector)))
+
+        return program
+
+    def _bulk(self) -> Any:
+        """Return the program for many rows: compiled if it then gives the same values."""
+        if not self.traceable or self.seed is not None or len(self.state.variables) > 0:
+            return None
+        if "bulk" not in self._programs:
+            self._programs["bulk"] = self._make_bulk()
+        return self._programs["bulk"]
+
+    def _make_bulk(self) -> Any:
+        vector = self.layout.inputs.pack(
+            [*(self.layout.values[i] for i in self.layout.sources), *(v.numpy() for v in self.variables)]
+        )
+        wanted = self._row(vector)
+        for compiled in (True, False):
+            program = self._vector_program()
+            mapped = tf.function(
+                lambda rows, program=program: tf.map_fn(program, rows, parallel_iterations=4), jit_compile=compiled
+            )
+            try:
+                found = mapped(tf.constant(np.tile(vector, (BATCHES[0], 1)))).numpy()[0]
+            except Exception:  # noqa: BLE001 - whatever cannot be compiled is run another way
+                continue
+            scale = np.nanmax(np.abs(wanted), initial=0.0)
+            if np.allclose(found, wanted, rtol=1e-12, atol=1e-13 * scale, equal_nan=True):
+                return mapped
+        return None
+
+    def _in_batches(self, program: Any, rows: Array) -> Array:
+        size = next((b for b in BATCHES if b >= len(rows)), BATCHES[-1])
+        parts = []
+        for start in range(0, len(rows), size):
+            part = rows[start : start + size]
+            padded = np.concatenate([part, np.repeat(part[-1:], size - len(part), axis=0)])
+            parts.append(program(tf.constant(padded)).numpy()[: len(part)])
+        return np.concatenate(parts)
+
+
+@tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
+def _unpack(slot: Any, part: Any) -> Any:
+    """Return the tensor (float64 or complex128) of a slot from its coordinates."""
+    entries = part
+    if slot.complex:
+        entries = tf.complex(part[: slot.size], part[slot.size :])
+    plain = slot.size == slot.index.size
+    if not plain:
+        gathered = tf.gather(entries, np.maximum(slot.index, 0))
+        entries = tf.where(slot.index >= 0, gathered, tf.zeros_like(gathered))
+    return tf.reshape(entries, slot.shape)
+
+
+@tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
+def _pack(outputs: Any) -> Any:
+    """Return the differentiable outputs as one float64 vector."""
+    parts = []
+    for output in outputs:
+        if not differentiable(output):
+            continue
+        flat = tf.reshape(output, [-1])
+        if output.dtype.is_complex:
+            flat = tf.concat([tf.math.real(flat), tf.math.imag(flat)], 0)
+        parts.append(tf.cast(flat, tf.float64))
+    return tf.concat(parts, 0)
+
+
+def direct_kernels(operation: Operation, sources: tuple[int, ...], variables: tuple[Any, ...]) -> tuple[Forward, Pullback]:
+    """Return forward and gradient of the op called on the tensors as they come."""
+
+    def forward(tensors: Sequence[Any]) -> list[Any]:
+        # Some ops compute their value another way when it is differentiated.
+        with tf.GradientTape() as tape:
+            tape.watch([tensors[i] for i in sources])
+            return operation(list(tensors))
+
+    def pullback(tensors: Sequence[Any], upstream: Sequence[Any]) -> list[Any]:
+        with tf.GradientTape() as tape:
+            watched = [tensors[i] for i in sources]
+            tape.watch(watched)
+            outputs = operation(list(tensors))
+        return pull_back(tape, outputs, [*watched, *variables], upstream)  # type: ignore[no-any-return]
+
+    return forward, pullback
+
+
+def rewritten_kernels(
+    operation: Operation, layout: Layout, twins: Sequence[tuple[Any, Any]]
+) -> tuple[Forward, Pullback]:
+    """Return forward and gradient of the op's graph, rewritten to float64.
+
+    Raises CannotPromote, or whatever the tracing raises.
+    """
+    missing: list[bool] = []
+    sources, variables = layout.sources, layout.variables
+
+    def traced(tensors: Any, upstream: Any) -> Any:
+        with tf.GradientTape() as tape:
+            watched = [tensors[i] for i in sources]
+            tape.watch(watched)
+            outputs = operation(tensors)
+        gradients = pull_back(tape, outputs, [*watched, *variables], upstream)
+        missing[:] = [g is None for g in gradients]
+        return outputs, [g for g in gradients if g is not None]
+
+    specs = [tf.TensorSpec(np.shape(v), tf.constant(v).dtype) for v in layout.values]
+    upstream = [tf.TensorSpec(slot.shape, tf.as_dtype(slot.dtype)) for slot in layout.outputs.slots]
+    concrete = tf.function(traced).get_concrete_function(specs, upstream)
+    call = promote(concrete, twins)
+    count = len(concrete.outputs) - sum(not m for m in missing)
+
+    def forward(tensors: Sequence[Any]) -> list[Any]:
+        zeros = [tf.zeros(slot.shape, wide_dtype(slot.dtype)) for slot in layout.outputs.slots]
+        return call([*tensors, *zeros])[:count]
+
+    def pullback(tensors: Sequence[Any], cotangents: Sequence[Any]) -> list[Any]:
+        found = iter(call([*tensors, *cotangents])[count:])
+        return [None if absent else next(found) for absent in missing]
+
+    return tf.autograph.experimental.do_not_convert(forward), pullback
+
+
+def twin_variables(variables: Sequence[Any]) -> list[tuple[Any, Any]]:
+    """Pair every floating variable with one of float64 that holds the same value."""
+    pairs = []
+    for variable in variables:
+        if differentiable(variable):
+            value = tf.cast(tf.convert_to_tensor(variable), wide_dtype(variable.dtype))
+            pairs.append((variable, tf.Variable(value, dtype=value.dtype, trainable=False)))
+    return pairs

@@ -1,0 +1,146 @@
+"""Choose the realm in which a gradient is compared with finite differences."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from gradcheck.autodiff.operation import Operation, State, bypassed, differentiable
+from gradcheck.autodiff.promote import wide_dtype
+from gradcheck.autodiff.realm import Pullback, Realm, direct_kernels, rewritten_kernels, twin_variables
+from gradcheck.autodiff.subject import Subject
+from gradcheck.numerics.differences import FLOAT64_ROUNDOFF, Point
+from gradcheck.numerics.ladder import Array
+from gradcheck.numerics.precision import has_low_precision
+from gradcheck.numerics.tolerance import ROUNDOFF
+
+FLOAT64, REWRITTEN, NATIVE = "float64", "float64 (rewritten graph)", "own dtype"
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """Hold a realm with the point at which the case is checked there."""
+
+    realm: Realm
+    point: Point
+    trusted: bool
+    alive: Array
+
+
+def choose(subject: Subject, operation: Operation, name: str) -> Reference:
+    """Return the widest realm in which `operation` gives the values of the case's own dtype."""
+    low_first = subject.dtype in ("float16", "bfloat16", "float64", "complex128")
+    order = [FLOAT64, REWRITTEN] if low_first else [REWRITTEN, FLOAT64]
+    kept: Reference | None = None
+    for kind in order:
+        realm = _attempt(subject, operation, kind)
+        reference = _reference(subject, realm, name) if realm is not None else None
+        if reference is None:
+            continue
+        if reference.trusted:
+            return reference
+        kept = kept or reference
+    if kept is not None:
+        return kept
+    native = _attempt(subject, operation, NATIVE)
+    assert native is not None
+    return _reference(subject, native, name, anyway=True)  # type: ignore[return-value]
+
+
+def _attempt(subject: Subject, operation: Operation, kind: str) -> Realm | None:
+    try:
+        return _realm(subject, operation, kind)
+    except Exception:  # noqa: BLE001 - an op that cannot be run this way is run another way
+        return None
+
+
+def _realm(subject: Subject, operation: Operation, kind: str) -> Realm | None:
+    layout, probe = subject.layout, subject.probe
+    everything = [v.variable for v in subject.every_variable]
+    narrow = [v for v in everything if differentiable(v) and v.dtype != wide_dtype(v.dtype)]
+    plain = bypassed(operation, probe) if subject.custom else None
+    own = ROUNDOFF.get(subject.dtype, FLOAT64_ROUNDOFF)
+    if kind == REWRITTEN:
+        if subject.gradients.seed is not None:
+            return None
+        twins = twin_variables(everything)
+        forward, pullback = rewritten_kernels(operation, layout, twins)
+        autodiff = _rewritten_autodiff(plain, layout, twins) if plain else pullback
+        by_ref = {variable.ref(): twin for variable, twin in twins}
+        variables = tuple(by_ref[v.ref()] for v in layout.variables)
+        state = State.of(twin for _, twin in twins)
+        return Realm(kind, layout, True, forward, pullback, autodiff, variables, state, FLOAT64_ROUNDOFF, own)
+    if kind == FLOAT64 and narrow:
+        return None
+    forward, pullback = direct_kernels(operation, layout.sources, layout.variables)
+    autodiff = direct_kernels(plain, layout.sources, layout.variables)[1] if plain else pullback
+    roundoff = FLOAT64_ROUNDOFF if kind == FLOAT64 else own
+    realm = Realm(
+        kind, layout, kind == FLOAT64, forward, pullback, autodiff, layout.variables, subject.gradients.state, roundoff
+    )
+    realm.seed = subject.gradients.seed
+    return realm
+
+
+def _rewritten_autodiff(plain: Operation, layout: object, twins: object) -> Pullback | None:
+    try:
+        return rewritten_kernels(plain, layout, twins)[1]  # type: ignore[arg-type]
+    except Exception:  # noqa: BLE001 - the bare forward may have no derivative
+        return None
+
+
+def _reference(subject: Subject, realm: Realm, name: str, anyway: bool = False) -> Reference | None:
+    vector = subject.vector()
+    if realm.name == NATIVE and realm.seed is not None:
+        realm.traceable = False
+    try:
+        values = realm._row(vector)
+    except Exception:  # noqa: BLE001 - tracing may fail where eager works
+        realm.traceable = False
+        try:
+            values = realm._row(vector)
+        except Exception:  # noqa: BLE001
+            if not anyway:
+                return None
+            raise
+    own = subject.layout.outputs.pack([o for o in subject.outputs if differentiable(tf.constant(o))])
+    if not anyway and name == "op" and not _same_values(values, own):
+        return None
+    alive = np.isfinite(values)
+    low, high = subject.layout.inputs.bounds()
+    width = subject.layout.outputs.width
+
+    def evaluate(rows: Array) -> Array:
+        result = realm.evaluate(rows)
+        return result if alive.all() else np.where(alive, result, 0.0).reshape(len(rows), width)
+
+    point = Point(
+        evaluate,
+        vector,
+        np.where(alive, values, 0.0),
+        np.where(alive, subject.cotangent, 0.0),
+        low,
+        high,
+        realm.roundoff,
+        realm.quantize,
+    )
+    if not realm.wide:
+        return Reference(realm, point, False, alive)
+    low_inside = has_low_precision(point, subject.rng("precision", name))
+    if low_inside:
+        from dataclasses import replace
+
+        realm.roundoff = 2.0**-24
+        point = replace(point, roundoff=realm.roundoff)
+    return Reference(realm, point, not low_inside, alive)
+
+
+def _same_values(found: Array, own: Array) -> bool:
+    """Return whether promoted values are those of the op's own dtype, up to its rounding."""
+    both = np.isfinite(found) & np.isfinite(own)
+    if not both.any():
+        return True
+    scale = float(np.abs(own[both]).max())
+    return bool(np.mean(np.abs(found[both] - own[both]) <= 0.05 * np.abs(own[both]) + 0.02 * scale) > 0.5)

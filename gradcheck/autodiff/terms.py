@@ -1,0 +1,46 @@
+"""Take the autodiff gradient apart: what comes through each use of an input, and by output."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from gradcheck.autodiff.operation import Operation, differentiable
+from gradcheck.autodiff.subject import Subject
+
+MAX_USES = 8
+
+
+def terms_of(subject: Subject, operation: Operation, position: int) -> list[np.ndarray[Any, Any]]:
+    """Return the parts of the gradient of leaf `position` that come through each op that reads it.
+
+    Empty where the forward cannot be traced or has fewer than two uses of the input.
+    """
+    try:
+        return _traced_terms(subject, operation, position)
+    except Exception:  # noqa: BLE001 - a diagnosis that cannot be had is no finding
+        return []
+
+
+def _traced_terms(subject: Subject, operation: Operation, position: int) -> list[np.ndarray[Any, Any]]:
+    parts: list[Any] = []
+
+    def traced(tensors: Any) -> Any:
+        outputs = [t for t in operation(tensors) if differentiable(t)]
+        source = tensors[position]
+        uses = [op for op in source.consumers() if op.outputs and op.outputs[0].dtype == source.dtype]
+        if not 2 <= len(uses) <= MAX_USES:
+            return []
+        ups = [tf.constant(u) for u in subject.upstream]
+        for use in uses:
+            others = [out for other in uses if other is not use for out in other.outputs]
+            (part,) = tf.gradients(outputs, [source], grad_ys=ups, stop_gradients=others)
+            parts.append(tf.zeros_like(source) if part is None else tf.convert_to_tensor(part))
+        return parts
+
+    subject.gradients.state.restore()
+    found = tf.function(traced)([tf.constant(v) for v in subject.values])
+    subject.gradients.state.restore()
+    return [np.asarray(part, np.float64) for part in found]

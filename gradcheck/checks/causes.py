@@ -1,0 +1,190 @@
+"""Gather the evidence for a diagnosis: other inputs, outputs one by one, further draws."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from gradcheck.autodiff.coordinates import Slot
+from gradcheck.autodiff.subject import Subject
+from gradcheck.autodiff.terms import terms_of
+from gradcheck.checks.verdicts import SlotVerdict, main_reference, other_reference, tolerance_of
+from gradcheck.numerics.assess import WRONG, assess
+from gradcheck.numerics.diagnose import Diagnosis, Evidence, Trial, conjugate, diagnose
+from gradcheck.numerics.ladder import Array
+
+TRIALS = 4
+TRIAL_LIMIT = 256
+
+
+def diagnosis_of(subject: Subject, verdict: SlotVerdict, verdicts: Sequence[SlotVerdict]) -> Diagnosis:
+    """Return the cause of a wrong gradient."""
+    usable = np.isfinite(verdict.reference) & np.isfinite(verdict.gradient)
+    if subject.state_changed and _explained_by_state(subject, verdict):
+        names = ", ".join(subject.state_changed)
+        return Diagnosis(
+            "state-changed",
+            f"it is the gradient for the value that {names} has after the op changed it",
+            f"read {names} once, before the assignment, and close over that tensor in grad_fn",
+        )
+    if verdict.slot.complex:
+        pairs = _as_pairs(verdict.gradient), _as_pairs(verdict.reference), _as_pairs(usable)
+        if conjugate(*pairs):
+            return Diagnosis(
+                "conjugate",
+                "the gradient is the complex conjugate of the reference",
+                "TensorFlow's gradient of f is upstream * conj(df/dz): take tf.math.conj of the derivative",
+            )
+    tensors = _shaped(verdict.slot)
+    return diagnose(
+        Evidence(
+            gradient=tensors(verdict.gradient),
+            reference=tensors(verdict.reference),
+            wrong=tensors(verdict.wrong),
+            usable=tensors(usable),
+            labels=tensors(verdict.label),
+            output_size=subject.layout.outputs.width,
+            others={
+                v.slot.name: (_shaped(v.slot)(v.gradient), _shaped(v.slot)(v.reference))
+                for v in verdicts
+                if v is not verdict and v.slot.shape == verdict.slot.shape and v.slot.complex == verdict.slot.complex
+            },
+            terms=_terms(subject, verdict),
+            outputs=_by_output(subject, verdict),
+            trials=_trials(subject, verdict),
+            diagonal=_diagonal(subject, verdict),
+        )
+    )
+
+
+def _shaped(slot: Slot):  # type: ignore[no-untyped-def]
+    plain = not slot.complex and slot.size == slot.index.size
+    return lambda array: np.asarray(array).reshape(slot.shape if plain else -1)
+
+
+def _as_pairs(array: Array) -> Array:
+    half = len(array) // 2
+    return np.stack([array[:half], array[half:]], axis=-1)
+
+
+def _terms(subject: Subject, verdict: SlotVerdict) -> list[Array]:
+    index = subject.slots.index(verdict.slot)
+    if index >= len(subject.sources) or verdict.slot.complex or verdict.slot.size != verdict.slot.index.size:
+        return []
+    return terms_of(subject, subject.plain(), subject.sources[index])
+
+
+def _by_output(subject: Subject, verdict: SlotVerdict) -> list[tuple[str, Array, Array]]:
+    """Return gradient and reference for the upstream of each output alone."""
+    outputs = subject.layout.outputs
+    if len(outputs.slots) < 2 or verdict.slot.width > TRIAL_LIMIT or subject.case.expected_vjp:
+        return []
+    reference = main_reference(subject)
+    rows = []
+    for number, part in enumerate(outputs.ranges()):
+        cotangent = np.zeros(outputs.width)
+        cotangent[part] = reference.point.cotangent[part]
+        point = reference.point.with_cotangent(cotangent)
+        try:
+            gradient = reference.realm.gradient(point.x, cotangent)
+        except Exception:  # noqa: BLE001 - no diagnosis this way
+            return []
+        rng = subject.rng("one output", str(number))
+        coordinates = np.arange(point.x.size)[verdict.part]
+        found = assess(point, gradient, tolerance_of(subject, reference), rng, coordinates, reference.trusted)
+        shaped = _shaped(verdict.slot)
+        right = np.where(np.isfinite(found.value), found.value, gradient[verdict.part])
+        rows.append((f"output {number}", shaped(gradient[verdict.part]), shaped(right)))
+    return rows
+
+
+def _trials(subject: Subject, verdict: SlotVerdict) -> list[Trial]:
+    """Check the gradient at further draws of this input, to tell a range of values from a place."""
+    shaped = _shaped(verdict.slot)
+    own = Trial(shaped(verdict.point), shaped(verdict.wrong))
+    slot = verdict.slot
+    if slot.width > TRIAL_LIMIT or subject.case.expected_vjp or slot.size != slot.index.size:
+        return [own]
+    measured = other_reference(subject) if subject.case.surrogate else None
+    reference = main_reference(subject)
+    spread = max(float(np.std(verdict.point)), 1e-3, float(np.max(np.abs(verdict.point), initial=0.0)) / 2)
+    trials = [own]
+    for number in range(TRIALS):
+        rng = subject.rng("trial", str(number))
+        moved = reference.point.x.copy()
+        drawn = rng.choice(verdict.point, slot.width) * rng.uniform(0.5, 1.5, slot.width)
+        if number % 2:
+            drawn = float(np.median(verdict.point)) + spread * rng.normal(size=slot.width)
+        moved[verdict.part] = np.clip(drawn, slot.low, slot.high)
+        wrong = _wrong_at(subject, verdict, moved, rng, measured)
+        if wrong is not None:
+            trials.append(Trial(shaped(moved[verdict.part]), shaped(wrong)))
+    return trials
+
+
+def _wrong_at(subject, verdict, x, rng, measured):  # type: ignore[no-untyped-def]
+    from dataclasses import replace
+
+    reference = main_reference(subject)
+    source = measured or reference
+    try:
+        values = source.point.evaluate(x[None])[0]
+        gradient = reference.realm.gradient(x, reference.point.cotangent)
+    except Exception:  # noqa: BLE001 - a draw outside what the op takes is no trial
+        return None
+    if not np.isfinite(values).all():
+        return None
+    point = replace(source.point, x=x, y=values, cotangent=reference.point.cotangent)
+    coordinates = np.arange(x.size)[verdict.part]
+    found = assess(point, gradient, tolerance_of(subject, reference), rng, coordinates, source.trusted)
+    return found.outcome == WRONG
+
+
+def _diagonal(subject: Subject, verdict: SlotVerdict) -> Array | None:
+    """Return v_i dy_i/dx_i where input and output have one shape, None otherwise."""
+    slot, outputs = verdict.slot, subject.layout.outputs
+    plain = slot.size == slot.index.size and not slot.complex
+    if len(outputs.slots) != 1 or outputs.slots[0].shape != slot.shape or not plain or slot.width > TRIAL_LIMIT:
+        return None
+    reference = main_reference(subject)
+    rng = subject.rng("diagonal")
+    values = np.zeros(slot.width)
+    for i in range(slot.width):
+        cotangent = np.zeros(outputs.width)
+        cotangent[i] = reference.point.cotangent[i]
+        point = reference.point.with_cotangent(cotangent)
+        coordinates = np.arange(point.x.size)[verdict.part][i : i + 1]
+        found = assess(point, np.zeros(point.x.size), tolerance_of(subject, reference), rng, coordinates, False)
+        values[i] = found.value[0]
+    return values.reshape(slot.shape)
+
+
+def _explained_by_state(subject: Subject, verdict: SlotVerdict) -> bool:
+    """Return whether the gradient is right for the state that one call leaves behind."""
+    from gradcheck.autodiff.operation import State
+
+    state = subject.gradients.state
+    state.restore()
+    subject.operation([np.asarray(v) if v.dtype == object else v for v in subject.values])
+    after = State.of(state.variables)
+    state.restore()
+    plain = subject.once("plain gradients", lambda: _plain_gradients(subject))
+    before, plain.state = plain.state, after
+    try:
+        run = plain.run(subject.ways[0], subject.values, subject.upstream)
+    except Exception:  # noqa: BLE001 - no diagnosis this way
+        return False
+    finally:
+        plain.state = before
+        state.restore()
+    found = subject.layout.inputs.project(run.gradients)[verdict.part]
+    scale = float(np.abs(found).max(initial=0.0))
+    return bool(np.all(np.abs(found - verdict.gradient) <= 1e-3 * np.abs(found) + 1e-5 * scale))
+
+
+def _plain_gradients(subject: Subject):  # type: ignore[no-untyped-def]
+    from gradcheck.autodiff.modes import Gradients
+
+    g = subject.gradients
+    return Gradients(subject.plain(), g.sources, g.variables, g.state, g.seed)

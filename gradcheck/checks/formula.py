@@ -1,0 +1,204 @@
+"""The gradient in float64 against finite differences and autodiff, element by element."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from gradcheck.autodiff.coordinates import Slot
+from gradcheck.autodiff.reference import Reference
+from gradcheck.autodiff.subject import Subject
+from gradcheck.checks.causes import diagnosis_of
+from gradcheck.checks.verdicts import SlotVerdict, verdicts_of
+from gradcheck.numerics import ladder
+from gradcheck.results import Comparison, Element, Finding
+
+PHASE = "finite_difference"
+
+_INCONCLUSIVE = {
+    ladder.KINK: "kink",
+    ladder.JUMP: "jump",
+    ladder.DOMAIN: "domain",
+    ladder.SINGULAR: "domain",
+    ladder.NONFINITE: "domain",
+}
+
+
+def check(subject: Subject, found: Sequence[Finding]) -> Iterator[Finding | Comparison]:
+    """Compare every input's gradient with its reference and name the mistake."""
+    if not subject.slots or not subject.layout.outputs.width or not subject.layout.inputs.width:
+        return
+    blocked = {f.wrt for f in found if f.level == "error"}
+    verdicts = verdicts_of(subject)
+    for verdict in verdicts:
+        yield _comparison(subject, verdict)
+        if verdict.slot.name in blocked:
+            continue
+        yield from _findings(subject, verdict, verdicts)
+
+
+def _comparison(subject: Subject, verdict: SlotVerdict) -> Comparison:
+    decided = verdict.decided & ~verdict.nonfinite
+    error = verdict.abs_error[decided]
+    worst = float(error.max()) if error.size else 0.0
+    relative = verdict.rel_error[decided]
+    return Comparison(
+        "finite-difference",
+        verdict.slot.name,
+        "eager",
+        None,
+        "cpu:0",
+        subject.dtype,
+        not (verdict.wrong.any() or verdict.nonfinite.any()),
+        int(verdict.wrong.size),
+        worst,
+        float(relative.max()) if relative.size else 0.0,
+        float(verdict.tolerance.max()) if verdict.tolerance.size else 0.0,
+    )
+
+
+def _findings(subject: Subject, verdict: SlotVerdict, verdicts: Sequence[SlotVerdict]) -> Iterator[Finding]:
+    name = verdict.slot.name
+    if verdict.missing:
+        if verdict.wrong.any():
+            yield _missing(subject, verdict)
+        return
+    if verdict.nonfinite.any():
+        yield _nonfinite(subject, verdict)
+    if verdict.wrong.any():
+        yield _mismatch(subject, verdict, verdicts)
+    yield from _inconclusive(subject, name, verdict)
+
+
+def _missing(subject: Subject, verdict: SlotVerdict) -> Finding:
+    worst = int(np.argmax(np.where(verdict.wrong, np.abs(verdict.reference), 0)))
+    message = (
+        f"the gradient of `{verdict.slot.name}` is None although the output depends on it:"
+        f" its slope is {verdict.reference[worst]:.6g} at {list(verdict.slot.where(worst))}"
+    )
+    return Finding(
+        "gradient-missing",
+        message,
+        hint="return its gradient; if none is meant, write `differentiate: none` in the spec",
+        wrt=verdict.slot.name,
+        mode="eager",
+        dtype=subject.dtype,
+    )
+
+
+def _nonfinite(subject: Subject, verdict: SlotVerdict) -> Finding:
+    elements = elements_of(subject, verdict, verdict.nonfinite)
+    first = elements[0]
+    message = (
+        f"the gradient of `{verdict.slot.name}` is {first.analytic:g} at {list(first.index)} where the input is"
+        f" {first.input:g} and the slope {first.finite_difference:.6g}"
+    )
+    return Finding(
+        "gradient-nonfinite",
+        message,
+        hint="look for an overflow, 0 * inf or a division by zero in grad_fn",
+        wrt=verdict.slot.name,
+        mode="eager",
+        dtype=subject.dtype,
+        elements=elements,
+    )
+
+
+def _mismatch(subject: Subject, verdict: SlotVerdict, verdicts: Sequence[SlotVerdict]) -> Finding:
+    diagnosis = diagnosis_of(subject, verdict, verdicts)
+    code = "gradient-mismatch"
+    hint = diagnosis.hint
+    cause: str | None = diagnosis.cause
+    message = f"the gradient of `{verdict.slot.name}` is wrong: {diagnosis.message}. {odd_one_out(verdict)}"
+    if diagnosis.cause == "state-changed":
+        code, cause = "state-changed", None
+    return Finding(
+        code,
+        message,
+        cause,
+        hint=hint,
+        wrt=verdict.slot.name,
+        mode="eager",
+        device="cpu:0",
+        dtype=subject.dtype,
+        elements=elements_of(subject, verdict, verdict.wrong),
+    )
+
+
+def odd_one_out(verdict: SlotVerdict) -> str:
+    """Return the sentence that says which of the three gradients stands alone."""
+    wrong = verdict.wrong
+    if verdict.expected:
+        return "It differs from `expected_vjp`."
+    if verdict.autodiff is None:
+        return "It differs from the finite difference; there is no autodiff of the bare forward."
+    g, a, t = verdict.gradient[wrong], verdict.autodiff[wrong], verdict.value[wrong]
+    decided = np.isfinite(t) & (verdict.outcome[wrong] == "wrong")
+    if not decided.all():
+        return "Autodiff disagrees with it; the finite difference cannot decide."
+    near = np.abs(a - t) <= 1e-3 * np.maximum(np.abs(t), np.abs(a)) + verdict.error[wrong]
+    same = np.abs(a - g) <= 1e-6 * np.maximum(np.abs(g), np.abs(a))
+    if near.all():
+        return "Analytic is the odd one out: autodiff and finite differences agree."
+    if same.all():
+        return "Analytic and autodiff agree and finite differences do not: the rule of an op inside is wrong too."
+    return "All three differ; analytic and autodiff both differ from finite differences."
+
+
+def _inconclusive(subject: Subject, name: str, verdict: SlotVerdict) -> Iterator[Finding]:
+    groups: dict[str, list[int]] = {}
+    for i in np.where(~verdict.wrong & ~verdict.nonfinite)[0]:
+        label = str(verdict.label[i])
+        if label in _INCONCLUSIVE:
+            groups.setdefault(_INCONCLUSIVE[label], []).append(int(i))
+        elif verdict.outcome[i] == "undecided" and not verdict.agrees_with_autodiff[i]:
+            groups.setdefault("noise", []).append(int(i))
+    for cause, places in groups.items():
+        shown = ", ".join(str(list(verdict.slot.where(i))) for i in places[:4]) + (", ..." if len(places) > 4 else "")
+        yield Finding(
+            "inconclusive",
+            f"the finite difference of `{name}` cannot decide at {len(places)}"
+            f" element{'s' * (len(places) != 1)} ({shown}): {_REASONS[cause]}",
+            cause,
+            "warning",
+            hint=f"keep inputs away with `avoid` or `domain` ({cause})",
+            wrt=name,
+            dtype=subject.dtype,
+        )
+
+
+_REASONS = {
+    "kink": "the slopes from left and right differ; any slope between them is accepted",
+    "jump": "the value jumps there",
+    "domain": "the edge of the domain, or an infinite slope",
+    "noise": "rounding hides the slope",
+}
+
+
+def elements_of(subject: Subject, verdict: SlotVerdict, chosen: np.ndarray) -> tuple[Element, ...]:  # type: ignore[type-arg]
+    """Return the worst of the chosen elements, worst first."""
+    places = np.where(chosen)[0]
+    error = np.where(np.isfinite(verdict.rel_error), verdict.rel_error, np.inf)[places]
+    absolute = np.where(np.isfinite(verdict.abs_error), verdict.abs_error, np.inf)[places]
+    order = np.lexsort((-error, -absolute))[: subject.cache.get("show", 10)]
+    return tuple(_element(subject, verdict, int(places[k])) for k in order)
+
+
+def _element(subject: Subject, verdict: SlotVerdict, i: int) -> Element:
+    slot: Slot = verdict.slot
+    return Element(
+        slot.where(i),
+        float(verdict.point[i]),
+        float(verdict.gradient[i]),
+        None if verdict.autodiff is None else float(verdict.autodiff[i]),
+        None if verdict.expected else float(verdict.value[i]),
+        float(verdict.abs_error[i]),
+        float(verdict.rel_error[i]),
+        float(verdict.tolerance[i] + (verdict.error[i] if np.isfinite(verdict.error[i]) else 0.0)),
+    )
+
+
+def reference_name(reference: Reference) -> str:
+    """Return in which realm the finite differences were taken."""
+    return reference.realm.name

@@ -1,0 +1,268 @@
+"""Bring analytic gradient, autodiff and finite differences together, once per subject."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from gradcheck.autodiff.coordinates import Slot
+from gradcheck.autodiff.failures import Stopped, finding_from
+from gradcheck.autodiff.promote import wide_dtype
+from gradcheck.autodiff.reference import Reference, choose
+from gradcheck.autodiff.subject import Subject
+from gradcheck.numerics import ladder
+from gradcheck.numerics.assess import AGREES, UNDECIDED, WRONG, Assessment, Tolerance, assess
+from gradcheck.numerics.bisect import suspects
+from gradcheck.numerics.differences import Point
+from gradcheck.numerics.ladder import Array
+from gradcheck.numerics.tolerance import formula_tolerance
+
+FULL_LIMIT = 2500
+AUTODIFF_RTOL = 1e-4
+
+
+@dataclass(frozen=True, slots=True)
+class SlotVerdict:
+    """Hold the three gradients of one input in packed coordinates, and what they say.
+
+    `value` is the finite difference with bound `error`; `reference` is what the gradient is
+    held against (the finite difference where it decided, autodiff elsewhere).
+    """
+
+    slot: Slot
+    part: slice
+    point: Array
+    gradient: Array
+    autodiff: Array | None
+    value: Array
+    error: Array
+    reference: Array
+    tolerance: Array
+    outcome: NDArray[np.str_]
+    label: NDArray[np.str_]
+    wrong: NDArray[np.bool_]
+    nonfinite: NDArray[np.bool_]
+    agrees_with_autodiff: NDArray[np.bool_]
+    missing: bool
+    expected: bool
+
+    @property
+    def decided(self) -> NDArray[np.bool_]:
+        """Return the elements at which the finite difference decided."""
+        return np.asarray(self.outcome != UNDECIDED)
+
+    @property
+    def abs_error(self) -> Array:
+        """Return |gradient - reference|."""
+        with np.errstate(invalid="ignore"):
+            return np.abs(self.gradient - self.reference)
+
+    @property
+    def rel_error(self) -> Array:
+        """Return the error relative to the larger of gradient and reference (0 where both are 0)."""
+        with np.errstate(all="ignore"):
+            size = np.fmax(np.abs(self.gradient), np.abs(self.reference))
+            return np.where(size > 0, self.abs_error / size, 0.0)
+
+
+def main_reference(subject: Subject) -> Reference:
+    """Return the op in the widest precision."""
+    return subject.once("reference", lambda: choose(subject, subject.operation, "op"))  # type: ignore[no-any-return]
+
+
+def verdicts_of(subject: Subject) -> list[SlotVerdict]:
+    """Return one verdict per differentiated input and variable."""
+    return subject.once("verdicts", lambda: _verdicts(subject, subject.cotangent, "sample"))  # type: ignore[no-any-return]
+
+
+def tolerance_of(subject: Subject, reference: Reference) -> Tolerance:
+    """Return the tolerance of the formula check."""
+    case, realm = subject.case, reference.realm
+    return formula_tolerance(realm.roundoff, realm.constants_roundoff, case.rtol, case.atol)
+
+
+def other_reference(subject: Subject) -> Reference | None:
+    """Return the surrogate or reference function in its widest realm, None if the case has none."""
+    name = subject.case.surrogate or subject.case.reference
+    if name is None:
+        return None
+    return subject.once("other", lambda: choose(subject, subject.function(name), "other"))  # type: ignore[no-any-return]
+
+
+def _verdicts(subject: Subject, cotangent: Array, stream: str) -> list[SlotVerdict]:
+    reference = main_reference(subject)
+    point = reference.point.with_cotangent(np.where(reference.alive, cotangent, 0.0))
+    gradient = gradient_at(subject, reference, point)
+    autodiff = autodiff_at(subject, reference, point)
+    if subject.case.expected_vjp:
+        assessment = _assess_expected(subject, reference, point, gradient)
+    else:
+        measured = point
+        other = other_reference(subject)
+        trusted = reference.trusted
+        if other is not None and subject.case.surrogate:
+            measured, trusted = other.point.with_cotangent(point.cotangent), other.trusted
+        tolerance = tolerance_of(subject, reference)
+        assessment = _assess(subject, measured, gradient, autodiff, tolerance, trusted, stream)
+    return _split(subject, point, gradient, autodiff, assessment)
+
+
+def gradient_at(subject: Subject, reference: Reference, point: Point) -> Array:
+    """Return the gradient under test at a point; Stopped with `gradient-error` if it raises."""
+    try:
+        return reference.realm.gradient(point.x, point.cotangent)
+    except Exception as error:
+        raise Stopped(finding_from(error, "gradient-error", subject.probe)) from error
+
+
+def autodiff_at(subject: Subject, reference: Reference, point: Point) -> Array | None:
+    """Return the autodiff gradient of the bare forward (or surrogate, or reference), None if it fails."""
+    if subject.case.expected_vjp:
+        return None
+    other = other_reference(subject)
+    try:
+        if other is not None:
+            return other.realm.gradient(point.x, point.cotangent)
+        return reference.realm.autodiff_gradient(point.x, point.cotangent)
+    except Exception:  # noqa: BLE001 - a bare forward need not have a derivative
+        return None
+
+
+def _assess(
+    subject: Subject,
+    point: Point,
+    gradient: Array,
+    autodiff: Array | None,
+    tolerance: Tolerance,
+    trusted: bool,
+    stream: str,
+) -> Assessment:
+    rng = subject.rng("differences", stream)
+    coverage = subject.case.coverage
+    if coverage == "full" or (coverage == "auto" and point.x.size <= FULL_LIMIT):
+        subject.cache["coverage"] = "full"
+        return assess(point, gradient, tolerance, rng, trusted=trusted)
+    subject.cache["coverage"] = "directional"
+    return _assess_along_directions(point, gradient, autodiff, tolerance, rng, trusted)
+
+
+def _assess_along_directions(
+    point: Point,
+    gradient: Array,
+    autodiff: Array | None,
+    tolerance: Tolerance,
+    rng: np.random.Generator,
+    trusted: bool,
+) -> Assessment:
+    finite = np.where(np.isfinite(gradient), gradient, 0.0)
+    chosen = suspects(point, finite, rng)
+    odd = ~np.isfinite(gradient)
+    if autodiff is not None:
+        with np.errstate(invalid="ignore"):
+            size = np.fmax(np.abs(gradient), np.abs(autodiff))
+            odd |= np.abs(gradient - autodiff) > tolerance.rtol * size + 1e-7 * np.nanmax(size, initial=0.0)
+    chosen = np.union1d(chosen, np.where(odd)[0][:64]).astype(np.int64)
+    # A few coordinates are always measured one by one, so that the report shows real numbers.
+    chosen = np.union1d(chosen, rng.choice(point.x.size, min(32, point.x.size), replace=False)).astype(np.int64)
+    part = assess(point, gradient, tolerance, rng, chosen, trusted)
+    count = point.x.size
+    whole = Assessment(
+        np.full(count, AGREES, "<U9"), np.full(count, ladder.SMOOTH, "<U10"), finite.copy(), np.zeros(count),
+        finite.copy(), finite.copy(), np.full(count, float(np.median(part.tolerance))), np.zeros(count),
+    )  # fmt: skip
+    for name in ("outcome", "label", "value", "error", "low", "high", "tolerance", "scale"):
+        getattr(whole, name)[chosen] = getattr(part, name)
+    return whole
+
+
+def _assess_expected(subject: Subject, reference: Reference, point: Point, gradient: Array) -> Assessment:
+    expected = _expected(subject, reference, point)
+    tolerance = tolerance_of(subject, reference).at(gradient, expected, np.abs(expected))
+    with np.errstate(invalid="ignore"):
+        same = (np.abs(gradient - expected) <= tolerance) | (np.isnan(gradient) & np.isnan(expected))
+    zeros = np.zeros(gradient.size)
+    outcome = np.where(same, AGREES, WRONG).astype("<U9")
+    label = np.full(gradient.size, ladder.SMOOTH, "<U10")
+    return Assessment(outcome, label, expected, zeros, expected, expected, tolerance, np.abs(expected))
+
+
+def _expected(subject: Subject, reference: Reference, point: Point) -> Array:
+    """Return what the user's `expected_vjp(*inputs, upstream)` gives, packed."""
+    operation = subject.function(str(subject.case.expected_vjp))
+    try:
+        return _expected_in(subject, reference, point, operation.op, wide=reference.realm.wide)
+    except Exception as first:
+        try:
+            return _expected_in(subject, reference, point, operation.op, wide=False)
+        except Exception:  # noqa: BLE001
+            raise Stopped(finding_from(first, "op-error")) from first
+
+
+def _expected_in(subject: Subject, reference: Reference, point: Point, function: Any, wide: bool) -> Array:
+    leaves = [tf.constant(value) for value in subject.values]
+    upstream = [tf.constant(u) for u in subject.layout.outputs.unpack(point.cotangent)]
+    if wide:
+        leaves = [tf.cast(t, wide_dtype(t.dtype)) if t.dtype.is_floating or t.dtype.is_complex else t for t in leaves]
+    else:
+        upstream = [tf.cast(u, s.dtype) for u, s in zip(upstream, subject.layout.outputs.slots, strict=True)]
+    parts = [leaf.assemble(t) for leaf, t in zip(subject.leaves, leaves, strict=True)]
+    result = tf.nest.flatten(function(*parts, *upstream))
+    if len(result) == len(subject.leaves):
+        result = [result[i] for i in subject.sources]
+    arrays = [None if r is None else np.asarray(tf.convert_to_tensor(r)) for r in result]
+    arrays += [None] * (len(subject.slots) - len(arrays))
+    return subject.layout.inputs.project(arrays)
+
+
+def _split(
+    subject: Subject, point: Point, gradient: Array, autodiff: Array | None, assessment: Assessment
+) -> list[SlotVerdict]:
+    missing = subject.eager.gradients if subject.eager else [0] * len(subject.slots)
+    verdicts = []
+    for slot, part, own in zip(subject.slots, subject.layout.inputs.ranges(), missing, strict=True):
+        a = None if autodiff is None else autodiff[part]
+        verdicts.append(_of_slot(slot, part, point.x[part], gradient[part], a, assessment, own is None, subject))
+    return verdicts
+
+
+def _of_slot(
+    slot: Slot, part: slice, x: Array, g: Array, a: Array | None, s: Assessment, missing: bool, subject: Subject
+) -> SlotVerdict:
+    value, error, outcome, label = s.value[part], s.error[part], s.outcome[part], s.label[part]
+    finite_slope = np.isfinite(value) & ~np.isin(label, (ladder.NONFINITE, ladder.DOMAIN, ladder.SINGULAR, ladder.JUMP))
+    nonfinite = ~np.isfinite(g) & finite_slope
+    with np.errstate(all="ignore"):
+        tolerance = np.fmax(s.tolerance[part], AUTODIFF_RTOL * np.fmax(np.abs(g), np.abs(a if a is not None else g)))
+        agrees = np.zeros(g.size, bool) if a is None else np.abs(g - a) <= tolerance
+    wrong = (outcome == WRONG) & np.isfinite(g)
+    undecided = (outcome == UNDECIDED) & np.isin(label, (ladder.SMOOTH, ladder.NOISY, ladder.FEW, ladder.STAIRCASE, ladder.FLAT))
+    if a is not None:
+        by_autodiff = undecided & np.isfinite(a) & np.isfinite(g) & ~agrees & ~_surely(g, value, error)
+        # Autodiff alone accuses only where finite differences never contradicted it.
+        trusted = not np.any((outcome == AGREES) & ~agrees & np.isfinite(a))
+        wrong |= by_autodiff & trusted
+        wrong &= ~((outcome == WRONG) & agrees & ~_far(g, value, error, s.tolerance[part]))
+    reference = np.where(outcome == UNDECIDED, a if a is not None else value, value)
+    inside = (label == ladder.KINK) & (outcome == AGREES)
+    reference = np.where(inside, g, reference)
+    return SlotVerdict(
+        slot, part, x, g, a, value, error, reference, s.tolerance[part], outcome, label,
+        wrong, nonfinite, agrees, missing, subject.case.expected_vjp is not None,
+    )  # fmt: skip
+
+
+def _surely(g: Array, value: Array, error: Array) -> NDArray[np.bool_]:
+    """Return where the finite difference, though wide, is close to the gradient."""
+    with np.errstate(all="ignore"):
+        return np.asarray((np.abs(g - value) <= error) & (error <= 0.1 * np.abs(value)))
+
+
+def _far(g: Array, value: Array, error: Array, tolerance: Array) -> NDArray[np.bool_]:
+    """Return where the difference contradicts gradient and autodiff together beyond doubt."""
+    with np.errstate(all="ignore"):
+        gap = np.abs(g - value)
+        return np.asarray((gap > 10 * (tolerance + error)) & (gap > 1e-3 * np.fmax(np.abs(g), np.abs(value))))

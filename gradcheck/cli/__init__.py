@@ -1,0 +1,83 @@
+"""The command line; `main` is the one place where exceptions become exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from gradcheck import __version__
+from gradcheck.cli.doctor import doctor
+from gradcheck.cli.explain import explain
+from gradcheck.cli.listing import list_cases
+from gradcheck.cli.run import run
+from gradcheck.cli.schema import schema
+from gradcheck.cli.validate import validate
+from gradcheck.errors import GradcheckError
+
+INTERNAL, INTERRUPTED = 3, 130
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
+@click.version_option(__version__, prog_name="gradcheck")
+def cli() -> None:
+    """Check hand-written TensorFlow gradients.
+
+    A spec (YAML) names ops and their inputs; gradcheck compares what TensorFlow returns
+    through a custom gradient with autodiff of the plain forward and with finite differences,
+    in eager, tf.function and XLA.
+
+    \b
+    Example:
+      gradcheck run specs/activations.yaml
+
+    \b
+    Exit codes: 0 all passed, 1 a case failed, 2 bad spec or usage, 3 internal
+    error, 5 nothing selected, 130 interrupted.
+    """
+
+
+for _command in (run, list_cases, validate, schema, explain, doctor):
+    cli.add_command(_command)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    try:
+        code = cli.main(args=list(argv) if argv is not None else None, prog_name="gradcheck", standalone_mode=False)
+        return int(code or 0)
+    except click.exceptions.Abort:
+        return INTERRUPTED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except GradcheckError as error:
+        _complain(f"{error}" if error.exit_code == 2 and "\n" in str(error) else f"gradcheck: {error}")
+        return error.exit_code
+    except BrokenPipeError:
+        # The reader of our output went away (`| head`); nothing is left to say.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:  # noqa: BLE001 - the one boundary
+        _complain(_internal(error))
+        return INTERNAL
+
+
+def _complain(text: str) -> None:
+    encoding = sys.stderr.encoding or "utf-8"
+    sys.stderr.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+
+
+def _internal(error: Exception) -> str:
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    where = f"{os.path.basename(place.tb_frame.f_code.co_filename)}:{place.tb_lineno}" if place else "?"
+    return f"gradcheck: internal error at {where}: {type(error).__name__}: {error}\nThis is a fault of gradcheck; please report it."
+
+
+__all__ = ["main"]

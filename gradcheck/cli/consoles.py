@@ -1,0 +1,37 @@
+"""The two consoles: results on standard output, progress on standard error."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from rich.console import Console
+
+
+def make_consoles(color: str) -> tuple[Console, Console]:
+    """Return the consoles for output and progress.
+
+    `color` wins over NO_COLOR, which wins over FORCE_COLOR.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    return _console(color, stderr=False), _console(color, stderr=True)
+
+
+def _console(color: str, stderr: bool) -> Console:
+    width = None
+    columns = os.environ.get("COLUMNS", "")
+    stream = sys.stderr if stderr else sys.stdout
+    if not stream.isatty():
+        width = int(columns) if columns.isdigit() and int(columns) > 0 else 80
+    force = {"always": True, "never": False}.get(color)
+    return Console(
+        stderr=stderr,
+        width=width,
+        force_terminal=True if force and not stderr else None,
+        no_color=True if color == "never" else (False if color == "always" else None),
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )

@@ -1,0 +1,58 @@
+"""Exceptions that carry an exit code of the command line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class GradcheckError(Exception):
+    """Stop the run; `exit_code` says how the process ends."""
+
+    exit_code = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Hold one mistake in a spec file and where it stands (line and column count from 1)."""
+
+    file: str
+    line: int
+    column: int
+    path: str
+    message: str
+    source: str = ""
+    hint: str = ""
+
+    def render(self) -> str:
+        """Return the message with its place, the source line and a caret below the mistake."""
+        where = f"{self.file}:{self.line}:{self.column}: "
+        lines = [where + (f"{self.path}: " if self.path else "") + self.message]
+        if self.hint:
+            lines[0] += f"; {self.hint}"
+        if self.source:
+            margin = f"{self.line:>5} | "
+            lines.append(margin + self.source)
+            lines.append(" " * (len(margin) - 2) + "| " + " " * (self.column - 1) + "^")
+        return "\n".join(lines)
+
+
+class SpecError(GradcheckError):
+    """Report every problem of one or more spec files."""
+
+    exit_code = 2
+
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        super().__init__("\n".join(problem.render() for problem in problems))
+        self.problems = problems
+
+
+class UsageError(GradcheckError):
+    """Report a wrong option or path."""
+
+    exit_code = 2
+
+
+class NothingSelected(GradcheckError):
+    """Report that no case is left after selection."""
+
+    exit_code = 5

@@ -1,0 +1,1 @@
+"""Finite differences, tolerances and diagnosis: decisions in pure NumPy, no TensorFlow."""

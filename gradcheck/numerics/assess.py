@@ -1,0 +1,135 @@
+"""Decide element by element whether a gradient agrees with finite differences."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.numerics import ladder
+from gradcheck.numerics.differences import FirstStage, Point, first_stage, moves_when_pushed, slope_along
+from gradcheck.numerics.ladder import Array, Slope
+
+AGREES, WRONG, UNDECIDED = "agrees", "wrong", "undecided"
+LADDER_LIMIT = 4000
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerance:
+    """Give the relative and absolute tolerance; `given` when the user chose them."""
+
+    rtol: float
+    atol: float = 0.0
+    given: bool = False
+
+    def at(self, gradient: Array, value: Array, scale: Array) -> Array:
+        """Return the tolerance of each element.
+
+        The floor comes from the data: a hundredth of the slope without cancellation, so that
+        a gradient of size 1e-8 is not passed by an absolute constant.
+        """
+        size = np.fmax(np.abs(gradient), np.abs(value))
+        if self.given:
+            return np.asarray(self.atol + self.rtol * size)
+        largest = float(np.nanmax(scale)) if scale.size and np.isfinite(scale).any() else 0.0
+        return np.asarray(self.rtol * np.fmax(size, np.fmax(1e-2 * scale, 1e-4 * largest)))
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """Hold, per element, the finite difference, its bound and what follows for the gradient."""
+
+    outcome: NDArray[np.str_]
+    label: NDArray[np.str_]
+    value: Array
+    error: Array
+    low: Array
+    high: Array
+    tolerance: Array
+    scale: Array
+
+    @property
+    def wrong(self) -> NDArray[np.bool_]:
+        """Return the elements at which the gradient is shown to be wrong."""
+        return np.asarray(self.outcome == WRONG)
+
+    @property
+    def decided(self) -> NDArray[np.bool_]:
+        """Return the elements at which the difference could decide."""
+        return np.asarray(self.outcome != UNDECIDED)
+
+
+def assess(
+    point: Point,
+    gradient: Array,
+    tolerance: Tolerance,
+    rng: np.random.Generator,
+    coordinates: NDArray[np.int64] | None = None,
+    trusted: bool = True,
+) -> Assessment:
+    """Compare `gradient` (n,) with finite differences at the given coordinates (all by default).
+
+    `trusted` says that the precision probe found no low precision hidden in the function, so
+    that an output which does not move is really constant.
+    """
+    coordinates = np.arange(point.x.size) if coordinates is None else coordinates
+    tested = gradient[coordinates]
+    stage = first_stage(point, coordinates, rng)
+    tol = tolerance.at(tested, stage.value, stage.scale)
+    constant = ~stage.moved & (tested == 0) & stage.finite & trusted
+    constant[constant] = ~moves_when_pushed(point, coordinates[constant], rng)
+    assessment = _from_first_stage(stage, tested, tol, constant)
+    suspects = np.where(assessment.outcome == UNDECIDED)[0][:LADDER_LIMIT]
+    slopes = [slope_along(point, int(coordinates[i]), rng) for i in suspects]
+    return _with_ladders(assessment, suspects, slopes, tested, tolerance, trusted)
+
+
+def _from_first_stage(stage: FirstStage, g: Array, tol: Array, constant: NDArray[np.bool_]) -> Assessment:
+    # Stage one may only pass an element; it never fails one.
+    with np.errstate(all="ignore"):
+        close = np.abs(g - stage.value) + stage.error <= tol
+        straight = stage.asymmetry <= 1e-2 * np.maximum(np.abs(stage.value), 1e-2 * stage.scale) + 8 * stage.noise
+    passed = close & straight & stage.finite
+    outcome = np.where(passed | constant, AGREES, UNDECIDED).astype("<U9")
+    label = np.where(constant & ~passed, ladder.FLAT, ladder.SMOOTH).astype("<U10")
+    value = np.where(constant, 0.0, stage.value)
+    return Assessment(outcome, label, value, stage.error.copy(), value.copy(), value.copy(), tol, stage.scale.copy())
+
+
+def _with_ladders(
+    base: Assessment, suspects: NDArray[np.int64], slopes: list[Slope], g: Array, tolerance: Tolerance, trusted: bool
+) -> Assessment:
+    for i, slope in zip(suspects, slopes, strict=True):
+        base.label[i], base.value[i], base.error[i] = slope.label, slope.value, slope.error
+        base.low[i], base.high[i] = slope.low, slope.high
+        base.scale[i] = slope.scale
+    tol = tolerance.at(g, base.value, base.scale)
+    for i, slope in zip(suspects, slopes, strict=True):
+        base.outcome[i] = judge(float(g[i]), slope, float(tol[i]), tolerance.rtol, trusted)
+    base.tolerance[:] = tol
+    return base
+
+
+def judge(g: float, slope: Slope, tol: float, rtol: float, trusted: bool = True) -> str:
+    """Return whether a gradient element agrees with a slope read off its ladder."""
+    if not np.isfinite(g):
+        return UNDECIDED
+    if slope.label in (ladder.SMOOTH, ladder.NOISY, ladder.FLAT):
+        if slope.label == ladder.FLAT and not trusted:
+            return UNDECIDED
+        if abs(g - slope.value) > tol + slope.error:
+            return WRONG
+        return AGREES if slope.error <= max(tol, 1e-2 * abs(slope.value)) else UNDECIDED
+    if slope.label == ladder.KINK:
+        margin = max(tol, rtol * max(abs(slope.low), abs(slope.high))) + slope.error
+        return AGREES if slope.low - margin <= g <= slope.high + margin else WRONG
+    if slope.label == ladder.STAIRCASE:
+        return _judge_staircase(g, slope, tol, trusted)
+    return UNDECIDED
+
+
+def _judge_staircase(g: float, slope: Slope, tol: float, trusted: bool) -> str:
+    if slope.steps and trusted:
+        return AGREES if abs(g) <= tol else WRONG
+    return AGREES if abs(g - slope.value) <= slope.error + tol else UNDECIDED

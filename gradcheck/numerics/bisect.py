@@ -1,0 +1,53 @@
+"""Find the wrong elements of a long gradient by bisection along random directions."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.numerics.differences import RETRY_EXPONENT, Point, difference_along
+from gradcheck.numerics.directions import signed_uniform
+from gradcheck.numerics.ladder import Array
+
+DIRECTIONS = 2
+MAX_SUSPECTS = 64
+MAX_TESTS = 600
+
+
+def suspects(point: Point, gradient: Array, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Return coordinates at which random directions contradict the gradient; empty if none does.
+
+    A test that fails is repeated with a much smaller step, because long directions cross
+    kinks by chance.
+    """
+    count = point.x.size
+    everything = np.arange(count)
+    if all(block_agrees(point, gradient, everything, rng) for _ in range(DIRECTIONS)):
+        return np.zeros(0, np.int64)
+    found: list[int] = []
+    queue, tests = [everything], 0
+    while queue and len(found) < MAX_SUSPECTS and tests < MAX_TESTS:
+        block = queue.pop()
+        if len(block) == 1:
+            found.append(int(block[0]))
+            continue
+        left, right = block[: len(block) // 2], block[len(block) // 2 :]
+        tests += 1
+        if block_agrees(point, gradient, left, rng):
+            queue.append(right)
+            continue
+        queue.append(left)
+        tests += 1
+        if not block_agrees(point, gradient, right, rng):
+            queue.append(right)
+    return np.array(sorted(found), np.int64)
+
+
+def block_agrees(point: Point, gradient: Array, block: NDArray[np.int64], rng: np.random.Generator) -> bool:
+    """Return whether a random direction inside a block of coordinates agrees with the gradient."""
+    direction = np.zeros(point.x.size)
+    direction[block] = signed_uniform(rng, len(block))
+    first = difference_along(point, direction)
+    if first.agrees(gradient):
+        return True
+    return difference_along(point, direction, RETRY_EXPONENT).agrees(gradient)

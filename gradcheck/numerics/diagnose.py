@@ -1,0 +1,293 @@
+"""Name the mistake behind a wrong gradient, each cause by a stated test; `unknown`, never a guess."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.numerics import ladder
+from gradcheck.numerics.ladder import Array
+
+CLOSE = 1e-3
+MAX_TERMS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """Hold another draw of the input: its values and where the gradient was wrong there."""
+
+    input: Array
+    wrong: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Hold what is known about one wrong gradient; arrays have the input's shape.
+
+    `usable` marks elements with a reference; `others` maps the other inputs to their
+    (gradient, reference); `terms` are the parts of the reference that come through each use
+    of the input; `outputs` pairs (gradient, reference) for the upstream of one output alone;
+    `trials` are further draws, the case's own first.
+    """
+
+    gradient: Array
+    reference: Array
+    wrong: NDArray[np.bool_]
+    usable: NDArray[np.bool_]
+    labels: NDArray[np.str_]
+    output_size: int
+    others: Mapping[str, tuple[Array, Array]] = field(default_factory=dict)
+    terms: Sequence[Array] = ()
+    outputs: Sequence[tuple[str, Array, Array]] = ()
+    trials: Sequence[Trial] = ()
+    diagonal: Array | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """Name a cause, say what was seen and what to change."""
+
+    cause: str
+    message: str
+    hint: str | None = None
+
+
+def close(a: Array, b: Array, usable: NDArray[np.bool_]) -> bool:
+    """Return whether two gradients agree to a thousandth, element by element."""
+    if a.shape != b.shape or not usable.any():
+        return False
+    a, b = a[usable], b[usable]
+    if not (np.isfinite(a).all() and np.isfinite(b).all()):
+        return False
+    largest = float(np.abs(b).max())
+    return bool(np.all(np.abs(a - b) <= CLOSE * np.maximum(np.abs(b), CLOSE * largest)) and largest > 0)
+
+
+def diagnose(evidence: Evidence) -> Diagnosis:
+    """Return the first cause whose test is met, the most specific tests first."""
+    tests: tuple[Callable[[Evidence], Diagnosis | None], ...] = (
+        _straight_through,
+        _zero,
+        _one_output,
+        _sign_flip,
+        _factor,
+        _transposed,
+        _swapped,
+        _region_or_elements,
+        _missing_term,
+    )
+    for test in tests:
+        diagnosis = test(evidence)
+        if diagnosis is not None:
+            return diagnosis
+    return Diagnosis("unknown", "the gradient matches none of the usual mistakes")
+
+
+def _straight_through(e: Evidence) -> Diagnosis | None:
+    flat = (e.labels == ladder.FLAT) | (e.labels == ladder.STAIRCASE)
+    if not flat[e.wrong].all() or np.any(np.abs(e.reference[e.wrong & flat]) > 0):
+        return None
+    return Diagnosis(
+        "straight-through",
+        "the forward is constant or a staircase here, and the gradient is not zero",
+        "if this is meant, declare the function whose gradient it is: `surrogate: identity` (and define"
+        " `identity` in the module)",
+    )
+
+
+def _zero(e: Evidence) -> Diagnosis | None:
+    if np.any(e.gradient[e.usable] != 0):
+        return None
+    return Diagnosis("zero", "the gradient is zero everywhere, the reference is not", "return the gradient of this input")
+
+
+def _sign_flip(e: Evidence) -> Diagnosis | None:
+    if not close(-e.gradient, e.reference, e.usable):
+        return None
+    return Diagnosis("sign-flip", "the gradient is minus the reference", "change the sign of the returned gradient")
+
+
+def _factor(e: Evidence) -> Diagnosis | None:
+    g, r = e.gradient[e.usable], e.reference[e.usable]
+    size = float(np.abs(r).max()) if r.size else 0.0
+    strong = np.abs(r) > 1e-3 * size
+    if not strong.any() or not np.isfinite(g).all():
+        return None
+    ratio = float(np.median(g[strong] / r[strong]))
+    if ratio == 0 or not close(e.gradient, ratio * e.reference, e.usable):
+        return None
+    if r.size == 1 and not _simple(ratio):
+        return None
+    count = _element_count(ratio, e)
+    if count is not None:
+        return Diagnosis(
+            "mean-not-sum",
+            f"gradient / reference = {ratio:.6g}: off by the number of elements, {count}",
+            f"{'divide' if ratio > 1 else 'multiply'} the gradient by {count}: a mean is a sum divided by the count",
+        )
+    return Diagnosis(
+        "constant-factor",
+        f"gradient / reference = {ratio:.6g} at every element",
+        f"divide the gradient by {ratio:.6g}",
+    )
+
+
+def _simple(ratio: float) -> bool:
+    """Return whether a ratio is a fraction people write; one element alone proves no factor."""
+    return any(abs(ratio * d - round(ratio * d)) < 1e-4 * abs(ratio * d) for d in range(1, 13))
+
+
+def _element_count(ratio: float, e: Evidence) -> int | None:
+    size, out = e.gradient.size, e.output_size
+    candidates = {size, out}
+    if out < size:
+        candidates |= {size // out, *e.gradient.shape}
+    elif size < out:
+        candidates |= {out // max(size, 1)}
+    for count in sorted(candidates):
+        if count >= (2 if size != out else 5) and any(abs(ratio - c) <= CLOSE * c for c in (count, 1 / count)):
+            return count
+    return None
+
+
+def _transposed(e: Evidence) -> Diagnosis | None:
+    rank = e.gradient.ndim
+    for i, j in combinations(range(rank), 2):
+        swapped = np.swapaxes(e.reference, i, j)
+        if swapped.shape == e.gradient.shape and not close(swapped, e.reference, e.usable):
+            if close(e.gradient, swapped, e.usable & np.swapaxes(e.usable, i, j)):
+                return Diagnosis(
+                    "transposed",
+                    f"the gradient equals the reference with axes {i} and {j} exchanged",
+                    "transpose the returned gradient",
+                )
+    return None
+
+
+def _swapped(e: Evidence) -> Diagnosis | None:
+    for name, (gradient, reference) in e.others.items():
+        if close(e.gradient, reference, e.usable) and not close(e.reference, reference, e.usable):
+            back = close(gradient, e.reference, e.usable)
+            also = ", and the other way round" if back else ""
+            return Diagnosis(
+                "swapped-inputs",
+                f"the gradient equals the reference of `{name}`{also}",
+                "return the gradients in the order of the op's arguments",
+            )
+    return None
+
+
+def _one_output(e: Evidence) -> Diagnosis | None:
+    if len(e.outputs) < 2:
+        return None
+    bad = [name for name, g, r in e.outputs if not close(g, r, e.usable) and not _both_zero(g, r)]
+    if len(bad) != 1:
+        return None
+    return Diagnosis(
+        "one-output",
+        f"only the part that comes from {bad[0]} is wrong",
+        f"look at how grad_fn uses the upstream of {bad[0]}",
+    )
+
+
+def _both_zero(g: Array, r: Array) -> bool:
+    return not np.any(g) and not np.any(np.abs(r) > 1e-12)
+
+
+def _missing_term(e: Evidence) -> Diagnosis | None:
+    if e.diagonal is not None and close(e.gradient, e.diagonal, e.usable):
+        if not close(e.reference, e.diagonal, e.usable):
+            return Diagnosis(
+                "missing-term",
+                "only the effect of each element on its own output is there; its effect on the others is missing",
+                "add the cross terms of the Jacobian",
+            )
+    terms = list(e.terms)[:MAX_TERMS]
+    if len(terms) < 2:
+        return None
+    for count in range(1, len(terms)):
+        for chosen in combinations(range(len(terms)), count):
+            missing = sum((terms[i] for i in chosen), np.zeros_like(e.reference))
+            if np.any(np.abs(missing) > 0) and close(e.gradient, e.reference - missing, e.usable):
+                return Diagnosis(
+                    "missing-term",
+                    f"the gradient equals the reference without {count} of the {len(terms)} terms through which"
+                    " the input reaches the output",
+                    "add the missing term (product rule, or a second use of the input)",
+                )
+    return None
+
+
+def _region_or_elements(e: Evidence) -> Diagnosis | None:
+    if e.wrong.all() and all(t.wrong.all() for t in e.trials):
+        return None
+    values = np.concatenate([t.input.ravel() for t in e.trials]) if e.trials else np.zeros(0)
+    wrong = np.concatenate([t.wrong.ravel() for t in e.trials]) if e.trials else np.zeros(0, bool)
+    # One entry at one index is a place; the same entry at every draw, whatever its value, too.
+    same_place = len(e.trials) > 1 and all(np.array_equal(t.wrong, e.wrong) for t in e.trials)
+    if not same_place and wrong.any() and not wrong.all():
+        region = _range_of(values, wrong)
+        if region is not None:
+            return Diagnosis(
+                "region",
+                f"wrong only where the input {region}",
+                f"look at the branch of grad_fn for inputs that are so ({region})",
+            )
+    if same_place or len(e.trials) <= 1:
+        return _elements(e)
+    return None
+
+
+def _range_of(values: Array, wrong: NDArray[np.bool_]) -> str | None:
+    """Return the range that holds every wrong value and no right one, None if there is none."""
+    bad, good = values[wrong], values[~wrong]
+    low, high = float(bad.min()), float(bad.max())
+    if ((good >= low) & (good <= high)).any():
+        return None
+    below, above = good[good < low], good[good > high]
+    if not below.size and not above.size:
+        return None
+    if not below.size:
+        return f"is below {_border(high, float(above.min()))}"
+    if not above.size:
+        return f"is above {_border(low, float(below.max()))}"
+    if bad.size < 2:
+        return None
+    return f"is between {_border(low, float(below.max()))} and {_border(high, float(above.min()))}"
+
+
+def _border(inner: float, outer: float) -> str:
+    """Return the roundest number between two values."""
+    low, high = min(inner, outer), max(inner, outer)
+    if low <= 0 <= high:
+        return "0"
+    for digits in range(1, 5):
+        rounded = float(f"{(low + high) / 2:.{digits}g}")
+        if low <= rounded <= high:
+            return f"{rounded:g}"
+    return f"{(low + high) / 2:.4g}"
+
+
+def _elements(e: Evidence) -> Diagnosis | None:
+    places = np.argwhere(e.wrong)
+    count, total = len(places), e.wrong.size
+    if count == 0 or count > total / 2 or total < 2:
+        return None
+    for axis in range(e.wrong.ndim):
+        lines = np.unique(places[:, axis])
+        if len(lines) == 1 and e.wrong.shape[axis] > 1 and count > 1:
+            hint = "look at what is special about this index (first, last, padding)"
+            return Diagnosis("elements", f"wrong only at index {lines[0]} of axis {axis}", hint)
+    listed = ", ".join(str(list(map(int, p))) for p in places[:5]) + (", ..." if count > 5 else "")
+    hint = "look at what is special about these indices (first, last, duplicates, padding)"
+    return Diagnosis("elements", f"wrong only at {count} of {total} elements: {listed}", hint)
+
+
+def conjugate(gradient: Array, reference: Array, usable: NDArray[np.bool_]) -> bool:
+    """Return whether a complex gradient, given as (..., 2) reals, is the conjugate of its reference."""
+    flipped = reference * np.array([1.0, -1.0])
+    return close(gradient, flipped, usable) and not close(reference, flipped, usable)

@@ -1,0 +1,288 @@
+"""Central differences of a vector function: per coordinate, along a ladder, along a direction.
+
+Differences are taken per output and only then contracted with the cotangent, so that the
+noise of outputs that do not move stays out.  Widths are jittered: dyadic steps align with the
+rounding grid and repeat the same wrong digits at every level.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.numerics.ladder import Array, Rungs, Slope, read_ladder
+
+FLOAT64_ROUNDOFF = 2.0**-53
+STAGE_ONE_EXPONENT = -17
+RETRY_EXPONENT = -26
+CHUNK_NUMBERS = 2**21
+
+
+@dataclass(frozen=True, slots=True)
+class LadderShape:
+    """Give the ratio of a ladder and, as exponents of two, its coarsest and finest width."""
+
+    ratio: int = 3
+    top: int = -2
+    bottom: int = -38
+    stage_one: int = STAGE_ONE_EXPONENT
+
+
+def ladder_shape(roundoff: float) -> LadderShape:
+    """Return the ladder for functions computed with this unit roundoff."""
+    if roundoff <= 2.0**-40:
+        return LadderShape()
+    if roundoff <= 2.0**-20:
+        return LadderShape(ratio=2, top=-1, bottom=-22, stage_one=-8)
+    return LadderShape(ratio=1, top=-1, bottom=int(np.log2(roundoff)) + 2, stage_one=-3)
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """Hold a function y = f(x) at one point with one cotangent.
+
+    `evaluate` maps rows of points (b, n) to rows of outputs (b, m); `low` and `high` (n,)
+    bound the domain; `quantize` rounds a point to what the function really receives;
+    `roundoff` is the unit roundoff at which f is computed.
+    """
+
+    evaluate: Callable[[Array], Array]
+    x: Array
+    y: Array
+    cotangent: Array
+    low: Array
+    high: Array
+    roundoff: float = FLOAT64_ROUNDOFF
+    quantize: Callable[[Array], Array] = lambda rows: rows
+
+    @property
+    def sizes(self) -> Array:
+        """Return the size of each coordinate, the median size (or 1) for zeros."""
+        size = np.abs(self.x)
+        typical = float(np.median(size)) if size.size else 1.0
+        return np.where(size > 0, size, typical if typical > 0 else 1.0)
+
+    @property
+    def output_size(self) -> float:
+        """Return sum |v||Y0| over the finite outputs."""
+        return float(np.sum(np.abs(self.cotangent * np.where(np.isfinite(self.y), self.y, 0.0))))
+
+    @property
+    def output_norm(self) -> float:
+        """Return the 2-norm of v * Y0 over the finite outputs."""
+        return float(np.linalg.norm(self.cotangent * np.where(np.isfinite(self.y), self.y, 0.0)))
+
+    def with_cotangent(self, cotangent: Array) -> Point:
+        """Return the same point seen through another cotangent."""
+        return replace(self, cotangent=cotangent)
+
+    def rows_per_chunk(self) -> int:
+        """Return how many points are evaluated at once, so that memory stays bounded."""
+        return int(np.clip(CHUNK_NUMBERS // max(self.x.size, self.y.size, 1), 4, 1024))
+
+
+def power_of_two(size: Array) -> Array:
+    """Return the largest power of two not above each size."""
+    return np.asarray(2.0 ** np.floor(np.log2(size)))
+
+
+def evaluate_inside(point: Point, rows: Array) -> Array:
+    """Evaluate rows (b, n); a row outside the domain gives not-a-number."""
+    outside = np.any((rows < point.low) | (rows > point.high), axis=1)
+    values = np.full((len(rows), point.y.size), np.nan)
+    if not outside.all():
+        values[~outside] = point.evaluate(rows[~outside])
+    return values
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """Hold both sides of differences, a row per difference: outputs (b, m) and steps (b,)."""
+
+    plus: Array
+    minus: Array
+    step_plus: Array
+    step_minus: Array
+
+    def select(self, rows: NDArray[np.int64]) -> Sides:
+        """Return some of the differences."""
+        return Sides(self.plus[rows], self.minus[rows], self.step_plus[rows], self.step_minus[rows])
+
+
+def coordinate_sides(point: Point, coordinates: NDArray[np.int64], widths: Array) -> Sides:
+    """Evaluate f at x +- width along each coordinate, one difference per entry."""
+    count = len(coordinates)
+    rows = np.repeat(point.x[None], 2 * count, axis=0)
+    where = np.concatenate([coordinates, coordinates])
+    rows[np.arange(2 * count), where] += np.concatenate([widths, -widths])
+    rows = point.quantize(rows)
+    steps = rows[np.arange(2 * count), where] - point.x[where]
+    values = evaluate_inside(point, rows)
+    return Sides(values[:count], values[count:], steps[:count], steps[count:])
+
+
+def contract(point: Point, sides: Sides, counted: NDArray[np.bool_] | None = None) -> Rungs:
+    """Contract differences with the cotangent.
+
+    `counted` (m,) are the outputs whose rounding counts; the default is those that move at
+    any of the given differences, because an output that stays within one rounding step at a
+    fine width is not free of noise.
+    """
+    v, weight = point.cotangent, np.abs(point.cotangent)
+    with np.errstate(all="ignore"):
+        moved = (sides.plus != point.y) | (sides.minus != point.y)
+        finite_plus = np.isfinite(sides.plus).all(axis=1)
+        finite_minus = np.isfinite(sides.minus).all(axis=1)
+        usable = finite_plus & finite_minus
+        if counted is None:
+            counted = moved[usable].any(axis=0) if usable.any() else np.zeros(point.y.size, bool)
+        largest = np.maximum(np.abs(sides.plus), np.abs(sides.minus))
+        return Rungs(
+            width=(sides.step_plus - sides.step_minus) / 2,
+            odd=_dot(sides.plus - sides.minus, v),
+            plus=_dot(sides.plus - point.y, v),
+            minus=_dot(point.y - sides.minus, v),
+            magnitude=_dot(np.where(counted, largest, 0.0), weight),
+            spread=_dot(np.abs(sides.plus - sides.minus), weight),
+            moved=moved.any(axis=1),
+            finite_plus=finite_plus,
+            finite_minus=finite_minus,
+        )
+
+
+def _dot(rows: Array, v: Array) -> Array:
+    # einsum, not matmul: a not-a-number in one row must not spread to the others.
+    return np.asarray(np.einsum("bm,m->b", rows, v))
+
+
+def ladder_widths(point: Point, coordinate: int, rng: np.random.Generator) -> Array:
+    """Return the jittered half-widths of the ladder along a coordinate, coarsest first."""
+    shape = ladder_shape(point.roundoff)
+    top = int(np.floor(np.log2(max(abs(point.x[coordinate]), 1.0)))) + shape.top
+    bottom = int(np.floor(np.log2(point.sizes[coordinate]))) + shape.bottom
+    exponents = np.arange(top, min(bottom, top - 4 * shape.ratio) - 1, -shape.ratio)
+    return np.asarray(2.0**exponents * rng.uniform(1, 1.6, len(exponents)))
+
+
+def slope_along(point: Point, coordinate: int, rng: np.random.Generator) -> Slope:
+    """Climb the ladder of one coordinate and read the slope off it."""
+    widths = ladder_widths(point, coordinate, rng)
+    rows = point.rows_per_chunk() // 2
+    parts = []
+    for start in range(0, len(widths), rows):
+        part = widths[start : start + rows]
+        parts.append(coordinate_sides(point, np.full(len(part), coordinate), part))
+    sides = Sides(*(np.concatenate([getattr(p, name) for p in parts]) for name in Sides.__slots__))
+    taken = (sides.step_plus > 0) & (sides.step_minus < 0)
+    rungs = contract(point, sides.select(np.where(taken)[0]))
+    return read_ladder(rungs, abs(float(point.x[coordinate])), point.output_size, point.roundoff)
+
+
+@dataclass(frozen=True, slots=True)
+class FirstStage:
+    """Hold cheap four-point slopes of many coordinates with a bound that may be too small."""
+
+    value: Array
+    error: Array
+    scale: Array
+    asymmetry: Array
+    noise: Array
+    finite: NDArray[np.bool_]
+    moved: NDArray[np.bool_]
+
+
+def first_stage(point: Point, coordinates: NDArray[np.int64], rng: np.random.Generator) -> FirstStage:
+    """Difference every coordinate at two widths near 2**-17 of its size."""
+    exponent = ladder_shape(point.roundoff).stage_one
+    wide = power_of_two(point.sizes[coordinates]) * 2.0**exponent * rng.uniform(1, 1.6, len(coordinates))
+    narrow = wide * 0.5 * rng.uniform(0.9, 1.1, len(coordinates))
+    chunk = max(1, point.rows_per_chunk() // 4)
+    parts = []
+    for start in range(0, len(coordinates), chunk):
+        part = slice(start, start + chunk)
+        parts.append(_four_points(point, coordinates[part], wide[part], narrow[part]))
+    return FirstStage(*(np.concatenate([getattr(p, name) for p in parts]) for name in FirstStage.__slots__))
+
+
+def _four_points(point: Point, coordinates: NDArray[np.int64], wide: Array, narrow: Array) -> FirstStage:
+    count = len(coordinates)
+    sides = coordinate_sides(point, np.tile(coordinates, 2), np.concatenate([wide, narrow]))
+    with np.errstate(all="ignore"):
+        moved = (sides.plus != point.y) | (sides.minus != point.y)
+        either = np.tile(moved[:count] | moved[count:], (2, 1))
+        rungs = contract(point, sides, either)
+        slope = rungs.odd / (2 * rungs.width)
+        ratio = rungs.width[:count] / rungs.width[count:]
+        coarse, fine = slope[:count], slope[count:]
+        value = fine + (fine - coarse) / (ratio * ratio - 1)
+        both = rungs.moved[:count] & rungs.moved[count:]
+        magnitude = np.maximum(rungs.magnitude[:count], rungs.magnitude[count:])
+        magnitude = np.maximum(np.where(both, magnitude, point.output_size), point.output_norm)
+        width = rungs.width[count:]
+        noise = 2 * point.roundoff * (magnitude + np.abs(point.x[coordinates] * value)) / width
+        return FirstStage(
+            value=value,
+            error=np.abs(fine - coarse) + noise * 5 / 3,
+            scale=rungs.spread[count:] / (2 * width),
+            asymmetry=np.abs(rungs.plus[count:] - rungs.minus[count:]) / width,
+            noise=noise,
+            finite=rungs.finite[:count] & rungs.finite[count:] & np.isfinite(value),
+            moved=rungs.moved[:count] | rungs.moved[count:],
+        )
+
+
+def moves_when_pushed(point: Point, coordinates: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Return whether any output moves when a coordinate moves by about a quarter of its size.
+
+    Near an extremum of a smooth function fine steps move nothing, yet the slope is not zero.
+    """
+    moved = np.zeros(len(coordinates), bool)
+    chunk = max(1, point.rows_per_chunk() // 2)
+    for start in range(0, len(coordinates), chunk):
+        part = coordinates[start : start + chunk]
+        widths = power_of_two(np.maximum(np.abs(point.x[part]), 1.0)) / 4 * rng.uniform(1, 1.6, len(part))
+        sides = coordinate_sides(point, part, widths)
+        changed = (sides.plus != point.y) | (sides.minus != point.y)
+        moved[start : start + chunk] = (changed & np.isfinite(point.y)).any(axis=1)
+    return moved
+
+
+@dataclass(frozen=True, slots=True)
+class Direction:
+    """Hold a difference along one direction, its own bound, and the step (n,) it was taken over.
+
+    The value estimates sum_i g_i step_i.
+    """
+
+    value: float
+    error: float
+    step: Array
+
+    def deviation(self, gradient: Array) -> float:
+        """Return how far `gradient` is from the difference along this direction."""
+        return abs(self.value - float(gradient @ self.step))
+
+    def agrees(self, gradient: Array) -> bool:
+        """Return whether the deviation is within the difference's own bound."""
+        size = float(np.linalg.norm(gradient * self.step))
+        return bool(self.deviation(gradient) <= max(3 * self.error, 1e-8 * size))
+
+
+def difference_along(point: Point, direction: Array, exponent: int = STAGE_ONE_EXPONENT) -> Direction:
+    """Difference f along `direction` (n,), scaled by each coordinate's own step."""
+    step = direction * power_of_two(point.sizes) * 2.0**exponent
+    factors = np.array([1.0, -1.0, 0.5, -0.5])
+    rows = point.quantize(point.x + factors[:, None] * step)
+    values = evaluate_inside(point, rows)
+    with np.errstate(all="ignore"):
+        wide = float(point.cotangent @ (values[0] - values[1])) / 2
+        narrow = float(point.cotangent @ (values[2] - values[3]))
+        value = narrow + (narrow - wide) / 3
+        noise = 8 * point.roundoff * point.output_norm + 4 * point.roundoff * abs(value)
+        error = abs(narrow - wide) + noise
+    if not np.isfinite(value):
+        return Direction(float("nan"), float("inf"), step)
+    return Direction(value, error, step)

@@ -1,0 +1,1 @@
+"""Reports format what was found; they compute nothing."""

@@ -1,0 +1,242 @@
+"""What people read: one line per case, tables of the worst elements, a summary."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from rich import box
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from gradcheck.events import CaseFinished, CaseProgress, CaseStarted, Event, RunFinished, RunStarted
+from gradcheck.results import CaseResult, Element, Finding, RunSummary
+
+STATUS = {"passed": ("PASS", "green"), "failed": ("FAIL", "red"), "errored": ("ERROR", "red"), "skipped": ("SKIP", "yellow")}
+MAX_OUTPUT_LINES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Say how much is shown: verbosity (0 is normal), elements per finding, the paths as typed."""
+
+    verbosity: int = 0
+    show: int = 5
+    options: tuple[str, ...] = ()
+
+
+class ConsoleReport:
+    """Print results on `out`; show progress on `err` if that is a terminal."""
+
+    def __init__(self, out: Console, err: Console, view: View) -> None:
+        self.out, self.view = out, view
+        self.progress = _Progress(err)
+
+    def handle(self, event: Event) -> None:
+        """Print what an event tells."""
+        self.progress.handle(event)
+        if isinstance(event, CaseFinished):
+            self._case(event.result)
+        elif isinstance(event, RunFinished):
+            self._print(_summary(event.summary))
+
+    def close(self) -> None:
+        """Take the progress display away."""
+        self.progress.stop()
+
+    def _print(self, what: Text | Table) -> None:
+        self.out.print(what, soft_wrap=isinstance(what, Text) and not self.out.is_terminal)
+
+    def _case(self, result: CaseResult) -> None:
+        quiet = self.view.verbosity < 0 and result.status in ("passed", "skipped")
+        if quiet:
+            return
+        self._print(_line(result))
+        good = result.status == "passed"
+        if result.status == "skipped" or (good and self.view.verbosity < 1 and not _unexpected_warnings(result)):
+            return
+        shown = result.findings if self.view.verbosity > 0 or not good else _unexpected_warnings(result)
+        for finding in shown:
+            self._finding(result, finding, tables=not good or self.view.verbosity > 0)
+        for want in result.missing:
+            self._print(_indent(f"expected {want}, which was not found", "bold red"))
+        if result.expected and result.reason:
+            self._print(_indent(f"reason: {clean(result.reason)}"))
+        for note in result.notes:
+            self._print(_indent(f"note: {clean(note)}", "dim"))
+        if self.view.verbosity > 0:
+            self._details(result)
+        if not good:
+            self._print(_indent(f"rerun: {rerun_command(result, self.view.options)}", "dim"))
+
+    def _finding(self, result: CaseResult, finding: Finding, tables: bool) -> None:
+        style = "red" if finding.level == "error" else "yellow"
+        text = Text("  ")
+        text.append(finding.label, style=f"bold {style}")
+        where = ", ".join(part for part in (_where(finding), finding.dtype) if part)
+        text.append(f" [{clean(finding.wrt)}]" if finding.wrt else "")
+        text.append(f" ({where})" if where else "", style="dim")
+        text.append(f": {clean(finding.message)}")
+        self._print(text)
+        if finding.traceback and finding.level == "error":
+            for line in clean(finding.traceback).splitlines()[-MAX_OUTPUT_LINES:]:
+                self._print(_indent(line, "dim"))
+        if tables and finding.elements:
+            self._print(_table(finding, self.view.show, _ascii(self.out)))
+            hidden = len(finding.elements) - self.view.show
+            if hidden > 0:
+                self._print(_indent(f"... {hidden} more (--show N)", "dim"))
+        if finding.hint:
+            self._print(_indent(f"hint: {clean(finding.hint)}", "cyan"))
+
+    def _details(self, result: CaseResult) -> None:
+        phases = ", ".join(f"{name} {spent:.2f} s" for name, spent in result.phases_s.items())
+        self._print(_indent(f"seed {result.seed}; reference: {result.reference or '-'}; coverage: {result.coverage}", "dim"))
+        self._print(
+            _indent(
+                f"{result.elements} elements, {result.inconclusive} inconclusive,"
+                f" max error {result.max_abs_error:.2g} absolute, {result.max_rel_error:.2g} relative",
+                "dim",
+            )
+        )
+        self._print(_indent(phases, "dim"))
+
+
+class _Progress:
+    """Show cases done, the current case and its phase, and the time."""
+
+    def __init__(self, console: Console) -> None:
+        self.phases: dict[str, str] = {}
+        live = console.is_terminal and not console.is_dumb_terminal
+        columns = (SpinnerColumn("line"), TextColumn("{task.completed}/{task.total}", markup=False))
+        detail = TextColumn("{task.description}", markup=False)
+        self.display = Progress(*columns, detail, TimeElapsedColumn(), console=console, transient=True, disable=not live)
+        self.task = None
+
+    def handle(self, event: Event) -> None:
+        if isinstance(event, RunStarted):
+            self.display.start()
+            self.task = self.display.add_task("starting TensorFlow", total=event.cases)
+        elif isinstance(event, CaseStarted):
+            self.phases[event.id] = "waiting for TensorFlow" if not self.phases else "start"
+        elif isinstance(event, CaseProgress):
+            self.phases[event.id] = event.phase
+        elif isinstance(event, CaseFinished):
+            self.phases.pop(event.result.id, None)
+            if self.task is not None:
+                self.display.advance(self.task)
+        elif isinstance(event, RunFinished):
+            self.stop()
+        if self.task is not None and self.phases:
+            now = "; ".join(f"{clean(case)}: {phase}" for case, phase in list(self.phases.items())[:2])
+            self.display.update(self.task, description=now)
+
+    def stop(self) -> None:
+        self.display.stop()
+
+
+def clean(text: str) -> str:
+    """Return text without control characters, so that names cannot drive the terminal."""
+    return "".join(c if c == "\n" or c == "\t" or c.isprintable() else "?" for c in text)
+
+
+def _ascii(console: Console) -> bool:
+    return not (console.encoding or "").lower().startswith("utf")
+
+
+def _indent(text: str, style: str = "") -> Text:
+    return Text("\n".join(f"    {line}" for line in text.splitlines()), style=style)
+
+
+def _unexpected_warnings(result: CaseResult) -> tuple[Finding, ...]:
+    warnings = (f for f in result.findings if f.level == "warning")
+    return tuple(f for f in warnings if f.code not in result.expected and f.label not in result.expected)
+
+
+def _line(result: CaseResult) -> Text:
+    word, colour = STATUS[result.status]
+    text = Text()
+    text.append(f"{word:<5}", style=f"bold {colour}")
+    text.append(f" {clean(result.id)}")
+    told = _told(result)
+    if told:
+        text.append(f"  {told}", style=colour if result.status != "passed" else "dim")
+    text.append(f"  {result.duration_s:.1f} s" if result.status != "skipped" else "", style="dim")
+    return text
+
+
+def _told(result: CaseResult) -> str:
+    if result.status == "skipped":
+        return clean(result.reason or "")
+    errors = list(dict.fromkeys(f.label + (f" [{f.wrt}]" if f.wrt else "") for f in result.findings if f.level == "error"))
+    warnings = list(dict.fromkeys(f.label for f in result.findings if f.level == "warning"))
+    if result.expected and result.status == "passed":
+        expected = [f for f in result.findings if f.code in result.expected or f.label in result.expected]
+        found = list(dict.fromkeys(f.label + (f" [{f.wrt}]" if f.wrt else "") for f in expected))
+        return clean("found as expected: " + ", ".join(found))
+    told = ", ".join(errors + [f"warning: {w}" for w in warnings])
+    return clean(told)
+
+
+def _where(finding: Finding) -> str:
+    if len(finding.modes) > 1:
+        return "; ".join(finding.modes)
+    if finding.mode is None:
+        return ""
+    text = finding.mode + (f", tape {finding.tape}" if finding.tape else "")
+    return text + (f", {finding.device}" if finding.device and finding.device != "cpu:0" else "")
+
+
+def number(value: object) -> str:
+    """Return a number in at most nine characters, `-` for none."""
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.4g}".replace("e+0", "e").replace("e-0", "e-").replace("e+", "e")
+    return clean(str(value))
+
+
+def _table(finding: Finding, show: int, ascii_only: bool) -> Table:
+    title = f"worst elements of {clean(finding.wrt)}" if finding.wrt else "worst elements"
+    style = box.ASCII if ascii_only else box.SIMPLE_HEAD
+    table = Table(title=title, title_justify="left", title_style="", box=style, padding=(0, 1), pad_edge=False)
+    modes = [mode for mode in (finding.elements[0].modes or {})]
+    table.add_column("index", overflow="fold", no_wrap=True)
+    for name in ("input", "analytic", *modes, "autodiff", "finite\ndiff", "abs\nerror", "rel\nerror", "toler-\nance"):
+        table.add_column(Text(name), justify="right", overflow="fold")
+    for element in finding.elements[:show]:
+        table.add_row(*_row(element, modes))
+    return table
+
+
+def _row(element: Element, modes: list[str]) -> list[Text]:
+    index = ",".join(map(str, element.index)) if element.index else "()"
+    cells = [index, number(element.input), number(element.analytic)]
+    cells += [number(element.modes.get(mode)) for mode in modes]
+    cells += [number(element.autodiff), number(element.finite_difference)]
+    cells += [number(element.abs_error), number(element.rel_error), number(element.tolerance)]
+    return [Text(cell) for cell in cells]
+
+
+def rerun_command(result: CaseResult, options: tuple[str, ...]) -> str:
+    """Return the command that runs only this case, with this seed."""
+    return shlex.join(["gradcheck", "run", result.id, "--seed", str(result.seed), *options])
+
+
+def _summary(summary: RunSummary) -> Text:
+    parts: Mapping[str, int] = {
+        "passed": summary.passed,
+        "failed": summary.failed,
+        "errored": summary.errored,
+        "skipped": summary.skipped,
+    }
+    text = Text("\n")
+    bad = summary.failed + summary.errored
+    counts = ", ".join(f"{count} {name}" for name, count in parts.items() if count) or "nothing run"
+    warnings = f", {summary.warnings} warning{'s' * (summary.warnings != 1)}" if summary.warnings else ""
+    stopped = "" if summary.stop_reason == "completed" else f" (stopped: {summary.stop_reason})"
+    text.append(f"{counts}{warnings} in {summary.duration_s:.1f} s{stopped}", style="bold red" if bad else "bold green")
+    return text

@@ -1,0 +1,57 @@
+"""The JSON report: one object with environment, options, summary and cases."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gradcheck import __version__
+from gradcheck.events import CaseFinished, Event, RunFinished
+from gradcheck.results import SCHEMA_VERSION, CaseResult, to_json
+
+
+class JsonReport:
+    """Collect events; `text` is the report once the run has finished."""
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self.options = options
+        self.cases: list[CaseResult] = []
+        self.finished: RunFinished | None = None
+
+    def handle(self, event: Event) -> None:
+        """Take in an event."""
+        if isinstance(event, CaseFinished):
+            self.cases.append(event.result)
+        elif isinstance(event, RunFinished):
+            self.finished = event
+
+    def text(self) -> str:
+        """Return the report."""
+        report = {
+            "schema_version": SCHEMA_VERSION,
+            "gradcheck": __version__,
+            "environment": to_json(self.finished.environment) if self.finished else {},
+            "options": to_json(dict(self.options)),
+            "summary": to_json(self.finished.summary) if self.finished else {},
+            "cases": [to_json(case) for case in sorted(self.cases, key=lambda c: c.id)],
+        }
+        return json.dumps(report, indent=1, ensure_ascii=True, allow_nan=False)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file whole or not at all.
+
+    Raises OSError.
+    """
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

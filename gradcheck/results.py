@@ -1,0 +1,143 @@
+"""What a check finds: frozen records that go over a pipe and into JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+SCHEMA_VERSION = 1
+
+PASSED, FAILED, ERRORED, SKIPPED = "passed", "failed", "errored", "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """Compare the three gradients at one element; `index` counts inside the input."""
+
+    index: tuple[int, ...]
+    input: Any
+    analytic: Any
+    autodiff: Any
+    finite_difference: Any
+    abs_error: float
+    rel_error: float
+    tolerance: float
+    modes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """State one thing that is wrong, where, and what to change."""
+
+    code: str
+    message: str
+    cause: str | None = None
+    level: str = "error"
+    hint: str | None = None
+    wrt: str | None = None
+    mode: str | None = None
+    tape: str | None = None
+    device: str | None = None
+    dtype: str | None = None
+    elements: tuple[Element, ...] = ()
+    modes: tuple[str, ...] = ()
+    traceback: str | None = None
+    file: str | None = None
+    line: int | None = None
+
+    @property
+    def label(self) -> str:
+        """Return `code` or `code/cause`, the form that `expect` uses."""
+        return f"{self.code}/{self.cause}" if self.cause else self.code
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Sum up one comparison of a gradient with its reference."""
+
+    check: str
+    wrt: str
+    mode: str
+    tape: str | None
+    device: str
+    dtype: str
+    ok: bool
+    elements: int
+    max_abs_error: float
+    max_rel_error: float
+    tolerance: float
+
+
+@dataclass(frozen=True, slots=True)
+class CaseResult:
+    """Hold all that is known about one case after its check."""
+
+    id: str
+    spec: str
+    line: int
+    case: str
+    status: str
+    duration_s: float = 0.0
+    phases_s: Mapping[str, float] = field(default_factory=dict)
+    seed: int = 0
+    coverage: str = "full"
+    reference: str = ""
+    max_abs_error: float = 0.0
+    max_rel_error: float = 0.0
+    elements: int = 0
+    inconclusive: int = 0
+    comparisons: tuple[Comparison, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    expected: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    reason: str | None = None
+    notes: tuple[str, ...] = ()
+    output: str = ""
+
+    @property
+    def warnings(self) -> int:
+        """Return how many findings are warnings."""
+        return sum(finding.level == "warning" for finding in self.findings)
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """Count the cases of a run by status."""
+
+    cases: int
+    passed: int
+    failed: int
+    errored: int
+    skipped: int
+    warnings: int
+    duration_s: float
+    stop_reason: str = "completed"
+
+
+def summarize(results: list[CaseResult], duration_s: float, stop_reason: str) -> RunSummary:
+    """Count `results` by status."""
+    counts = {status: 0 for status in (PASSED, FAILED, ERRORED, SKIPPED)}
+    for result in results:
+        counts[result.status] += 1
+    warnings = sum(result.warnings for result in results)
+    return RunSummary(
+        len(results), *counts.values(), warnings=warnings, duration_s=duration_s, stop_reason=stop_reason
+    )
+
+
+def to_json(value: Any) -> Any:
+    """Return `value` as JSON-able data; not-a-number and infinities become strings."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): to_json(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [to_json(item) for item in value]
+    if isinstance(value, complex):
+        return [to_json(value.real), to_json(value.imag)]
+    if isinstance(value, float) and not math.isfinite(value):
+        return "nan" if math.isnan(value) else ("inf" if value > 0 else "-inf")
+    return value

@@ -1,0 +1,133 @@
+"""Find spec files, read them all, and select cases."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from gradcheck.errors import NothingSelected, Problem, SpecError, UsageError
+from gradcheck.spec.model import Case, Spec
+from gradcheck.spec.parse import parse
+
+
+def find_files(paths: Iterable[str]) -> list[tuple[Path, str, str | None]]:
+    """Return (file, name, wanted case) for files, folders (searched) and `file::case`."""
+    found: list[tuple[Path, str, str | None]] = []
+    for text in paths:
+        name, _, case = text.partition("::")
+        path = Path(name)
+        if path.is_dir():
+            inside = sorted(p for p in path.rglob("*") if p.suffix in (".yaml", ".yml") and not _hidden(p, path))
+            found.extend((p, _name(p), None) for p in inside)
+        elif path.exists():
+            found.append((path, _name(path), case or None))
+        else:
+            raise UsageError(f"there is no file or folder '{name}'")
+    unique: dict[tuple[str, str | None], tuple[Path, str, str | None]] = {}
+    for entry in found:
+        unique.setdefault((entry[1], entry[2]), entry)
+    return list(unique.values())
+
+
+def _hidden(path: Path, root: Path) -> bool:
+    return any(part.startswith(".") for part in path.relative_to(root).parts)
+
+
+def _name(path: Path) -> str:
+    relative = os.path.relpath(path)
+    return Path(path if relative.startswith("..") else relative).as_posix()
+
+
+def load(paths: Iterable[str]) -> tuple[Spec, ...]:
+    """Read all specs.
+
+    Raises SpecError with the problems of all files, UsageError for a path or case that is
+    not there.
+    """
+    specs: list[Spec] = []
+    problems: list[Problem] = []
+    for path, name, wanted in find_files(paths):
+        try:
+            spec = parse(path, name)
+        except SpecError as error:
+            problems.extend(error.problems)
+            continue
+        if wanted is not None:
+            chosen = tuple(case for case in spec.cases if case.name == wanted)
+            if not chosen:
+                raise UsageError(f"{name} has no case '{wanted}'")
+            spec = replace(spec, cases=chosen)
+        specs.append(spec)
+    if problems:
+        raise SpecError(tuple(problems))
+    return tuple(specs)
+
+
+def select(specs: Iterable[Spec], expression: str = "", tags: Iterable[str] = ()) -> list[Case]:
+    """Return the cases that match a `-k` expression and have one of `tags` (any, if none given).
+
+    Raises NothingSelected if no case is left.
+    """
+    matches = compile_expression(expression)
+    wanted = set(tags)
+    cases: dict[str, Case] = {}
+    for spec in specs:
+        for case in spec.cases:
+            if matches([case.id, *case.tags]) and (not wanted or wanted & set(case.tags)):
+                cases.setdefault(case.id, case)
+    if not cases:
+        raise NothingSelected("no case was selected")
+    return list(cases.values())
+
+
+def compile_expression(text: str) -> Callable[[list[str]], bool]:
+    """Return the test for an expression of words with `and`, `or`, `not` and parentheses.
+
+    A word matches if it is part of a case's id or of a tag.  Raises UsageError if the
+    expression does not parse.
+    """
+    if not text.strip():
+        return lambda words: True
+    tokens = re.findall(r"\(|\)|[^\s()]+", text)
+    rest = list(tokens)
+    test = _either(rest, text)
+    if rest:
+        raise UsageError(f"-k '{text}': unexpected '{rest[0]}'")
+    return test
+
+
+def _either(rest: list[str], text: str) -> Callable[[list[str]], bool]:
+    first = _both(rest, text)
+    if rest[:1] == ["or"]:
+        rest.pop(0)
+        second = _either(rest, text)
+        return lambda words: first(words) or second(words)
+    return first
+
+
+def _both(rest: list[str], text: str) -> Callable[[list[str]], bool]:
+    first = _term(rest, text)
+    if rest[:1] == ["and"]:
+        rest.pop(0)
+        second = _both(rest, text)
+        return lambda words: first(words) and second(words)
+    return first
+
+
+def _term(rest: list[str], text: str) -> Callable[[list[str]], bool]:
+    if not rest or rest[0] in ("and", "or", ")"):
+        raise UsageError(f"-k '{text}': a word is missing" + (f" before '{rest[0]}'" if rest else " at the end"))
+    token = rest.pop(0)
+    if token == "not":
+        inner = _term(rest, text)
+        return lambda words: not inner(words)
+    if token == "(":
+        inner = _either(rest, text)
+        if not rest or rest.pop(0) != ")":
+            raise UsageError(f"-k '{text}': a closing parenthesis is missing")
+        return inner
+    lowered = token.lower()
+    return lambda words: any(lowered in word.lower() for word in words)

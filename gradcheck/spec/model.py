@@ -1,0 +1,74 @@
+"""What a spec says, as frozen records with the defaults filled in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+MODES = ("eager", "function", "xla")
+TAPES = ("inside", "outside")
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """Describe one input: a literal (`source` "values"), a drawn tensor, or a nested structure."""
+
+    name: str
+    shape: tuple[int, ...] | None = None
+    dtype: str = "float32"
+    source: str = "normal"
+    parameters: Any = None
+    avoid: tuple[float, ...] = ()
+    margin: float = 0.05
+    differentiate: bool | str = True
+    domain: tuple[float, float] | None = None
+    structure: str | None = None
+    sparse: bool = False
+    ragged: tuple[int, ...] | None = None
+    items: Mapping[str, Input] | tuple[Input, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Describe one case; `module` is a dotted name or an absolute path ending in .py."""
+
+    id: str
+    name: str
+    spec: str
+    folder: str
+    line: int
+    module: str
+    op: str
+    inputs: Mapping[str, Input]
+    build: Mapping[str, Any] | None = None
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    reference: str | None = None
+    surrogate: str | None = None
+    expected_vjp: str | None = None
+    expect: tuple[str, ...] = ()
+    reason: str | None = None
+    modes: tuple[str, ...] = MODES
+    tapes: tuple[str, ...] = TAPES
+    devices: tuple[str, ...] | None = None
+    dtypes: tuple[str, ...] = ()
+    order: int = 1
+    samples: int = 1
+    coverage: str = "auto"
+    variables: str | tuple[str, ...] = "all"
+    dynamic_shapes: bool | None = None
+    rtol: float | None = None
+    atol: float | None = None
+    seed: int = 0
+    timeout: float = 120.0
+    skip: str | None = None
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """Hold the cases of one file."""
+
+    file: str
+    module: str
+    cases: tuple[Case, ...]

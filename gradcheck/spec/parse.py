@@ -1,0 +1,259 @@
+"""Turn a spec file into records, reporting every mistake with its place."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from gradcheck.errors import Problem, SpecError
+from gradcheck.spec.contradictions import input_problems
+from gradcheck.spec.model import Case, Input, Spec
+from gradcheck.spec.nodes import Document, KeyPath, read_document
+from gradcheck.spec.schema import SCHEMA, is_attribute
+
+
+def parse(path: Path, name: str | None = None) -> Spec:
+    """Read the spec at `path`; `name` is how it is called in messages and ids.
+
+    Raises SpecError with all problems of the file.
+    """
+    document = read_document(path, name or str(path))
+    found = list(_schema_problems(document))
+    problems = [*document.problems, *(problem for problem, _ in found)]
+    problems += _meaning_problems(document, path, [where for _, where in found])
+    if problems:
+        raise SpecError(tuple(sorted(problems, key=lambda p: (p.line, p.column))))
+    return _build(document, path)
+
+
+def _schema_problems(document: Document) -> Iterator[tuple[Problem, KeyPath]]:
+    import jsonschema
+
+    validator = jsonschema.Draft7Validator(SCHEMA)
+    seen: set[tuple[KeyPath, str]] = set()
+    for error in validator.iter_errors(document.data):
+        for problem, key in _describe(document, error):
+            if key not in seen:
+                seen.add(key)
+                yield problem, key[0]
+
+
+def _describe(document: Document, error: Any) -> Iterator[tuple[Problem, tuple[KeyPath, str]]]:
+    path: KeyPath = tuple(error.absolute_path)
+    kind, limit, value = error.validator, error.validator_value, error.instance
+    if kind in ("if", "$ref") or (kind == "allOf" and error.context):
+        for inner in error.context:
+            yield from _describe(document, inner)
+        return
+    if kind == "additionalProperties" and isinstance(value, dict):
+        allowed = list(error.schema.get("properties", {}))
+        for key in [k for k in value if k not in allowed]:
+            message, hint = f"unknown key '{key}'", _nearest(key, allowed)
+            yield document.problem((*path, key), message, hint, at_key=True), ((*path, key), "unknown")
+        return
+    if error.parent is not None and error.parent.validator == "propertyNames" or "propertyNames" in error.schema_path:
+        key_path = (*path, str(value))
+        message = f"'{value}' is not a valid name"
+        yield document.problem(key_path, message, "no spaces, colons or slashes", at_key=True), (key_path, "name")
+        return
+    message, hint, deeper = _explain(kind, limit, value, error)
+    yield document.problem((*path, *deeper), message, hint), ((*path, *deeper), message)
+
+
+def _explain(kind: str, limit: Any, value: Any, error: Any) -> tuple[str, str, KeyPath]:
+    shown = _shown(value)
+    if kind == "required":
+        missing = [key for key in limit if key not in value]
+        return f"`{missing[0]}` is missing" if missing else "a key is missing", "", ()
+    if kind == "enum":
+        words = [str(word).lower() if isinstance(word, bool) else str(word) for word in limit]
+        listed = ", ".join(words) if len(words) <= 20 else f"one of {len(words)} words"
+        return f"{shown} is not one of {listed}", _nearest(str(value), words), ()
+    if kind == "type":
+        names = {"object": "a mapping", "array": "a list", "string": "a string", "integer": "a whole number"}
+        names |= {"number": "a number", "boolean": "true or false"}
+        wanted = " or ".join(names[t] for t in ([limit] if isinstance(limit, str) else limit))
+        return f"must be {wanted}, is {shown}", "", ()
+    if kind == "not":
+        return f"{' and '.join(f'`{k}`' for k in limit['required'])} contradict each other; give one", "", ()
+    if kind == "anyOf":
+        return "`shape` is missing", "write `shape: []` for a scalar", ()
+    if kind == "pattern":
+        return f"{shown} is not allowed here (pattern {limit})", "", ()
+    if kind == "uniqueItems":
+        return "an entry appears twice", "", ()
+    bounds = {"minimum": "at least", "maximum": "at most", "exclusiveMinimum": "above", "minLength": "at least"}
+    if kind in bounds:
+        return (f"must be {bounds[kind]} {limit}, is {shown}" if kind != "minLength" else "must not be empty"), "", ()
+    if kind in ("minItems", "maxItems", "minProperties"):
+        empty = not value
+        return ("must not be empty" if empty else f"needs {limit} entries, has {len(value)}"), "", ()
+    return str(error.message), "", ()
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "empty"
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = f"'{value}'" if isinstance(value, str) else str(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _nearest(word: str, allowed: list[str]) -> str:
+    close = difflib.get_close_matches(word, allowed, n=1, cutoff=0.6)
+    if close:
+        return f"did you mean `{close[0]}`?"
+    return f"allowed: {', '.join(allowed)}" if 0 < len(allowed) <= 12 else ""
+
+
+def _meaning_problems(document: Document, path: Path, bad: list[KeyPath]) -> Iterator[Problem]:
+    """Yield what the schema cannot see, for the parts in which it saw no mistake (`bad`)."""
+
+    def sound(where: KeyPath) -> bool:
+        return not any(b[: len(where)] == where or b == where[: len(b)] and b in ((), ("cases",)) for b in bad)
+
+    data = document.data
+    if not isinstance(data, dict):
+        return
+    if "module" in data and sound(("module",)):
+        yield from _module_problems(document, path, data["module"])
+    defaults = data.get("defaults") if sound(("defaults",)) else {}
+    cases = data.get("cases")
+    for name, case in cases.items() if isinstance(cases, dict) else ():
+        here: KeyPath = ("cases", name)
+        if isinstance(case, dict):
+            if "op" not in case and not is_attribute(name):
+                yield document.problem(here, f"'{name}' is no name of an op; say which with `op:`", at_key=True)
+            yield from _reference_problems(document, here, defaults or {}, case)
+            inputs = case.get("inputs")
+            for key, value in inputs.items() if isinstance(inputs, dict) else ():
+                if sound((*here, "inputs", key)):
+                    yield from input_problems(document, path.parent, (*here, "inputs", key), value)
+
+
+def _module_problems(document: Document, path: Path, module: str) -> Iterator[Problem]:
+    if _is_file(module):
+        if not (path.parent / module).is_file():
+            yield document.problem(("module",), f"there is no file '{module}' beside this spec")
+    elif not is_attribute(module):
+        yield document.problem(("module",), f"'{module}' is neither a .py file nor a dotted module name")
+
+
+def _reference_problems(
+    document: Document, here: KeyPath, defaults: dict[str, Any], case: dict[str, Any]
+) -> Iterator[Problem]:
+    given = [key for key in ("reference", "surrogate", "expected_vjp") if key in {**defaults, **case}]
+    if len(given) > 1 and not all(key in case for key in given):
+        yield document.problem(here, f"`{given[0]}` and `{given[1]}` contradict each other; one is in `defaults`")
+
+
+def _is_file(module: str) -> bool:
+    return module.endswith(".py") or "/" in module
+
+
+def _build(document: Document, path: Path) -> Spec:
+    data = document.data
+    module = data["module"]
+    if _is_file(module):
+        module = str((path.parent / module).resolve())
+    defaults = data.get("defaults", {})
+    cases = tuple(
+        _case(document, path, module, name, {**defaults, **case}) for name, case in data["cases"].items()
+    )
+    return Spec(document.file, module, cases)
+
+
+_TUPLES = ("expect", "modes", "tapes", "devices", "dtypes", "tags")
+
+
+def _case(document: Document, path: Path, module: str, name: str, data: dict[str, Any]) -> Case:
+    fields = {key: tuple(data[key]) if key in _TUPLES else data[key] for key in data if key not in ("op", "inputs")}
+    if isinstance(fields.get("variables"), list):
+        fields["variables"] = tuple(fields["variables"])
+    for key in ("order", "samples", "seed"):
+        if key in fields:
+            fields[key] = int(fields[key])
+    inputs = {key: _input(key, value) for key, value in data["inputs"].items()}
+    place = document.keys.get(("cases", name))
+    return Case(
+        id=f"{document.file}::{name}",
+        name=name,
+        spec=document.file,
+        folder=str(path.parent.resolve()),
+        line=place.line if place else 1,
+        module=module,
+        op=data.get("op", name),
+        inputs=inputs,
+        **fields,
+    )
+
+
+def _input(name: str, value: Any) -> Input:
+    if not isinstance(value, dict):
+        return Input(name, None, _literal_dtype(value), "values", value)
+    if "items" in value:
+        return _structure(name, value)
+    from gradcheck.spec.schema import SOURCES
+
+    source = next((s for s in SOURCES if s in value), None)
+    dtype = value.get("dtype") or (_literal_dtype(value["values"]) if source == "values" else None)
+    if dtype is None and source == "integers":
+        dtype = "int32"
+    dtype = dtype or ("" if source == "file" else "float32")
+    if source is None:
+        source = "normal" if dtype.startswith(("float", "bfloat", "complex")) else "integers"
+    domain = value.get("domain")
+    ragged = value.get("ragged")
+    return Input(
+        name,
+        shape=tuple(int(size) for size in value["shape"]) if "shape" in value else None,
+        dtype=dtype,
+        source=source,
+        parameters=value.get(source),
+        avoid=tuple(value.get("avoid", ())),
+        margin=value.get("margin", 0.05),
+        differentiate=value.get("differentiate", True),
+        domain=(domain[0], domain[1]) if domain else None,
+        structure=value.get("structure"),
+        sparse=value.get("sparse", False),
+        ragged=tuple(ragged) if ragged is not None else None,
+    )
+
+
+def _structure(name: str, value: dict[str, Any]) -> Input:
+    items = value["items"]
+    parts: Any
+    if isinstance(items, dict):
+        parts = {key: _input(key, _inherit(value, item)) for key, item in items.items()}
+    else:
+        parts = tuple(_input(str(i), _inherit(value, item)) for i, item in enumerate(items))
+    return Input(name, differentiate=value.get("differentiate", True), items=parts)
+
+
+def _inherit(parent: dict[str, Any], item: Any) -> Any:
+    passed = {key: parent[key] for key in ("avoid", "margin", "differentiate", "domain") if key in parent}
+    if not passed:
+        return item
+    return {**passed, **item} if isinstance(item, dict) else {**passed, "values": item}
+
+
+def _literal_dtype(value: Any) -> str:
+    leaves = list(_leaves(value))
+    if any(isinstance(leaf, str) for leaf in leaves):
+        return "string"
+    if leaves and all(isinstance(leaf, bool) for leaf in leaves):
+        return "bool"
+    if leaves and all(isinstance(leaf, int) for leaf in leaves):
+        return "int32"
+    return "float32"
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    if isinstance(value, list):
+        for item in value:
+            yield from _leaves(item)
+    else:
+        yield value

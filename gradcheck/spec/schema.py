@@ -1,0 +1,167 @@
+"""The one definition of the spec format: a JSON Schema (draft 7).
+
+Editors read it (`gradcheck schema`) and the reader validates with it, so the two cannot
+differ.  What a schema cannot say (low above high) is checked in `parse`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from gradcheck.findings import CATALOGUE
+
+DTYPES = (
+    *("float16", "bfloat16", "float32", "float64", "complex64", "complex128"),
+    *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool", "string"),
+)
+FLOATING = DTYPES[:6]
+SOURCES = ("normal", "uniform", "log_uniform", "integers", "linspace", "constant", "values", "file")
+
+NAME = r"^[^\W\d]\w*(\.[^\W\d]\w*)*$"
+_number = {"type": "number"}
+_positive = {"type": "number", "exclusiveMinimum": 0}
+_text = {"type": "string", "minLength": 1}
+_attribute = {"type": "string", "pattern": NAME}
+
+
+def _parameters(**fields: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": fields, "additionalProperties": False}
+
+
+def _one_of(*words: str) -> dict[str, Any]:
+    return {"type": "string", "enum": list(words)}
+
+
+def _list_of(item: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"type": "array", "items": item, "minItems": 1, **more}
+
+
+def _not_both(first: str, second: str) -> dict[str, Any]:
+    return {"not": {"required": [first, second]}}
+
+
+_LITERAL = {
+    "if": {"type": "array"},
+    "then": {"items": {"$ref": "#/definitions/literal"}},
+    "else": {"type": ["number", "string", "boolean"]},
+}
+
+_DRAWN: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "shape": {"type": "array", "items": {"type": "integer", "minimum": 0}, "description": "sizes; [] is a scalar"},
+        "dtype": _one_of(*DTYPES),
+        "normal": _parameters(mean=_number, stddev={"type": "number", "minimum": 0}),
+        "uniform": _parameters(low=_number, high=_number),
+        "log_uniform": _parameters(low=_positive, high=_positive),
+        "integers": _parameters(low={"type": "integer"}, high={"type": "integer"}),
+        "linspace": _parameters(start=_number, stop=_number),
+        "constant": {"type": ["number", "string", "boolean"]},
+        "values": {"$ref": "#/definitions/literal"},
+        "file": _text,
+        "avoid": {"type": "array", "items": _number},
+        "margin": {"type": "number", "minimum": 0},
+        "differentiate": {"enum": [True, False, "none"]},
+        "domain": {"type": "array", "items": _number, "minItems": 2, "maxItems": 2},
+        "structure": _one_of("symmetric", "spd", "lower-triangular"),
+        "sparse": {"type": "boolean"},
+        "ragged": {"type": "array", "items": {"type": "integer", "minimum": 0}},
+        "items": {
+            "if": {"type": "array"},
+            "then": {"minItems": 1, "items": {"$ref": "#/definitions/input"}},
+            "else": {"type": "object", "minProperties": 1, "additionalProperties": {"$ref": "#/definitions/input"}},
+        },
+    },
+    "additionalProperties": False,
+    "minProperties": 1,
+    "allOf": [
+        *(_not_both(a, b) for i, a in enumerate(SOURCES) for b in SOURCES[i + 1 :]),
+        *(_not_both("items", other) for other in (*SOURCES, "shape", "dtype", "structure", "sparse", "ragged")),
+        _not_both("sparse", "ragged"),
+        {"if": {"anyOf": [{"required": [s]} for s in ("normal", "uniform", "log_uniform", "integers", "linspace")]},
+         "then": {"anyOf": [{"required": ["shape"]}, {"required": ["ragged"]}]}},
+        {"if": {"required": ["constant"]}, "then": {"required": ["shape"]}},
+        {"if": {"not": {"anyOf": [{"required": [s]} for s in ("items", "values", "file")]}},
+         "then": {"anyOf": [{"required": ["shape"]}, {"required": ["ragged"]}]}},
+    ],
+}  # fmt: skip
+
+_MODES = ("eager", "function", "xla")
+_expectations = sorted(
+    {code for code in CATALOGUE} | {f"{code}/{cause}" for code, info in CATALOGUE.items() for cause in info.causes}
+)
+
+_COMMON: dict[str, Any] = {
+    "build": {"type": "object", "description": "keyword arguments: `op` is called with them and the result is checked"},
+    "arguments": {"type": "object", "description": "non-tensor arguments by parameter name"},
+    "reference": _attribute,
+    "surrogate": _attribute,
+    "expected_vjp": _attribute,
+    "expect": _list_of(_one_of(*_expectations), uniqueItems=True),
+    "reason": _text,
+    "modes": _list_of(_one_of(*_MODES), uniqueItems=True),
+    "tapes": _list_of(_one_of("inside", "outside"), uniqueItems=True),
+    "devices": _list_of({"type": "string", "pattern": r"^(all|(cpu|gpu|tpu)(:[0-9]+)?)$"}, uniqueItems=True),
+    "dtypes": _list_of(_one_of(*FLOATING), uniqueItems=True),
+    "order": {"enum": [1, 2]},
+    "samples": {"type": "integer", "minimum": 1, "maximum": 10000},
+    "coverage": _one_of("full", "directional", "auto"),
+    "variables": {
+        "if": {"type": "array"},
+        "then": {"items": _text, "minItems": 1, "uniqueItems": True},
+        "else": _one_of("all", "none"),
+    },
+    "dynamic_shapes": {"type": "boolean"},
+    "rtol": {"type": "number", "minimum": 0},
+    "atol": {"type": "number", "minimum": 0},
+    "seed": {"type": "integer", "minimum": 0},
+    "timeout": _positive,
+    "skip": _text,
+    "tags": _list_of({"type": "string", "pattern": r"^[\w.-]+$"}, uniqueItems=True),
+}
+
+_CONTRADICTIONS = [_not_both("surrogate", "expected_vjp"), _not_both("reference", "expected_vjp"), _not_both("reference", "surrogate")]  # fmt: skip
+
+SCHEMA: dict[str, Any] = {
+    "$schema": "http://json-schema.org/draft-07/schema#",
+    "title": "gradcheck spec",
+    "type": "object",
+    "required": ["module", "cases"],
+    "additionalProperties": False,
+    "properties": {
+        "module": {"type": "string", "minLength": 1, "description": "Python file relative to this one, or dotted name"},
+        "defaults": {"type": "object", "properties": _COMMON, "additionalProperties": False, "allOf": _CONTRADICTIONS},
+        "cases": {
+            "type": "object",
+            "minProperties": 1,
+            "propertyNames": {"pattern": r"^[^\s:/\x00-\x1f]+$"},
+            "additionalProperties": {"$ref": "#/definitions/case"},
+        },
+    },
+    "definitions": {
+        "case": {
+            "type": "object",
+            "required": ["inputs"],
+            "properties": {
+                "op": _attribute,
+                "inputs": {
+                    "type": "object",
+                    "propertyNames": {"pattern": r"^[^\W\d]\w*$"},
+                    "additionalProperties": {"$ref": "#/definitions/input"},
+                },
+                **_COMMON,
+            },
+            "additionalProperties": False,
+            "allOf": _CONTRADICTIONS,
+        },
+        "input": {"if": {"type": "object"}, "then": {"$ref": "#/definitions/drawn"}, "else": {"$ref": "#/definitions/literal"}},
+        "literal": _LITERAL,
+        "drawn": _DRAWN,
+    },
+}  # fmt: skip
+
+
+def is_attribute(text: str) -> bool:
+    """Return whether `text` is a name or dotted names, so that it can be looked up in a module."""
+    return re.match(NAME, text) is not None

@@ -1,0 +1,171 @@
+"""Check one case in a process of its own: a picklable case in, a picklable result out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from gradcheck.findings import CATALOGUE
+from gradcheck.results import ERRORED, FAILED, PASSED, CaseResult, Comparison, Finding
+from gradcheck.spec.model import Case
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Give what a worker may use and show: threads per case and worst elements per finding."""
+
+    threads: int = 1
+    show: int = 10
+
+
+@dataclass(slots=True)
+class _Notebook:
+    """Collect what the checks of a case find, and how long each phase takes."""
+
+    report: Report
+    findings: list[Finding] = field(default_factory=list)
+    comparisons: list[Comparison] = field(default_factory=list)
+    phases: dict[str, float] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    _started: float = 0.0
+    _phase: str = ""
+
+    def enter(self, phase: str) -> None:
+        self.leave()
+        self._phase, self._started = phase, time.perf_counter()
+        self.report(phase)
+
+    def leave(self) -> None:
+        if self._phase:
+            spent = time.perf_counter() - self._started
+            self.phases[self._phase] = self.phases.get(self._phase, 0.0) + spent
+        self._phase = ""
+
+    def add(self, item: Finding | Comparison) -> None:
+        if isinstance(item, Comparison):
+            self.comparisons.append(item)
+        elif not any(_same(item, known) for known in self.findings):
+            self.findings.append(item)
+
+
+def _same(a: Finding, b: Finding) -> bool:
+    return (a.code, a.cause, a.wrt, a.mode, a.tape, a.dtype) == (b.code, b.cause, b.wrt, b.mode, b.tape, b.dtype)
+
+
+def check_case(case: Case, limits: Limits, report: Report) -> CaseResult:
+    """Check a case and return its result; whatever the user's code raises becomes a finding."""
+    started = time.perf_counter()
+    notebook = _Notebook(report)
+    _collect(case, limits, notebook)
+    notebook.leave()
+    result = CaseResult(
+        id=case.id,
+        spec=case.spec,
+        line=case.line,
+        case=case.name,
+        status=PASSED,
+        duration_s=time.perf_counter() - started,
+        phases_s={name: round(spent, 4) for name, spent in notebook.phases.items()},
+        seed=case.seed,
+        comparisons=tuple(notebook.comparisons),
+        findings=tuple(notebook.findings),
+        reason=case.reason,
+        notes=tuple(dict.fromkeys(notebook.notes)),
+        **notebook.facts,
+    )
+    return judged(result, case)
+
+
+def _collect(case: Case, limits: Limits, notebook: _Notebook) -> None:
+    notebook.enter("import")
+    from gradcheck.autodiff.failures import Stopped
+    from gradcheck.autodiff.runtime import DeviceMissing, configure
+    from gradcheck.autodiff.subject import load
+
+    try:
+        devices = configure(case.devices, limits.threads)
+    except DeviceMissing as error:
+        notebook.add(Finding("device-fallback", str(error), hint="leave the device out with `devices:`"))
+        return
+    try:
+        loaded = load(case)
+        for dtype in case.dtypes or (None,):
+            for sample in range(case.samples):
+                _check_point(loaded, dtype, sample, devices, limits, notebook)
+    except Stopped as stop:
+        notebook.add(stop.finding)
+    except MemoryError as error:
+        notebook.add(Finding("out-of-memory", f"out of memory: {error}"))
+
+
+def _check_point(
+    loaded: Any, dtype: str | None, sample: int, devices: tuple[str, ...], limits: Limits, notebook: _Notebook
+) -> None:
+    from gradcheck.autodiff.failures import Stopped
+    from gradcheck.autodiff.subject import prepare
+    from gradcheck.checks import CHECKS
+
+    notebook.enter("trace")
+    subject = prepare(loaded, dtype, sample, devices)
+    subject.cache["show"] = limits.show
+    try:
+        for phase, check in CHECKS.items():
+            notebook.enter(phase)
+            for item in check(subject, list(notebook.findings)):
+                notebook.add(item)
+    except Stopped as stop:
+        notebook.add(stop.finding)
+    _note_facts(subject, notebook)
+
+
+def _note_facts(subject: Any, notebook: _Notebook) -> None:
+    verdicts = subject.cache.get("verdicts", [])
+    facts = notebook.facts
+    facts["coverage"] = subject.cache.get("coverage", "full")
+    if "reference" in subject.cache:
+        facts["reference"] = subject.cache["reference"].realm.name
+    for name in ("elements", "inconclusive"):
+        facts.setdefault(name, 0)
+    notebook.notes.extend(subject.cache.get("notes", ()))
+    for verdict in verdicts:
+        facts["elements"] += int(verdict.outcome.size)
+        facts["inconclusive"] += int((~verdict.decided).sum())
+        decided = verdict.decided & ~verdict.nonfinite
+        for name, errors in (("max_abs_error", verdict.abs_error), ("max_rel_error", verdict.rel_error)):
+            worst = float(errors[decided].max()) if decided.any() else 0.0
+            facts[name] = max(facts.get(name, 0.0), worst)
+
+
+def judged(result: CaseResult, case: Case) -> CaseResult:
+    """Return the result with its status: by its errors, or by what the case expects.
+
+    With `expect`, the case passes only if exactly the listed errors are found; warnings that
+    are not listed do not count.
+    """
+    if case.expect:
+        return _judged_by_expectation(result, case.expect)
+    if any(f.level == "error" and CATALOGUE[f.code].errored for f in result.findings):
+        return replace(result, status=ERRORED)
+    failed = any(f.level == "error" for f in result.findings)
+    return replace(result, status=FAILED if failed else PASSED)
+
+
+def _judged_by_expectation(result: CaseResult, expect: tuple[str, ...]) -> CaseResult:
+    met = {want for want in expect for f in result.findings if want in (f.code, f.label)}
+    surplus = [f for f in result.findings if f.level == "error" and f.code not in expect and f.label not in expect]
+    missing = tuple(want for want in expect if want not in met)
+    status = PASSED if not missing and not surplus else FAILED
+    return replace(result, status=status, expected=expect, missing=missing)
+
+
+def unfinished(case: Case, finding: Finding, duration_s: float, output: str = "") -> CaseResult:
+    """Return the result of a case whose process did not live to report."""
+    result = CaseResult(
+        case.id, case.spec, case.line, case.name, ERRORED, duration_s, seed=case.seed, findings=(finding,), output=output
+    )
+    return judged(result, case)
