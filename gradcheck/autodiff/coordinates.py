@@ -55,11 +55,13 @@ class Slot:
         return np.asarray(flat).reshape(self.shape)
 
     def project(self, gradient: Any) -> Array:
-        """Return the gradient with respect to the coordinates."""
+        """Return the gradient with respect to the coordinates; NaN for one of another shape."""
         if gradient is None:
             return np.zeros(self.width)
+        if np.shape(gradient) != self.shape:
+            return np.full(self.width, np.nan)
         dtype = np.complex128 if self.complex else np.float64
-        flat = np.broadcast_to(np.asarray(gradient).astype(dtype), self.shape).reshape(-1)
+        flat = np.asarray(gradient).astype(dtype).reshape(-1)
         entries = np.zeros(self.size, dtype)
         free = self.index >= 0
         np.add.at(entries, self.index[free], flat[free])

@@ -35,8 +35,14 @@ def _traced_terms(subject: Subject, operation: Operation, position: int) -> list
             return []
         ups = [tf.constant(u) for u in subject.upstream]
         for use in uses:
-            others = [out for other in uses if other is not use for out in other.outputs]
-            (part,) = tf.gradients(outputs, [source], grad_ys=ups, stop_gradients=others)
+            reached = tf.gradients(outputs, list(use.outputs), grad_ys=ups)
+            live = [(out, g) for out, g in zip(use.outputs, reached, strict=True) if g is not None]
+            others = [other for other in use.inputs if other is not source]
+            part = None
+            if live:
+                (part,) = tf.gradients(
+                    [out for out, _ in live], [source], grad_ys=[g for _, g in live], stop_gradients=others
+                )
             parts.append(tf.zeros_like(source) if part is None else tf.convert_to_tensor(part))
         return parts
 

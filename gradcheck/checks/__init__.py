@@ -5,12 +5,36 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from gradcheck.autodiff.subject import Subject
-from gradcheck.checks import contract, formula
+from gradcheck.checks import (
+    agreement,
+    captures,
+    contract,
+    determinism,
+    far,
+    formula,
+    precision,
+    second_order,
+    shapes,
+    upstream,
+    values,
+)
 from gradcheck.results import Comparison, Finding
 
 Check = Callable[[Subject, Sequence[Finding]], Iterator[Finding | Comparison]]
 
 CHECKS: dict[str, Check] = {
-    contract.PHASE: contract.check,
-    formula.PHASE: formula.check,
+    module.PHASE: module.check
+    for module in (
+        contract,
+        determinism,
+        values,
+        captures,
+        upstream,
+        formula,
+        precision,
+        agreement,
+        shapes,
+        second_order,
+        far,
+    )
 }

@@ -28,14 +28,12 @@ def diagnosis_of(subject: Subject, verdict: SlotVerdict, verdicts: Sequence[Slot
             f"it is the gradient for the value that {names} has after the op changed it",
             f"read {names} once, before the assignment, and close over that tensor in grad_fn",
         )
-    if verdict.slot.complex:
-        pairs = _as_pairs(verdict.gradient), _as_pairs(verdict.reference), _as_pairs(usable)
-        if conjugate(*pairs):
-            return Diagnosis(
-                "conjugate",
-                "the gradient is the complex conjugate of the reference",
-                "TensorFlow's gradient of f is upstream * conj(df/dz): take tf.math.conj of the derivative",
-            )
+    if verdict.slot.complex and _is_conjugate(subject, verdict):
+        return Diagnosis(
+            "conjugate",
+            "for a real upstream the gradient is the complex conjugate of the reference",
+            "TensorFlow's gradient of f is upstream * conj(df/dz): take tf.math.conj of the derivative",
+        )
     tensors = _shaped(verdict.slot)
     return diagnose(
         Evidence(
@@ -61,6 +59,20 @@ def diagnosis_of(subject: Subject, verdict: SlotVerdict, verdicts: Sequence[Slot
 def _shaped(slot: Slot):  # type: ignore[no-untyped-def]
     plain = not slot.complex and slot.size == slot.index.size
     return lambda array: np.asarray(array).reshape(slot.shape if plain else -1)
+
+
+def _is_conjugate(subject: Subject, verdict: SlotVerdict) -> bool:
+    """Return whether a real upstream gives the conjugate of the finite difference."""
+    reference = main_reference(subject)
+    outputs = subject.layout.outputs
+    real = [u.real if slot.complex else u for u, slot in zip(subject.upstream, outputs.slots, strict=True)]
+    point = reference.point.with_cotangent(np.where(reference.alive, outputs.pack(real), 0.0))
+    gradient = reference.realm.gradient(point.x, point.cotangent)
+    coordinates = np.arange(point.x.size)[verdict.part]
+    rng = subject.rng("conjugate")
+    found = assess(point, gradient, tolerance_of(subject, reference), rng, coordinates, reference.trusted)
+    g, r = _as_pairs(gradient[verdict.part]), _as_pairs(found.value)
+    return conjugate(g, r, np.isfinite(g) & np.isfinite(r))
 
 
 def _as_pairs(array: Array) -> Array:

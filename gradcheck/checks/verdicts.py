@@ -63,9 +63,9 @@ class SlotVerdict:
 
     @property
     def rel_error(self) -> Array:
-        """Return the error relative to the larger of gradient and reference (0 where both are 0)."""
+        """Return the error relative to the reference (to the gradient where that is 0)."""
         with np.errstate(all="ignore"):
-            size = np.fmax(np.abs(self.gradient), np.abs(self.reference))
+            size = np.where(self.reference != 0, np.abs(self.reference), np.abs(self.gradient))
             return np.where(size > 0, self.abs_error / size, 0.0)
 
 

@@ -103,6 +103,8 @@ def _with_ladders(
     for i, slope in zip(suspects, slopes, strict=True):
         base.label[i], base.value[i], base.error[i] = slope.label, slope.value, slope.error
         base.low[i], base.high[i] = slope.low, slope.high
+        if slope.steps and trusted:
+            base.value[i], base.error[i] = 0.0, 0.0
         base.scale[i] = slope.scale
     tol = tolerance.at(g, base.value, base.scale)
     for i, slope in zip(suspects, slopes, strict=True):

@@ -56,11 +56,10 @@ class ConsoleReport:
             return
         self._print(_line(result))
         good = result.status == "passed"
-        if result.status == "skipped" or (good and self.view.verbosity < 1 and not _unexpected_warnings(result)):
+        if result.status == "skipped" or (good and self.view.verbosity < 1):
             return
-        shown = result.findings if self.view.verbosity > 0 or not good else _unexpected_warnings(result)
-        for finding in shown:
-            self._finding(result, finding, tables=not good or self.view.verbosity > 0)
+        for finding in result.findings:
+            self._finding(finding)
         for want in result.missing:
             self._print(_indent(f"expected {want}, which was not found", "bold red"))
         if result.expected and result.reason:
@@ -72,7 +71,7 @@ class ConsoleReport:
         if not good:
             self._print(_indent(f"rerun: {rerun_command(result, self.view.options)}", "dim"))
 
-    def _finding(self, result: CaseResult, finding: Finding, tables: bool) -> None:
+    def _finding(self, finding: Finding) -> None:
         style = "red" if finding.level == "error" else "yellow"
         text = Text("  ")
         text.append(finding.label, style=f"bold {style}")
@@ -84,7 +83,7 @@ class ConsoleReport:
         if finding.traceback and finding.level == "error":
             for line in clean(finding.traceback).splitlines()[-MAX_OUTPUT_LINES:]:
                 self._print(_indent(line, "dim"))
-        if tables and finding.elements:
+        if finding.elements:
             self._print(_table(finding, self.view.show, _ascii(self.out)))
             hidden = len(finding.elements) - self.view.show
             if hidden > 0:
@@ -149,11 +148,6 @@ def _ascii(console: Console) -> bool:
 
 def _indent(text: str, style: str = "") -> Text:
     return Text("\n".join(f"    {line}" for line in text.splitlines()), style=style)
-
-
-def _unexpected_warnings(result: CaseResult) -> tuple[Finding, ...]:
-    warnings = (f for f in result.findings if f.level == "warning")
-    return tuple(f for f in warnings if f.code not in result.expected and f.label not in result.expected)
 
 
 def _line(result: CaseResult) -> Text:
@@ -236,7 +230,7 @@ def _summary(summary: RunSummary) -> Text:
     text = Text("\n")
     bad = summary.failed + summary.errored
     counts = ", ".join(f"{count} {name}" for name, count in parts.items() if count) or "nothing run"
-    warnings = f", {summary.warnings} warning{'s' * (summary.warnings != 1)}" if summary.warnings else ""
+    warnings = f", {summary.warnings} warning{'s' * (summary.warnings != 1)} (-v shows them)" if summary.warnings else ""
     stopped = "" if summary.stop_reason == "completed" else f" (stopped: {summary.stop_reason})"
     text.append(f"{counts}{warnings} in {summary.duration_s:.1f} s{stopped}", style="bold red" if bad else "bold green")
     return text

@@ -1,0 +1,240 @@
+"""Twice the same, and untouched by what was called before, in between or at trace time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from gradcheck.autodiff.modes import Gradients, Run, as_tensor, dense, to_array
+from gradcheck.autodiff.operation import State, differentiable
+from gradcheck.autodiff.probe import install
+from gradcheck.autodiff.subject import Subject, load
+from gradcheck.results import Comparison, Finding
+from gradcheck.numerics.tolerance import ROUNDOFF
+
+PHASE = "determinism"
+
+
+def check(subject: Subject, found: Sequence[Finding]) -> Iterator[Finding | Comparison]:
+    """Run the gradient again: at once, after another point, with a second forward in between."""
+    first = subject.eager
+    if first is None or any(f.level == "error" and f.code.startswith("gradient-") and f.code != "gradient-mismatch"
+                            for f in found):  # fmt: skip
+        return
+    again = subject.run(subject.ways[0])
+    if not _same(subject, first, again):
+        yield _nondeterministic(subject, first, again)
+        return
+    for test in (_after_another_point, _second_forward, _fresh_start, _frozen_by_tracing, _after_assignment):
+        try:
+            finding = test(subject, first)
+        except Exception:  # noqa: BLE001 - a moved point may lie outside what the op takes
+            continue
+        if finding is not None:
+            yield finding
+            return
+    try:
+        yield from _read_late(subject, first)
+    except Exception:  # noqa: BLE001 - an odd variable is no finding
+        return
+
+
+def _same(subject: Subject, a: Run, b: Run, factor: float = 64.0) -> bool:
+    pairs = [*zip(a.outputs, b.outputs, strict=True), *zip(a.gradients, b.gradients, strict=True)]
+    return all(_close(x, y, subject, factor) for x, y in pairs)
+
+
+def _close(x: Any, y: Any, subject: Subject, factor: float) -> bool:
+    if x is None or y is None:
+        return x is None and y is None
+    if np.shape(x) != np.shape(y):
+        return False
+    if np.asarray(x).dtype.kind in "OSUbiu":
+        return bool(np.all(np.asarray(x) == np.asarray(y)))
+    a, b = np.asarray(x).astype(np.complex128), np.asarray(y).astype(np.complex128)
+    unit = ROUNDOFF.get(subject.dtype, 2.0**-24)
+    finite = np.isfinite(a) & np.isfinite(b)
+    if not np.array_equal(np.isfinite(a), np.isfinite(b)):
+        return False
+    largest = float(np.abs(a[finite]).max(initial=0.0))
+    return bool(np.all(np.abs(a - b)[finite] <= factor * unit * (np.abs(a)[finite] + 0.1 * largest)))
+
+
+def _nondeterministic(subject: Subject, a: Run, b: Run) -> Finding:
+    values = all(_close(x, y, subject, 64.0) for x, y in zip(a.outputs, b.outputs, strict=True))
+    what = "the gradient" if values else "the forward value"
+    return Finding(
+        "nondeterministic",
+        f"{what} differs between two runs on the same inputs",
+        hint="draw random numbers with tf.random (gradcheck seeds it), or pass them in as an input",
+        mode=subject.ways[0].mode,
+        dtype=subject.dtype,
+    )
+
+
+def _stale(message: str, hint: str, **more: Any) -> Finding:
+    return Finding("stale-state", message, hint=hint, **more)
+
+
+def another_point(subject: Subject, name: str = "another point") -> list[Any]:
+    """Return inputs near those of the case, inside their domains."""
+    rng = subject.rng(name)
+    moved = []
+    for value, leaf in zip(subject.values, subject.leaves, strict=True):
+        if not leaf.differentiated or leaf.structure:
+            moved.append(value)
+            continue
+        wide = value.astype(np.complex128 if value.dtype.kind == "c" else np.float64)
+        new = wide * rng.uniform(0.6, 0.9, value.shape)
+        if leaf.domain is not None and not (leaf.domain[0] <= 0 <= leaf.domain[1]):
+            new = np.clip(new, leaf.domain[0], leaf.domain[1])
+        moved.append(new.astype(value.dtype))
+    return moved
+
+
+def _after_another_point(subject: Subject, first: Run) -> Finding | None:
+    subject.run(subject.ways[0], values=another_point(subject))
+    if _same(subject, first, subject.run(subject.ways[0])):
+        return None
+    return _stale(
+        "the gradient is another one after the op was called at another point in between",
+        "keep nothing between calls: let grad_fn close over the tensors of its own forward",
+    )
+
+
+def _second_forward(subject: Subject, first: Run) -> Finding | None:
+    if not subject.custom or subject.gradients.seed is not None:
+        return None
+    subject.gradients.state.restore()
+    tensors = [as_tensor(v) for v in subject.values]
+    watched = [tensors[i] for i in subject.sources]
+    with tf.GradientTape() as tape:
+        tape.watch(watched)
+        outputs = [t for t in subject.operation(tensors) if differentiable(t)]
+    subject.gradients.state.restore()
+    subject.operation([as_tensor(v) for v in another_point(subject)])
+    subject.gradients.state.restore()
+    gradients = tape.gradient(outputs, watched, output_gradients=[as_tensor(u) for u in subject.upstream])
+    for slot, a, b in zip(subject.slots, first.gradients, gradients, strict=False):
+        if not _close(a, to_array(dense(b)), subject, 64.0):
+            return _stale(
+                f"the gradient of `{slot.name}` changes when the op is called once more between forward and backward",
+                "what grad_fn needs is kept in one place for all calls (an attribute, a global);"
+                " close over the tensors of each call instead",
+                wrt=slot.name,
+                mode="eager",
+            )
+    return None
+
+
+def _fresh_start(subject: Subject, first: Run) -> Finding | None:
+    """Compare with a freshly imported module whose first call is at the other point."""
+    if not subject.custom or subject.variables or not subject.case.module.endswith(".py"):
+        return None
+    point = another_point(subject)
+    here = subject.run(subject.ways[0], values=point)
+    try:
+        untouched = load(subject.case)
+    finally:
+        install(subject.probe)
+    alone = Gradients(
+        subject.operation.with_op(untouched.op), subject.sources, (), State((), ()), subject.gradients.seed
+    )
+    if _same(subject, alone.run(subject.ways[0], point, subject.upstream), here):
+        return None
+    return _stale(
+        "the gradient at a point depends on the point at which the op was first called",
+        "something is computed at the first call and kept (a cache, a global); compute it in every call",
+    )
+
+
+def _frozen_by_tracing(subject: Subject, first: Run) -> Finding | None:
+    if subject.gradients.seed is not None:
+        return None
+    point = another_point(subject)
+    for way in subject.ways:
+        if way.mode == "eager":
+            continue
+        try:
+            at_first = subject.run(way)
+            traced = subject.run(way, values=point)
+        except Exception:  # noqa: BLE001 - reported by the mode check
+            continue
+        if not _same(subject, first, at_first, 1e5):
+            continue
+        if not _same(subject, subject.run(subject.ways[0], values=point), traced, 1e5):
+            return _stale(
+                f"in {way.label} the gradient is right at the point of tracing and wrong at the next point",
+                "a value was frozen when the function was traced: compute it with TensorFlow ops",
+                mode=way.mode,
+                tape=way.tape,
+            )
+    return None
+
+
+def _after_assignment(subject: Subject, first: Run) -> Finding | None:
+    """Assign other values to the variables and run traced functions again."""
+    if not subject.variables or subject.gradients.seed is not None:
+        return None
+    g = subject.gradients
+    kept = g.state
+    changed = {v.variable.ref() for v in subject.variables}
+    values = [v * 0.75 if k.ref() in changed else v for k, v in zip(kept.variables, kept.values, strict=True)]
+    g.state = State(kept.variables, tuple(np.asarray(v).astype(k.dtype.as_numpy_dtype)
+                                          for k, v in zip(kept.variables, values, strict=True)))  # fmt: skip
+    try:
+        wanted = subject.run(subject.ways[0])
+        for way in subject.ways:
+            if way.mode == "eager":
+                continue
+            try:
+                got = subject.run(way)
+            except Exception:  # noqa: BLE001 - reported by the mode check
+                continue
+            if not _same(subject, wanted, got, 1e5):
+                g.state = kept
+                if _same(subject, first, subject.run(way), 1e5):
+                    return _stale(
+                        f"after an assignment to its variables the op in {way.label} still uses the old values",
+                        "a variable's value was frozen when the function was traced (.numpy(), float(variable))",
+                        mode=way.mode,
+                        tape=way.tape,
+                    )
+                return None
+    finally:
+        g.state = kept
+        kept.restore()
+    return None
+
+
+def _read_late(subject: Subject, first: Run) -> Iterator[Finding]:
+    """Assign to the variables between forward and backward; only a warning, as training does not do it."""
+    if not subject.custom or not subject.variables or subject.gradients.seed is not None:
+        return
+    state = subject.gradients.state
+    state.restore()
+    tensors = [as_tensor(v) for v in subject.values]
+    watched = [tensors[i] for i in subject.sources]
+    with tf.GradientTape() as tape:
+        tape.watch(watched)
+        outputs = [t for t in subject.operation(tensors) if differentiable(t)]
+    for variable in subject.variables:
+        variable.variable.assign(variable.variable * 0.75)
+    sources = [*watched, *(v.variable for v in subject.variables)]
+    gradients = tape.gradient(outputs, sources, output_gradients=[as_tensor(u) for u in subject.upstream])
+    state.restore()
+    for slot, a, b in zip(subject.slots, first.gradients, gradients, strict=True):
+        if not _close(a, to_array(dense(b)), subject, 64.0):
+            yield Finding(
+                "stale-state",
+                f"the gradient of `{slot.name}` reads a variable again in grad_fn: assigned to after the forward,"
+                " the new value is used",
+                level="warning",
+                hint="read the variable once in the forward (w = tf.convert_to_tensor(v)) and close over that tensor",
+                wrt=slot.name,
+                mode="eager",
+            )
+            return

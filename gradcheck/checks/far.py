@@ -1,0 +1,193 @@
+"""A cheap batch of inputs far from the sample: large, small and mixed magnitudes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import tensorflow as tf
+
+from gradcheck.autodiff.subject import Subject
+from gradcheck.checks.rounding import own_gradient, own_values
+from gradcheck.checks.verdicts import main_reference, tolerance_of, verdicts_of
+from gradcheck.numerics import ladder
+from gradcheck.numerics.assess import WRONG, Assessment, assess
+from gradcheck.numerics.ladder import Array
+from gradcheck.results import Comparison, Element, Finding
+
+PHASE = "far_values"
+MAGNITUDES = (1e-6, 1e-4, 1e-2, 0.3, 2.0, 4.0, 6.5, 9.0, 15.0, 30.0, 60.0, 100.0, 300.0, 1e3, 1e4)
+MAX_BATCHES = 30
+MIN_BATCHES = 4
+LIMIT = 512
+NEGLIGIBLE = 1e-10
+STOPPING = ("gradient-mismatch", "gradient-nonfinite", "gradient-shape", "gradient-missing", "nondeterministic",
+            "upstream-nonlinear", "stale-state", "gradient-dtype", "state-changed")  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Bad:
+    """Hold a coordinate at which the gradient is wrong far from the sample."""
+
+    coordinate: int
+    input: float
+    analytic: float
+    autodiff: float | None
+    slope: float
+    tolerance: float
+    own_dtype: bool
+
+
+def check(subject: Subject, found: Sequence[Finding]) -> Iterator[Finding | Comparison]:
+    """Look for NaN, infinity and disagreement with finite differences far from the sample."""
+    if any(f.code in STOPPING for f in found) or not _applies(subject):
+        return
+    bad: list[_Bad] = []
+    for x in _points(subject):
+        bad += _bad_at(subject, x)
+        if len(bad) >= 3:
+            break
+    yield from _findings(subject, bad)
+
+
+def _applies(subject: Subject) -> bool:
+    case = subject.case
+    free = any(leaf.differentiated and leaf.structure is None for leaf in subject.leaves)
+    realm = main_reference(subject).realm
+    plain = case.expected_vjp is None and case.surrogate is None and case.reference is None
+    return bool(
+        free and plain and realm.wide and subject.layout.outputs.width and 0 < subject.layout.inputs.width <= LIMIT
+        and subject.gradients.seed is None and main_reference(subject).trusted
+    )  # fmt: skip
+
+
+def _points(subject: Subject) -> Iterator[Array]:
+    """Yield points: every magnitude with both signs at some coordinate, mixed over the coordinates."""
+    slots, ranges = subject.layout.inputs.slots, subject.layout.inputs.ranges()
+    base = subject.vector()
+    free = np.zeros(base.size, bool)
+    for index, (slot, part) in enumerate(zip(slots, ranges, strict=True)):
+        leaf = subject.leaves[subject.sources[index]] if index < len(subject.sources) else None
+        free[part] = leaf is not None and leaf.structure is None and not slot.complex
+    if not free.any():
+        return
+    signed = [s * m for m in MAGNITUDES for s in (1.0, -1.0)]
+    low, high = subject.layout.inputs.bounds()
+    rng = subject.rng("far")
+    batches = int(np.clip(np.ceil(len(signed) / free.sum()), MIN_BATCHES, MAX_BATCHES))
+    order: list[float] = []
+    for _ in range(batches):
+        x = base.copy()
+        for i in np.where(free)[0]:
+            if not order:
+                order = list(rng.permutation(signed))
+            x[i] = _inside(order.pop() * rng.uniform(0.9, 1.1), low[i], high[i], base[i])
+        yield x
+
+
+def _inside(value: float, low: float, high: float, kept: float) -> float:
+    """Return the value if the domain holds it, its opposite if that does, else the value at hand."""
+    if low < value < high:
+        return value
+    return -value if low < -value < high else kept
+
+
+def _bad_at(subject: Subject, x: Array) -> list[_Bad]:
+    reference = main_reference(subject)
+    realm = reference.realm
+    narrow = _own_point(subject, x)
+    x = subject.layout.inputs.pack([narrow[i] for i in subject.sources] + [subject.kept(v) for v in subject.variables])
+    try:
+        values = realm.evaluate(x[None])[0]
+        alive = np.isfinite(values)
+        cotangent = np.where(alive, reference.point.cotangent, 0.0)
+        gradient = realm.gradient(x, cotangent)
+        own = subject.run(values=narrow, upstream=subject.unpack_upstream(cotangent))
+    except Exception:  # noqa: BLE001 - the op need not take such inputs
+        return []
+    if not alive.all():
+        return []
+    point = replace(reference.point, x=x, y=values, cotangent=cotangent)
+    own_finite = np.isfinite(own_values(subject, own))
+    native = own_gradient(subject, own)
+    autodiff = _autodiff(subject, x, cotangent)
+    suspicious = ~np.isfinite(gradient) | (~np.isfinite(native) & own_finite.all())
+    rng = subject.rng("far differences")
+    found = assess(point, np.where(np.isfinite(gradient), gradient, 0.0), tolerance_of(subject, reference), rng)
+    size = np.fmax(np.abs(gradient), np.abs(found.value))
+    typical = float(np.abs(verdicts_scale(subject)).max(initial=0.0))
+    clear = (found.outcome == WRONG) & (np.abs(gradient - found.value) > 1e-3 * size + NEGLIGIBLE * typical)
+    if autodiff is not None:
+        with np.errstate(all="ignore"):
+            # Autodiff and the gradient under test together outweigh a difference far out.
+            clear &= ~(np.abs(gradient - autodiff) <= 1e-6 * np.fmax(np.abs(gradient), np.abs(autodiff)))
+    return [
+        _Bad(int(i), float(x[i]), float(native[i]) if suspicious[i] else float(gradient[i]),
+             None if autodiff is None else float(autodiff[i]), float(found.value[i]), float(found.tolerance[i]),
+             bool(suspicious[i]))
+        for i in np.where(clear | (suspicious & _finite_slope(subject, found)))[0]
+    ]  # fmt: skip
+
+
+def verdicts_scale(subject: Subject) -> Array:
+    """Return the gradient at the sample: what is tiny against it far out is rounding."""
+    gradients = [verdict.gradient for verdict in verdicts_of(subject)]
+    return np.nan_to_num(np.concatenate(gradients)) if gradients else np.zeros(1)
+
+
+def _finite_slope(subject: Subject, found: Assessment) -> np.ndarray:  # type: ignore[type-arg]
+    largest = min(float(tf.as_dtype(subject.dtype).max) if not subject.dtype.startswith("complex") else 1e38, 1e300)
+    settled = np.isin(found.label, (ladder.SMOOTH, ladder.FLAT))
+    with np.errstate(all="ignore"):
+        return np.asarray(settled & (np.abs(found.value) < largest * 1e-6) & np.isfinite(found.value))
+
+
+def _own_point(subject: Subject, x: Array) -> list[object]:
+    """Return the leaves at x, rounded to their own dtypes."""
+    values = list(subject.values)
+    for position, value in zip(subject.sources, subject.layout.inputs.unpack(x), strict=False):
+        values[position] = value.astype(subject.values[position].dtype)
+    return values
+
+
+def _autodiff(subject: Subject, x: Array, cotangent: Array) -> Array | None:
+    try:
+        return main_reference(subject).realm.autodiff_gradient(x, cotangent)
+    except Exception:  # noqa: BLE001 - the bare forward need not have a derivative
+        return None
+
+
+def _findings(subject: Subject, bad: Sequence[_Bad]) -> Iterator[Finding]:
+    for own in (True, False):
+        some = [b for b in bad if b.own_dtype is own]
+        if not some:
+            continue
+        slot, _ = _locate(subject, some[0].coordinate)
+        elements = tuple(_element(subject, b) for b in some[: subject.cache.get("show", 10)])
+        at = f"at {slot.name} = {some[0].input:.6g}, far from the sample"
+        if own:
+            message = f"the gradient of `{slot.name}` is {some[0].analytic} {at}; the slope there is {some[0].slope:.6g}"
+            hint = "an intermediate value overflows or 0 * inf appears: use a stable form (tf.sigmoid, tf.nn.softplus)"
+            yield Finding("gradient-nonfinite", message, hint=hint, wrt=slot.name, mode="eager", dtype=subject.dtype,
+                          elements=elements)  # fmt: skip
+        else:
+            message = f"the gradient of `{slot.name}` is wrong {at}: {some[0].analytic:.6g}, the slope is {some[0].slope:.6g}"
+            hint = "the formula holds near the sample only: look for a branch or a clip at large or small inputs"
+            yield Finding("gradient-mismatch", message, "region", hint=hint, wrt=slot.name, mode="eager",
+                          dtype=subject.dtype, elements=elements)  # fmt: skip
+
+
+def _locate(subject: Subject, coordinate: int):  # type: ignore[no-untyped-def]
+    for slot, part in zip(subject.slots, subject.layout.inputs.ranges(), strict=True):
+        if part.start <= coordinate < part.stop:
+            return slot, coordinate - part.start
+    raise IndexError(coordinate)
+
+
+def _element(subject: Subject, bad: _Bad) -> Element:
+    slot, local = _locate(subject, bad.coordinate)
+    gap = abs(bad.analytic - bad.slope)
+    return Element(
+        slot.where(local), bad.input, bad.analytic, bad.autodiff, bad.slope, gap, gap / (abs(bad.slope) or 1.0), bad.tolerance
+    )

@@ -1,0 +1,99 @@
+"""The gradient in the op's own dtype against the same code in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from gradcheck.autodiff.coordinates import Slot
+from gradcheck.autodiff.subject import Subject
+from gradcheck.checks.rounding import own_gradient, rounding_of
+from gradcheck.checks.verdicts import SlotVerdict, main_reference, verdicts_of
+from gradcheck.numerics.ladder import Array
+from gradcheck.results import Comparison, Element, Finding
+
+PHASE = "precision"
+LOST = 64.0
+
+
+def check(subject: Subject, found: Sequence[Finding]) -> Iterator[Finding | Comparison]:
+    """Look for NaN, infinities and lost digits that appear only in the own dtype."""
+    if subject.eager is None or not subject.layout.inputs.width or not subject.layout.outputs.width:
+        return
+    blocked = {f.wrt for f in found if f.level == "error"}
+    gradient = own_gradient(subject, subject.eager)
+    for verdict in verdicts_of(subject):
+        if verdict.slot.name in blocked or verdict.missing:
+            continue
+        own = gradient[verdict.part]
+        bad = ~np.isfinite(own) & np.isfinite(verdict.reference) & _representable(verdict)
+        if bad.any():
+            yield _nonfinite(subject, verdict, own, bad)
+        elif main_reference(subject).realm.wide and subject.custom and not subject.case.expected_vjp:
+            yield from _lost_digits(subject, verdict, own)
+
+
+def _representable(verdict: SlotVerdict) -> np.ndarray:  # type: ignore[type-arg]
+    slot: Slot = verdict.slot
+    real = {"complex64": "float32", "complex128": "float64"}.get(slot.dtype, slot.dtype)
+    largest = float(tf.as_dtype(real).max)
+    with np.errstate(all="ignore"):
+        return np.asarray((np.abs(verdict.reference) < largest / 16) & ~np.isin(verdict.label, ("domain", "singular")))
+
+
+def _nonfinite(subject: Subject, verdict: SlotVerdict, own: Array, bad: np.ndarray) -> Finding:  # type: ignore[type-arg]
+    elements = _elements(subject, verdict, own, bad)
+    first = elements[0]
+    message = (
+        f"the gradient of `{verdict.slot.name}` is {first.analytic} in {subject.dtype} at {list(first.index)}"
+        f" where the input is {first.input:g} and the slope {verdict.reference[bad][0]:.6g}"
+    )
+    return Finding(
+        "gradient-nonfinite",
+        message,
+        hint="look for an overflow, 0 * inf or a division by zero in the gradient; use a stable form",
+        wrt=verdict.slot.name,
+        mode="eager",
+        dtype=subject.dtype,
+        elements=elements,
+    )
+
+
+def _lost_digits(subject: Subject, verdict: SlotVerdict, own: Array) -> Iterator[Finding]:
+    rounding = rounding_of(subject)
+    exact, tolerance = rounding.gradient[verdict.part], rounding.gradient_tolerance[verdict.part]
+    largest = float(np.abs(exact).max(initial=0.0))
+    with np.errstate(all="ignore"):
+        error = np.abs(own - exact)
+        excess = error > 4 * tolerance + LOST * rounding.roundoff * np.maximum(np.abs(exact), 1e-3 * largest)
+    if not excess.any():
+        return
+    worst = float(np.max(error[excess] / np.maximum(np.abs(exact[excess]), 1e-300)))
+    yield Finding(
+        "precision-loss",
+        f"the gradient of `{verdict.slot.name}` is right in float64 and off by up to {worst:.2g} (relative) in"
+        f" {subject.dtype} at {int(excess.sum())} element{'s' * (int(excess.sum()) != 1)}",
+        level="warning",
+        hint="look for a difference of nearly equal numbers in grad_fn",
+        wrt=verdict.slot.name,
+        mode="eager",
+        dtype=subject.dtype,
+        elements=_elements(subject, verdict, own, excess),
+    )
+
+
+def _elements(subject: Subject, verdict: SlotVerdict, own: Array, chosen: np.ndarray) -> tuple[Element, ...]:  # type: ignore[type-arg]
+    found = []
+    for i in np.where(chosen)[0][: subject.cache.get("show", 10)]:
+        gap = abs(float(own[i]) - float(verdict.reference[i]))
+        size = abs(float(verdict.reference[i])) or 1.0
+        autodiff = None if verdict.autodiff is None else float(verdict.autodiff[i])
+        found.append(
+            Element(
+                verdict.slot.where(int(i)), float(verdict.point[i]), float(own[i]), autodiff, float(verdict.value[i]),
+                gap, gap / size, float(verdict.tolerance[i]),
+            )
+        )  # fmt: skip
+    return tuple(found)

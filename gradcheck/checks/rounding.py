@@ -1,0 +1,82 @@
+"""How much rounding explains: tolerances for gradients and values in the op's own dtype."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from gradcheck.autodiff.modes import Run
+from gradcheck.autodiff.operation import differentiable
+from gradcheck.autodiff.subject import Subject
+from gradcheck.checks.verdicts import gradient_at, main_reference
+from gradcheck.numerics.ladder import Array
+from gradcheck.numerics.tolerance import ROUNDOFF, rounding_tolerance
+
+DRAWS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Rounding:
+    """Hold the float64 gradient and value with what one rounding of the own dtype may do to them."""
+
+    gradient: Array
+    value: Array
+    gradient_tolerance: Array
+    value_tolerance: Array
+    roundoff: float
+    wide: bool
+
+
+def rounding_of(subject: Subject) -> Rounding:
+    """Return the rounding of the subject, measured once."""
+    return subject.once("rounding", lambda: _measure(subject))  # type: ignore[no-any-return]
+
+
+def _measure(subject: Subject) -> Rounding:
+    reference = main_reference(subject)
+    realm, point = reference.realm, reference.point
+    unit = max(ROUNDOFF.get(slot.dtype, 2.0**-24) for slot in (*subject.slots, *subject.layout.outputs.slots))
+    gradient = gradient_at(subject, reference, point)
+    rng = subject.rng("rounding")
+    moved_gradient, moved_value = np.zeros(gradient.size), np.zeros(point.y.size)
+    for _ in range(DRAWS):
+        x = point.x * (1 + unit * rng.choice([-1.0, 1.0], point.x.size))
+        x = realm.quantize(np.clip(x, point.low, point.high)[None])[0] if not realm.wide else x
+        v = point.cotangent * (1 + unit * rng.choice([-1.0, 1.0], point.cotangent.size))
+        with np.errstate(all="ignore"):
+            moved_gradient = np.fmax(moved_gradient, np.abs(realm.gradient(x, v) - gradient))
+            moved_value = np.fmax(moved_value, np.abs(point.evaluate(x[None])[0] - point.y))
+    return Rounding(
+        gradient,
+        point.y,
+        rounding_tolerance(gradient, moved_gradient, unit),
+        rounding_tolerance(point.y, moved_value, unit),
+        unit,
+        realm.wide,
+    )
+
+
+def own_gradient(subject: Subject, run: Run) -> Array:
+    """Return the packed gradient of a run."""
+    return subject.layout.inputs.project(run.gradients)
+
+
+def own_values(subject: Subject, run: Run) -> Array:
+    """Return the packed differentiable outputs of a run."""
+    import tensorflow as tf
+
+    return subject.layout.outputs.pack([o for o in run.outputs if differentiable(tf.constant(o))])
+
+
+def beyond(found: Array, base: Array, exact: Array, tolerance: Array, roundoff: float) -> np.ndarray:  # type: ignore[type-arg]
+    """Return where two results of the own dtype differ by more than rounding explains.
+
+    What the base loses against float64 may be lost by the other way too, by another path;
+    half of the digits may go by internal cancellation.
+    """
+    with np.errstate(all="ignore"):
+        allowed = 2 * tolerance + 8 * np.abs(base - exact) + np.sqrt(roundoff) * np.fmax(np.abs(base), np.abs(exact))
+        allowed = np.where(np.isfinite(allowed), allowed, np.inf)
+        different = np.abs(found - base) > allowed
+        return different | (np.isfinite(base) & ~np.isfinite(found)) | (np.isfinite(found) & ~np.isfinite(base))

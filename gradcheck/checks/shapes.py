@@ -1,0 +1,171 @@
+"""The op traced with unknown dimensions and called with two sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from gradcheck.autodiff.failures import finding_from
+from gradcheck.autodiff.modes import pull_back, to_array
+from gradcheck.autodiff.operation import Operation, differentiable
+from gradcheck.autodiff.subject import Subject
+from gradcheck.numerics.directions import signed_uniform
+from gradcheck.results import Comparison, Finding
+
+PHASE = "dynamic_shapes"
+FAILED = ("mode-unsupported", "gradient-shape", "gradient-count", "gradient-dtype", "stale-state", "nondeterministic")
+
+
+def check(subject: Subject, found: Sequence[Finding]) -> Iterator[Finding | Comparison]:
+    """Trace once with unknown leading dimensions, call with two sizes, compare with eager."""
+    case = subject.case
+    if case.dynamic_shapes is False or "function" not in case.modes or any(f.code in FAILED for f in found):
+        return
+    if subject.gradients.seed is not None or not subject.sources or not subject.layout.outputs.width:
+        return
+    grown = _grown(subject)
+    if grown is None:
+        if case.dynamic_shapes:
+            yield _finding("the op does not take inputs with one more row, as `dynamic_shapes: true` asks", None)
+        return
+    free, values = grown
+    if not case.dynamic_shapes and not _plain_traces(subject, free):
+        return
+    try:
+        traced = _traced(subject, subject.operation, free)
+        for point in (list(subject.values), values):
+            wanted, got = _eager(subject, point), _call(subject, traced, point)
+            if not _agree(wanted, got):
+                yield _finding("the gradient of a function traced with unknown dimensions differs from eager", None)
+                return
+    except Exception as error:  # noqa: BLE001 - the user's code
+        cause = subject.probe.gradient_failure or error
+        told = finding_from(cause, "dynamic-shape", subject.probe)
+        yield _finding(f"fails when traced with unknown dimensions: {told.message}", told)
+
+
+def _finding(message: str, told: Finding | None) -> Finding:
+    return Finding(
+        "dynamic-shape",
+        message,
+        hint="use tf.shape(x) instead of x.shape where a dimension may be unknown",
+        mode="function",
+        traceback=told.traceback if told else None,
+        file=told.file if told else None,
+        line=told.line if told else None,
+    )
+
+
+def _grown(subject: Subject) -> tuple[list[int], list[Any]] | None:
+    """Return which leaves may grow along their first axis, and values with one more row."""
+    lead = next((np.shape(v)[0] for v, leaf in zip(subject.values, subject.leaves, strict=True)
+                 if np.ndim(v) and leaf.differentiated), None)  # fmt: skip
+    if lead is None:
+        return None
+    dense = [i for i, leaf in enumerate(subject.leaves)
+             if leaf.indices is None and leaf.row_lengths is None and leaf.structure is None]  # fmt: skip
+    same_lead = [i for i in dense if np.ndim(subject.values[i]) and np.shape(subject.values[i])[0] == lead]
+    rank = max((np.ndim(subject.values[i]) for i in same_lead), default=0)
+    for chosen in ([i for i in same_lead if np.ndim(subject.values[i]) == rank], same_lead):
+        if not chosen:
+            continue
+        values = list(subject.values)
+        for i in chosen:
+            values[i] = np.concatenate([values[i], values[i][:1]]) if len(values[i]) else values[i]
+        try:
+            _eager(subject, values)
+            return chosen, values
+        except Exception:  # noqa: BLE001 - the shape does not allow it
+            continue
+    return None
+
+
+def _specs(subject: Subject, free: list[int]) -> list[Any]:
+    specs = []
+    for i, value in enumerate(subject.values):
+        shape = [None, *np.shape(value)[1:]] if i in free else list(np.shape(value))
+        specs.append(tf.TensorSpec(shape, tf.constant(value).dtype))
+    return specs
+
+
+def _plain_traces(subject: Subject, free: list[int]) -> bool:
+    """Return whether the bare forward can be traced with unknown dimensions and differentiated."""
+    try:
+        subject.gradients.state.restore()
+        plain = subject.plain()
+        tf.function(lambda tensors: plain(tensors)).get_concrete_function(_specs(subject, free))
+    except Exception:  # noqa: BLE001 - the answer is whether it raises
+        return False
+    finally:
+        subject.gradients.state.restore()
+    return True
+
+
+def _traced(subject: Subject, operation: Operation, free: list[int]) -> Any:
+    sources, variables = subject.sources, subject.gradients.variables
+
+    def value_and_gradient(tensors: Any, weights: Any) -> Any:
+        with tf.GradientTape() as tape:
+            watched = [tensors[i] for i in sources]
+            tape.watch(watched)
+            outputs = operation(tensors)
+        ups = [tf.reshape(w, tf.shape(o)) for w, o in zip(weights, _differentiable(outputs), strict=True)]
+        return outputs, pull_back(tape, outputs, [*watched, *variables], ups)
+
+    weights = [tf.TensorSpec([None], slot.dtype) for slot in subject.layout.outputs.slots]
+    subject.probe.clear()
+    subject.gradients.state.restore()
+    return tf.function(value_and_gradient, input_signature=[_specs(subject, free), weights])
+
+
+@tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
+def _differentiable(outputs: Any) -> list[Any]:
+    return [o for o in outputs if differentiable(o)]
+
+
+def _weights(subject: Subject, point: Sequence[Any]) -> list[Any]:
+    subject.gradients.state.restore()
+    outputs = subject.operation([tf.constant(v) for v in point])
+    rng = subject.rng("dynamic")
+    return [tf.constant(signed_uniform(rng, int(tf.size(o))), o.dtype) if not o.dtype.is_complex
+            else tf.cast(signed_uniform(rng, int(tf.size(o))), o.dtype) for o in _differentiable(outputs)]  # fmt: skip
+
+
+def _eager(subject: Subject, point: Sequence[Any]) -> list[Any]:
+    weights = _weights(subject, point)
+    subject.gradients.state.restore()
+    tensors = [tf.constant(v) for v in point]
+    with tf.GradientTape() as tape:
+        watched = [tensors[i] for i in subject.sources]
+        tape.watch(watched)
+        outputs = subject.operation(tensors)
+    ups = [tf.reshape(w, tf.shape(o)) for w, o in zip(weights, _differentiable(outputs), strict=True)]
+    gradients = pull_back(tape, outputs, [*watched, *subject.gradients.variables], ups)
+    return [to_array(g) for g in gradients]
+
+
+def _call(subject: Subject, traced: Any, point: Sequence[Any]) -> list[Any]:
+    weights = _weights(subject, point)
+    subject.gradients.state.restore()
+    _, gradients = traced([tf.constant(v) for v in point], weights)
+    return [to_array(g) for g in gradients]
+
+
+def _agree(wanted: Sequence[Any], got: Sequence[Any]) -> bool:
+    for a, b in zip(wanted, got, strict=True):
+        if (a is None) != (b is None):
+            return False
+        if a is None:
+            continue
+        if np.shape(a) != np.shape(b):
+            return False
+        x, y = np.asarray(a).astype(np.complex128), np.asarray(b).astype(np.complex128)
+        finite = np.isfinite(x) & np.isfinite(y)
+        scale = float(np.abs(x[finite]).max(initial=0.0))
+        loose = 5e-2 if np.asarray(a).dtype.itemsize <= 2 else 1e-3
+        if np.any(np.abs(x - y)[finite] > loose * (np.abs(x)[finite] + scale)):
+            return False
+    return True

@@ -1,0 +1,192 @@
+"""Is grad_fn linear in its upstream, and does it take every kind of upstream?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from gradcheck.autodiff.failures import finding_from, first_line
+from gradcheck.autodiff.modes import as_tensor, dense
+from gradcheck.autodiff.operation import differentiable
+from gradcheck.autodiff.reference import Reference
+from gradcheck.autodiff.subject import Subject
+from gradcheck.checks.verdicts import gradient_at, main_reference
+from gradcheck.numerics.directions import signed_uniform
+from gradcheck.numerics.ladder import Array
+from gradcheck.results import Comparison, Finding
+
+PHASE = "upstream"
+LARGE, SMALL = 2.0**10, 2.0**-10
+
+
+def check(subject: Subject, found: Sequence[Finding]) -> Iterator[Finding | Comparison]:
+    """Check g(0)=0, g(-u)=-g(u), g(u+v)=g(u)+g(v), large and small u, and sparse upstreams."""
+    blocked = {f.wrt for f in found if f.level == "error"}
+    if subject.layout.inputs.width and subject.layout.outputs.width and not subject.case.expected_vjp:
+        yield from _linearity(subject, blocked)
+    if subject.custom and not any(f.level == "error" for f in found):
+        yield from _single_outputs(subject)
+        yield from _sparse(subject)
+
+
+def _linearity(subject: Subject, blocked: set[str | None]) -> Iterator[Finding]:
+    reference = main_reference(subject)
+    u = reference.point.cotangent
+    v = np.where(reference.alive, signed_uniform(subject.rng("upstream"), u.size), 0.0)
+    big = LARGE if reference.realm.wide else 16.0
+
+    def g(cotangent: Array) -> Array:
+        return gradient_at(subject, reference, reference.point.with_cotangent(cotangent))
+
+    at_u, at_v = g(u), g(v)
+    zero, double = g(0 * u), g(2 * u)
+    pairs = [
+        ("g(0) is not 0", zero, 0 * at_u),
+        ("g(-u) is not -g(u)", g(-u), -at_u),
+        ("g(u + v) is not g(u) + g(v)", g(u + v), at_u + at_v),
+        (f"g({big:g} u) is not {big:g} g(u)", g(big * u) / big, at_u),
+        (f"g(u / {1 / SMALL:g}) is not g(u) / {1 / SMALL:g}", g(SMALL * u) / SMALL, at_u),
+    ]
+    tolerance = max(1e-7, 256 * reference.realm.roundoff)
+    for slot, part in zip(subject.slots, subject.layout.inputs.ranges(), strict=True):
+        if slot.name in blocked:
+            continue
+        scale = np.abs(at_u[part]) + np.abs(at_v[part])
+        scale = scale + 1e-3 * np.nanmax(scale, initial=0.0)
+        if _equal(double[part], at_u[part], tolerance * scale) and _equal(g(-u)[part], at_u[part], tolerance * scale):
+            if np.any(np.abs(at_u[part]) > 0):
+                yield _ignores(slot.name)
+            continue
+        if _nonfinite_zero(subject, reference, zero[part], at_u[part]):
+            yield _nan_at_zero(slot, zero[part])
+            continue
+        broken = [text for text, a, b in pairs if not _equal(a[part], b[part], tolerance * scale)]
+        if broken:
+            yield _nonlinear(slot.name, broken)
+
+
+def _equal(a: Array, b: Array, tolerance: Array) -> bool:
+    with np.errstate(all="ignore"):
+        both = np.isfinite(a) & np.isfinite(b)
+        return bool(np.all(np.abs(a - b)[both] <= tolerance[both]))
+
+
+def _nonfinite_zero(subject: Subject, reference: Reference, zero: Array, at_u: Array) -> bool:
+    """Return whether a zero upstream gives NaN although the forward is finite everywhere."""
+    return subject.custom and bool(reference.alive.all()) and bool(np.any(~np.isfinite(zero)))
+
+
+def _nan_at_zero(slot, zero: Array) -> Finding:  # type: ignore[no-untyped-def]
+    where = list(slot.where(int(np.argmax(~np.isfinite(zero)))))
+    return Finding(
+        "gradient-nonfinite",
+        f"the gradient of `{slot.name}` is NaN at {where} for a zero upstream: 0 times an infinite slope",
+        hint="guard the denominator, not the result: y = tf.where(ok, x, 1.0), then divide (the double where)",
+        wrt=slot.name,
+        mode="eager",
+    )
+
+
+def _ignores(name: str) -> Finding:
+    return Finding(
+        "upstream-nonlinear",
+        f"the gradient of `{name}` does not depend on the upstream gradient: twice the upstream gives the same",
+        "ignores-upstream",
+        hint="multiply the returned gradient by upstream",
+        wrt=name,
+        mode="eager",
+    )
+
+
+def _nonlinear(name: str, broken: Sequence[str]) -> Finding:
+    return Finding(
+        "upstream-nonlinear",
+        f"the gradient of `{name}` is not linear in the upstream gradient: {'; '.join(broken)}",
+        "nonlinear",
+        hint="use upstream exactly once as a factor; declare clipping on purpose with `expected_vjp`",
+        wrt=name,
+        mode="eager",
+    )
+
+
+def _single_outputs(subject: Subject) -> Iterator[Finding]:
+    """Take the gradient of one output alone: grad_fn must work when the others are not used."""
+    slots = subject.layout.outputs.slots
+    if len(slots) < 2:
+        return
+    for number in range(len(slots)):
+        subject.gradients.state.restore()
+        subject.probe.clear()
+        try:
+            with tf.GradientTape() as tape:
+                tensors = [as_tensor(v) for v in subject.values]
+                watched = [tensors[i] for i in subject.sources]
+                tape.watch(watched)
+                outputs = [t for t in subject.operation(tensors) if differentiable(t)]
+            tape.gradient(outputs[number], watched, output_gradients=as_tensor(subject.upstream[number]))
+        except Exception as error:  # noqa: BLE001 - the user's code
+            finding = finding_from(error, "gradient-error", subject.probe)
+            yield Finding(
+                finding.code,
+                f"when only output {number} is used: {finding.message}",
+                finding.cause,
+                hint=finding.hint or "handle None for the upstream of an output that is not used",
+                mode="eager",
+                traceback=finding.traceback,
+                file=finding.file,
+                line=finding.line,
+            )
+            return
+
+
+def _sparse(subject: Subject) -> Iterator[Finding]:
+    """Put tf.gather after the op, as an embedding does: its upstream is tf.IndexedSlices."""
+    floating = [(i, o) for i, o in enumerate(subject.outputs) if np.ndim(o) and np.shape(o)[0]]
+    floating = [(i, o) for i, o in floating if differentiable(tf.constant(o))]
+    if not floating or not subject.sources or subject.gradients.seed is not None:
+        return
+    position, output = floating[0]
+    rows = [0, int(np.shape(output)[0]) - 1, 0]
+    try:
+        wanted = _gathered(subject, position, rows, thick=True)
+    except Exception:  # noqa: BLE001 - reported by other checks
+        return
+    try:
+        got = _gathered(subject, position, rows, thick=False)
+    except Exception as error:  # noqa: BLE001 - the user's code
+        yield _sparse_finding(f"it fails when the upstream is tf.IndexedSlices (as after tf.gather): {first_line(error)}")
+        return
+    for leaf, a, b in zip(subject.sources, wanted, got, strict=True):
+        same = (a is None) == (b is None) and (a is None or np.shape(a) == np.shape(b))
+        if not same or (a is not None and not np.allclose(a, b, rtol=1e-2, atol=1e-3 * np.abs(a).max(initial=0.0))):
+            yield _sparse_finding(f"the gradient of `{subject.leaves[leaf].name}` is wrong for tf.IndexedSlices")
+            return
+
+
+def _gathered(subject: Subject, position: int, rows: list[int], thick: bool) -> list[object]:
+    subject.gradients.state.restore()
+    with tf.GradientTape() as tape:
+        tensors = [as_tensor(v) for v in subject.values]
+        watched = [tensors[i] for i in subject.sources]
+        tape.watch(watched)
+        output = subject.operation(tensors)[position]
+        if thick:
+            output = tf.linalg.matmul(
+                tf.one_hot(rows, int(output.shape[0]), dtype=output.dtype), tf.reshape(output, [int(output.shape[0]), -1])
+            )
+        else:
+            output = tf.reshape(tf.gather(output, rows), [len(rows), -1])
+        total = tf.reduce_sum(output * tf.cast(tf.reshape(tf.range(1, 1 + output.shape[1]), [1, -1]), output.dtype))
+    return [None if g is None else np.asarray(dense(g)).astype(np.complex128) for g in tape.gradient(total, watched)]
+
+
+def _sparse_finding(message: str) -> Finding:
+    return Finding(
+        "sparse-upstream",
+        message,
+        level="warning",
+        hint="begin grad_fn with upstream = tf.convert_to_tensor(upstream)",
+        mode="eager",
+    )
