@@ -109,7 +109,7 @@ class Processes:
                     running.result = value
         except (EOFError, OSError):
             alive = False
-        except Exception:  # noqa: BLE001 - a message torn by a dying process
+        except Exception:
             alive = False
         if running.result is not None:
             yield from self._finish(running, running.result)

@@ -89,7 +89,7 @@ CATALOGUE: dict[str, CodeInfo] = {
         ERROR,
         "the gradient is NaN or infinite where the slope is finite",
         "an exponential that overflows in grad_fn, or 0 * inf where tf.where hides one branch of the value only",
-        "rewrite the formula so that no intermediate value overflows; guard the input, not the result, of the bad branch",
+        "rewrite the formula so that no intermediate overflows; guard the input, not the result, of the bad branch",
     ),
     "gradient-mismatch": CodeInfo(
         ERROR,

@@ -119,13 +119,11 @@ class RunSummary:
 
 def summarize(results: list[CaseResult], duration_s: float, stop_reason: str) -> RunSummary:
     """Count `results` by status."""
-    counts = {status: 0 for status in (PASSED, FAILED, ERRORED, SKIPPED)}
+    counts = dict.fromkeys((PASSED, FAILED, ERRORED, SKIPPED), 0)
     for result in results:
         counts[result.status] += 1
     warnings = sum(result.warnings for result in results)
-    return RunSummary(
-        len(results), *counts.values(), warnings=warnings, duration_s=duration_s, stop_reason=stop_reason
-    )
+    return RunSummary(len(results), *counts.values(), warnings=warnings, duration_s=duration_s, stop_reason=stop_reason)
 
 
 def to_json(value: Any) -> Any:

@@ -55,7 +55,11 @@ def run(cases: list[Case], options: Options, strict: bool = False) -> Iterator[E
                     event = CaseFinished(_strictly(event.result) if strict else event.result)
                     results.append(event.result)
                 yield event
-                if options.fail_fast and isinstance(event, CaseFinished) and event.result.status in ("failed", "errored"):
+                if (
+                    options.fail_fast
+                    and isinstance(event, CaseFinished)
+                    and event.result.status in ("failed", "errored")
+                ):
                     stop_reason = "fail-fast"
                     break
         except KeyboardInterrupt:
@@ -71,8 +75,6 @@ def _not_run(case: Case) -> CaseResult | None:
     if case.skip:
         return CaseResult(case.id, case.spec, case.line, case.name, SKIPPED, seed=case.seed, reason=case.skip)
     return None
-
-
 
 
 def _strictly(result: CaseResult) -> CaseResult:

@@ -21,7 +21,8 @@ def _quietly() -> None:
 
             import gradcheck.checks
 
-            assert tf.keras.layers.Layer and gradcheck.checks.CHECKS
+            assert tf.keras.layers.Layer
+            assert gradcheck.checks.CHECKS
     finally:
         os.dup2(kept, 2)
         os.close(kept)

@@ -166,6 +166,14 @@ def _judged_by_expectation(result: CaseResult, expect: tuple[str, ...]) -> CaseR
 def unfinished(case: Case, finding: Finding, duration_s: float, output: str = "") -> CaseResult:
     """Return the result of a case whose process did not live to report."""
     result = CaseResult(
-        case.id, case.spec, case.line, case.name, ERRORED, duration_s, seed=case.seed, findings=(finding,), output=output
+        case.id,
+        case.spec,
+        case.line,
+        case.name,
+        ERRORED,
+        duration_s,
+        seed=case.seed,
+        findings=(finding,),
+        output=output,
     )
     return judged(result, case)

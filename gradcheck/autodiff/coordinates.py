@@ -44,7 +44,7 @@ class Slot:
         entries = np.zeros(self.size, flat.dtype)
         free = self.index >= 0
         entries[self.index[free][::-1]] = flat[free][::-1]
-        return np.concatenate([entries.real, entries.imag]) if self.complex else entries
+        return _as_reals(entries)
 
     def unpack(self, coordinates: Array) -> np.ndarray[Any, Any]:
         """Return the tensor (float64 or complex128) at these coordinates."""
@@ -65,7 +65,7 @@ class Slot:
         entries = np.zeros(self.size, dtype)
         free = self.index >= 0
         np.add.at(entries, self.index[free], flat[free])
-        return np.concatenate([entries.real, entries.imag]) if self.complex else entries
+        return _as_reals(entries)
 
     def where(self, coordinate: int) -> tuple[int, ...]:
         """Return the index inside the tensor of a coordinate (the first, if several share it)."""
@@ -101,6 +101,12 @@ def _free_entries(shape: tuple[int, ...], structure: str | None) -> tuple[np.nda
     offsets = np.repeat(np.arange(batches) * each, n * n)
     tiled = np.tile(pattern, batches)
     return np.where(tiled >= 0, tiled + offsets, -1), each * batches
+
+
+def _as_reals(entries: np.ndarray[Any, Any]) -> Array:
+    if np.iscomplexobj(entries):
+        return np.concatenate([entries.real, entries.imag])
+    return np.asarray(entries, np.float64)
 
 
 @dataclass(frozen=True, slots=True)

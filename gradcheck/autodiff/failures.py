@@ -15,16 +15,37 @@ _FRAME = re.compile(r'File "([^"]+)", line (\d+)')
 _LIBRARIES = ("site-packages", "dist-packages", f"{os.sep}lib{os.sep}python")
 
 _HINTS = (
-    (r"does not support item assignment|item assignment", "tensors cannot be assigned into: build the value with tf.stack, tf.concat or tf.tensor_scatter_nd_update"),
-    (r"[Pp]redicate.*(?:scalar|rank 0)|Cannot.*non-scalar|must not be a vector|truth value of an array|The predicate passed|ambiguous", "a condition must be a scalar; choose per element with tf.where"),
-    (r"Using a symbolic|symbolic tf\.Tensor.*bool|as a Python `?bool", "AutoGraph does not reach inside tf.custom_gradient; use tf.cond or tf.where, or close over a Python flag"),
-    (r"has no attribute 'numpy'|Cannot convert a symbolic|NumPy call|__array__", "NumPy works in eager only; use TensorFlow ops"),
-    (r"PyFunc", "py_function and numpy_function cannot be compiled; leave xla out with `modes: [eager, function]`"),
-    (r"keywords? arguments only when eager", "call the op with positional arguments; in graphs TensorFlow refuses keywords"),
-    (r"Incompatible shapes between op input and calculated input gradient", "a gradient does not have the shape of its input; reduce it over the broadcast axes"),
-    (r"[Ii]ncompatible shapes|must be equal rank|Dimensions must be equal|Matrix size-incompatible", "the shapes do not fit; the message names them"),
+    (
+        r"item assignment",
+        "tensors cannot be assigned into: build the value with tf.stack, tf.concat or tf.tensor_scatter_nd_update",
+    ),
+    (
+        r"[Pp]redicate.*(?:scalar|rank 0)|non-scalar|truth value of an array|The predicate passed|ambiguous",
+        "a condition must be a scalar; choose per element with tf.where",
+    ),
+    (
+        r"Using a symbolic|symbolic tf\.Tensor.*bool|as a Python `?bool",
+        "AutoGraph does not reach inside tf.custom_gradient; use tf.cond or tf.where, or close over a Python flag",
+    ),
+    (r"has no attribute 'numpy'|Cannot convert a symbolic|NumPy call|__array__", "NumPy works in eager only"),
+    (
+        r"PyFunc",
+        "py_function and numpy_function cannot be compiled; leave xla out with `modes: [eager, function]`",
+    ),
+    (
+        r"keywords? arguments only when eager",
+        "call the op with positional arguments; in graphs TensorFlow refuses keywords",
+    ),
+    (
+        r"Incompatible shapes between op input and calculated input gradient",
+        "a gradient does not have the shape of its input; reduce it over the broadcast axes",
+    ),
+    (
+        r"[Ii]ncompatible shapes|must be equal rank|Dimensions must be equal|Matrix size-incompatible",
+        "the shapes do not fit; the message names them",
+    ),
     (r"IndexedSlices", "begin grad_fn with upstream = tf.convert_to_tensor(upstream)"),
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,5 +118,9 @@ def finding_from(error: BaseException, code: str, probe: Probe | None = None) ->
         return Finding("variables-keyword", message, hint=hint, **where)  # type: ignore[arg-type]
     at = f" ({os.path.basename(place.file)}:{place.line})" if place else ""
     return Finding(
-        code, first_line(error) + at, hint=hint_for(error), traceback=user_traceback(error), **where  # type: ignore[arg-type]
+        code,
+        first_line(error) + at,
+        hint=hint_for(error),
+        traceback=user_traceback(error),
+        **where,  # type: ignore[arg-type]
     )

@@ -123,7 +123,7 @@ class Gradients:
         return tape_outside
 
 
-@tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
+@tf.autograph.experimental.do_not_convert
 def pull_back(tape: Any, outputs: Any, sources: Any, upstream: Any) -> Any:
     """Return one dense gradient (or None) per source for the differentiable outputs."""
     targets = [output for output in outputs if differentiable(output)]

@@ -120,7 +120,7 @@ def find_variables(op: Any, watched: Iterable[Any], made: Iterable[Any], module:
         while name in taken:
             name += "_1"
         taken.add(name)
-        trainable = dict((v.ref(), t) for v, t in listed).get(variable.ref(), variable.trainable)
+        trainable = {v.ref(): t for v, t in listed}.get(variable.ref(), variable.trainable)
         found[variable.ref()] = Variable(name, variable, trainable)
     return list(found.values())
 

@@ -161,7 +161,8 @@ class Probe:
         if len(result[1]) != len(variables):
             self.broken = ContractBroken(
                 "variables-count",
-                f"grad_fn of `{name}` returned {len(result[1])} variable gradients for {len(variables)} variables: {listed}",
+                f"grad_fn of `{name}` returned {len(result[1])} variable gradients for {len(variables)} variables:"
+                f" {listed}",
                 hint="return one gradient for each of `variables`, in their order",
             )
             raise self.broken

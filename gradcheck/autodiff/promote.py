@@ -24,9 +24,7 @@ class CannotPromote(Exception):
     """Report that a graph has an op whose meaning depends on the floating type."""
 
 
-def promote(
-    concrete: Any, variables: Sequence[tuple[Any, Any]]
-) -> Callable[[Sequence[Any]], list[Any]]:
+def promote(concrete: Any, variables: Sequence[tuple[Any, Any]]) -> Callable[[Sequence[Any]], list[Any]]:
     """Return the concrete function computed in float64, as a function of its flat inputs.
 
     `variables` pairs each tf.Variable with the float64 one that takes its place.  Raises

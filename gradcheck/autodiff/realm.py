@@ -148,7 +148,7 @@ class Realm:
         slots, ranges = layout.inputs.slots, layout.inputs.ranges()
         constants = self._constants()
 
-        @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
+        @tf.autograph.experimental.do_not_convert
         def enter(vector: Any) -> list[Any]:
             tensors = list(constants)
             for position, slot, part in zip(layout.sources, slots, ranges, strict=False):
@@ -183,7 +183,7 @@ class Realm:
             )
             try:
                 found = mapped(tf.constant(np.tile(vector, (BATCHES[0], 1)))).numpy()[0]
-            except Exception:  # noqa: BLE001 - whatever cannot be compiled is run another way
+            except Exception:
                 continue
             scale = np.nanmax(np.abs(wanted), initial=0.0)
             if np.allclose(found, wanted, rtol=1e-12, atol=1e-13 * scale, equal_nan=True):
@@ -200,7 +200,7 @@ class Realm:
         return np.concatenate(parts)
 
 
-@tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
+@tf.autograph.experimental.do_not_convert
 def _unpack(slot: Any, part: Any) -> Any:
     """Return the tensor (float64 or complex128) of a slot from its coordinates."""
     entries = part
@@ -213,7 +213,7 @@ def _unpack(slot: Any, part: Any) -> Any:
     return tf.reshape(entries, slot.shape)
 
 
-@tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
+@tf.autograph.experimental.do_not_convert
 def _pack(outputs: Any) -> Any:
     """Return the differentiable outputs as one float64 vector."""
     parts = []
@@ -227,7 +227,9 @@ def _pack(outputs: Any) -> Any:
     return tf.concat(parts, 0)
 
 
-def direct_kernels(operation: Operation, sources: tuple[int, ...], variables: tuple[Any, ...]) -> tuple[Forward, Pullback]:
+def direct_kernels(
+    operation: Operation, sources: tuple[int, ...], variables: tuple[Any, ...]
+) -> tuple[Forward, Pullback]:
     """Return forward and gradient of the op called on the tensors as they come."""
 
     def forward(tensors: Sequence[Any]) -> list[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import tensorflow as tf
@@ -52,7 +52,7 @@ def choose(subject: Subject, operation: Operation, name: str) -> Reference:
 def _attempt(subject: Subject, operation: Operation, kind: str) -> Realm | None:
     try:
         return _realm(subject, operation, kind)
-    except Exception:  # noqa: BLE001 - an op that cannot be run this way is run another way
+    except Exception:
         return None
 
 
@@ -87,7 +87,7 @@ def _realm(subject: Subject, operation: Operation, kind: str) -> Realm | None:
 def _rewritten_autodiff(plain: Operation, layout: object, twins: object) -> Pullback | None:
     try:
         return rewritten_kernels(plain, layout, twins)[1]  # type: ignore[arg-type]
-    except Exception:  # noqa: BLE001 - the bare forward may have no derivative
+    except Exception:
         return None
 
 
@@ -97,11 +97,11 @@ def _reference(subject: Subject, realm: Realm, name: str, anyway: bool = False) 
         realm.traceable = False
     try:
         values = realm._row(vector)
-    except Exception:  # noqa: BLE001 - tracing may fail where eager works
+    except Exception:
         realm.traceable = False
         try:
             values = realm._row(vector)
-        except Exception:  # noqa: BLE001
+        except Exception:
             if not anyway:
                 return None
             raise
@@ -130,8 +130,6 @@ def _reference(subject: Subject, realm: Realm, name: str, anyway: bool = False) 
         return Reference(realm, point, False, alive)
     low_inside = has_low_precision(point, subject.rng("precision", name))
     if low_inside:
-        from dataclasses import replace
-
         realm.roundoff = 2.0**-24
         point = replace(point, roundoff=realm.roundoff)
     return Reference(realm, point, not low_inside, alive)
@@ -146,7 +144,7 @@ def _same_gradient(subject: Subject, reference: Reference) -> bool:
         return True
     try:
         found = reference.realm.gradient(reference.point.x, reference.point.cotangent)
-    except Exception:  # noqa: BLE001 - reported when the gradient is compared
+    except Exception:
         return True
     own = subject.layout.inputs.project(subject.eager.gradients)
     both = np.isfinite(found) & np.isfinite(own)

@@ -179,7 +179,9 @@ def prepare(loaded: Loaded, dtype: str | None, sample: int, devices: tuple[str, 
     chosen = _chosen(case, every, watched, loaded)
     sources = tuple(i for i, leaf in enumerate(leaves) if leaf.differentiated)
     gradients = Gradients(operation, sources, tuple(v.variable for v in chosen), kept)
-    if draws_random_numbers(operation, values, kept):
+    seen = survey(operation, values, kept)
+    used = tuple(v for v in every if seen.reads(v.variable) or v in chosen)
+    if seen.random:
         gradients.seed = RANDOM_SEED + case.seed
         outputs = [to_array(t) for t in gradients.outputs(values)]
     layout = _layout(values, leaves, sources, chosen, outputs)
@@ -191,7 +193,7 @@ def prepare(loaded: Loaded, dtype: str | None, sample: int, devices: tuple[str, 
         values,
         sources,
         tuple(chosen),
-        tuple(every),
+        used,
         gradients,
         tuple(outputs),
         tuple(upstream),
@@ -254,9 +256,15 @@ def _chosen(case: Case, every: list[Variable], watched: list[Any], loaded: Loade
 
 
 def _layout(
-    values: tuple[Any, ...], leaves: tuple[Leaf, ...], sources: tuple[int, ...], chosen: list[Variable], outputs: list[Any]
+    values: tuple[Any, ...],
+    leaves: tuple[Leaf, ...],
+    sources: tuple[int, ...],
+    chosen: list[Variable],
+    outputs: list[Any],
 ) -> Layout:
-    packed = [make_slot(leaves[i].name, values[i], leaves[i].dtype, leaves[i].structure, leaves[i].domain) for i in sources]
+    packed = [
+        make_slot(leaves[i].name, values[i], leaves[i].dtype, leaves[i].structure, leaves[i].domain) for i in sources
+    ]
     packed += [make_slot(v.name, v.variable.numpy(), v.variable.dtype.name) for v in chosen]
     floating = [o for o in outputs if differentiable(tf.constant(o))]
     results = [make_slot(f"output[{i}]", o, tf.as_dtype(o.dtype).name) for i, o in enumerate(floating)]
@@ -282,17 +290,28 @@ def _dtype_of(leaves: tuple[Leaf, ...], chosen: list[Variable]) -> str:
 _RANDOM = ("Random", "Multinomial", "TruncatedNormal")
 
 
-def draws_random_numbers(operation: Operation, values: tuple[Any, ...], state: State) -> bool:
-    """Return whether the traced op holds a stateful random op of TensorFlow."""
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """Tell what a trace of the op holds: stateful random ops, and the variables it reads."""
+
+    random: bool
+    captured: tuple[Any, ...] | None
+
+    def reads(self, variable: Any) -> bool:
+        """Return whether the op reads a variable; all count where the op cannot be traced."""
+        return self.captured is None or any(variable.handle is tensor for tensor in self.captured)
+
+
+def survey(operation: Operation, values: tuple[Any, ...], state: State) -> Survey:
+    """Trace the op once and look at its graph."""
     try:
         specs = [tf.TensorSpec(np.shape(v), tf.constant(v).dtype) for v in values]
         concrete = tf.function(lambda tensors: operation(tensors)).get_concrete_function(specs)
-    except Exception:  # noqa: BLE001 - an op that cannot be traced is reported by the mode checks
-        return False
+    except Exception:
+        return Survey(False, None)
     finally:
         state.restore()
     graph = concrete.graph.as_graph_def()
     nodes = [*graph.node, *(node for f in graph.library.function for node in f.node_def)]
-    return any(any(word in node.op for word in _RANDOM) and "Stateless" not in node.op for node in nodes)
-
-
+    random = any(any(word in node.op for word in _RANDOM) and "Stateless" not in node.op for node in nodes)
+    return Survey(random, tuple(concrete.captured_inputs))

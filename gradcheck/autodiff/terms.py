@@ -20,7 +20,7 @@ def terms_of(subject: Subject, operation: Operation, position: int) -> list[np.n
     """
     try:
         return _traced_terms(subject, operation, position)
-    except Exception:  # noqa: BLE001 - a diagnosis that cannot be had is no finding
+    except Exception:
         return []
 
 

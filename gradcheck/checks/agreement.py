@@ -28,7 +28,7 @@ def check(subject: Subject, found: Sequence[Finding]) -> Iterator[Finding | Comp
     for way in subject.ways:
         try:
             run = subject.eager if way == subject.ways[0] else subject.run(way)
-        except Exception as error:  # noqa: BLE001 - the user's code
+        except Exception as error:
             results.extend(_unsupported(subject, way, error))
             continue
         yield from _placement(way, run)
@@ -64,7 +64,7 @@ def _plain_fails(subject: Subject, way: Way) -> bool:
     g = subject.gradients
     try:
         Gradients(subject.plain(), g.sources, g.variables, g.state, g.seed).run(way, subject.values, subject.upstream)
-    except Exception:  # noqa: BLE001 - the answer is whether it raises
+    except Exception:
         return True
     return False
 
@@ -72,7 +72,7 @@ def _plain_fails(subject: Subject, way: Way) -> bool:
 def _fails_inside(subject: Subject, way: Way) -> bool:
     try:
         subject.run(Way(way.mode, "inside", way.device))
-    except Exception:  # noqa: BLE001 - the answer is whether it raises
+    except Exception:
         return True
     return False
 
@@ -105,15 +105,21 @@ def _compare(subject: Subject, way: Way, run: Run) -> tuple[list[Comparison], li
         subject.cache.setdefault("notes", []).append(note)
         odd, odd_values = odd & False, odd_values & False
     comparisons = [
-        _comparison(subject, way, slot.name, gradient[part], base_gradient[part], odd[part], rounding.gradient_tolerance[part])
+        _comparison(
+            subject, way, slot.name, gradient[part], base_gradient[part], odd[part], rounding.gradient_tolerance[part]
+        )
         for slot, part in zip(subject.slots, subject.layout.inputs.ranges(), strict=True)
     ]
     findings: list[Finding] = []
     if odd_values.any():
         findings.append(_value_finding(subject, way, value, base_value, odd_values))
     findings += _missing(subject, way, run, base)
-    for index, (slot, part) in enumerate(zip(subject.slots, subject.layout.inputs.ranges(), strict=True)):
-        if odd[part].any() and not odd_values.any() and (run.gradients[index] is None) == (base.gradients[index] is None):
+    for index, (_slot, part) in enumerate(zip(subject.slots, subject.layout.inputs.ranges(), strict=True)):
+        if (
+            odd[part].any()
+            and not odd_values.any()
+            and (run.gradients[index] is None) == (base.gradients[index] is None)
+        ):
             findings.append(_mode_finding(subject, way, index, gradient[part], base_gradient[part], odd[part]))
     return comparisons, findings
 
@@ -126,7 +132,7 @@ def _goes_away(subject: Subject, way: Way) -> bool:
         values = [_nudged(v, leaf.differentiated, rng) for v, leaf in zip(subject.values, subject.leaves, strict=True)]
         try:
             a, b = subject.run(subject.ways[0], values=values), subject.run(way, values=values)
-        except Exception:  # noqa: BLE001 - no answer from this nudge
+        except Exception:
             return False
         for one, two, tolerance in (
             (own_gradient(subject, a), own_gradient(subject, b), rounding.gradient_tolerance),
@@ -146,7 +152,13 @@ def _nudged(value, differentiated: bool, rng: np.random.Generator):  # type: ign
 
 
 def _comparison(
-    subject: Subject, way: Way, name: str, found: Array, base: Array, odd: np.ndarray, tolerance: Array  # type: ignore[type-arg]
+    subject: Subject,
+    way: Way,
+    name: str,
+    found: Array,
+    base: Array,
+    odd: np.ndarray,
+    tolerance: Array,
 ) -> Comparison:
     both = np.isfinite(found) & np.isfinite(base)
     error = np.abs(found - base)[both]
@@ -158,7 +170,7 @@ def _comparison(
     )  # fmt: skip
 
 
-def _value_finding(subject: Subject, way: Way, value: Array, base: Array, odd: np.ndarray) -> Finding:  # type: ignore[type-arg]
+def _value_finding(subject: Subject, way: Way, value: Array, base: Array, odd: np.ndarray) -> Finding:
     worst = int(np.argmax(np.where(odd, np.nan_to_num(np.abs(value - base), nan=np.inf), -1)))
     return Finding(
         "value-mismatch",
@@ -189,7 +201,12 @@ def _missing(subject: Subject, way: Way, run: Run, base: Run) -> Iterator[Findin
 
 
 def _mode_finding(
-    subject: Subject, way: Way, index: int, found: Array, base: Array, odd: np.ndarray  # type: ignore[type-arg]
+    subject: Subject,
+    way: Way,
+    index: int,
+    found: Array,
+    base: Array,
+    odd: np.ndarray,
 ) -> Finding:
     slot = subject.slots[index]
     verdict = verdicts_of(subject)[index]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ def _order(subject: Subject) -> Iterator[Finding]:
     try:
         with subject.probe.permuted():
             swapped = subject.run(subject.ways[0])
-    except Exception:  # noqa: BLE001 - gradients of other shapes raise, which says the same
+    except Exception:
         swapped = None
     pairs = list(zip(subject.slots, subject.eager.gradients, swapped.gradients if swapped else (), strict=False))
     odd = [slot.name for slot, a, b in pairs if not _equal(a, b)]
@@ -116,14 +117,14 @@ def _captured(subject: Subject) -> Iterator[tuple[str, Any, Callable[[Any], None
     if code is None:
         return
     for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
-        value = _tensor(lambda cell=cell: cell.cell_contents)
+        value = _cell_tensor(cell)
         if value is not None:
-            yield name, value, lambda new, cell=cell: setattr(cell, "cell_contents", new)
+            yield name, value, partial(setattr, cell, "cell_contents")
     space = function.__globals__
     for name in _global_names(code):
-        value = _tensor(lambda name=name: space.get(name))
+        value = _tensor(space.get(name))
         if value is not None:
-            yield name, value, lambda new, name=name: space.__setitem__(name, new)
+            yield name, value, partial(space.__setitem__, name)
 
 
 def _global_names(code: Any) -> list[str]:
@@ -134,10 +135,13 @@ def _global_names(code: Any) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _tensor(get: Callable[[], Any]) -> Any:
+def _cell_tensor(cell: Any) -> Any:
     try:
-        value = get()
+        return _tensor(cell.cell_contents)
     except ValueError:
         return None
+
+
+def _tensor(value: Any) -> Any:
     eager = tf.is_tensor(value) and not isinstance(value, tf.Variable) and hasattr(value, "numpy")
     return value if eager and hasattr(value, "dtype") and differentiable(value) else None

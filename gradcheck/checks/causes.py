@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gradcheck.autodiff.coordinates import Slot
+from gradcheck.autodiff.modes import Gradients
+from gradcheck.autodiff.operation import State
+from gradcheck.autodiff.reference import Reference
 from gradcheck.autodiff.subject import Subject
 from gradcheck.autodiff.terms import terms_of
 from gradcheck.checks.verdicts import SlotVerdict, main_reference, other_reference, tolerance_of
@@ -56,7 +62,7 @@ def diagnosis_of(subject: Subject, verdict: SlotVerdict, verdicts: Sequence[Slot
     )
 
 
-def _shaped(slot: Slot):  # type: ignore[no-untyped-def]
+def _shaped(slot: Slot) -> Callable[[Any], Any]:
     plain = not slot.complex and slot.size == slot.index.size
     return lambda array: np.asarray(array).reshape(slot.shape if plain else -1)
 
@@ -100,7 +106,7 @@ def _by_output(subject: Subject, verdict: SlotVerdict) -> list[tuple[str, Array,
         point = reference.point.with_cotangent(cotangent)
         try:
             gradient = reference.realm.gradient(point.x, cotangent)
-        except Exception:  # noqa: BLE001 - no diagnosis this way
+        except Exception:
             return []
         rng = subject.rng("one output", str(number))
         coordinates = np.arange(point.x.size)[verdict.part]
@@ -135,22 +141,22 @@ def _trials(subject: Subject, verdict: SlotVerdict) -> list[Trial]:
     return trials
 
 
-def _wrong_at(subject, verdict, x, rng, measured):  # type: ignore[no-untyped-def]
-    from dataclasses import replace
-
+def _wrong_at(
+    subject: Subject, verdict: SlotVerdict, x: Array, rng: np.random.Generator, measured: Reference | None
+) -> NDArray[np.bool_] | None:
     reference = main_reference(subject)
     source = measured or reference
     try:
         values = source.point.evaluate(x[None])[0]
         gradient = reference.realm.gradient(x, reference.point.cotangent)
-    except Exception:  # noqa: BLE001 - a draw outside what the op takes is no trial
+    except Exception:
         return None
     if not np.isfinite(values).all():
         return None
     point = replace(source.point, x=x, y=values, cotangent=reference.point.cotangent)
     coordinates = np.arange(x.size)[verdict.part]
     found = assess(point, gradient, tolerance_of(subject, reference), rng, coordinates, source.trusted)
-    return found.outcome == WRONG
+    return np.asarray(found.outcome == WRONG)
 
 
 def _diagonal(subject: Subject, verdict: SlotVerdict) -> Array | None:
@@ -174,8 +180,6 @@ def _diagonal(subject: Subject, verdict: SlotVerdict) -> Array | None:
 
 def _explained_by_state(subject: Subject, verdict: SlotVerdict) -> bool:
     """Return whether the gradient is right for the state that one call leaves behind."""
-    from gradcheck.autodiff.operation import State
-
     state = subject.gradients.state
     state.restore()
     subject.operation([np.asarray(v) if v.dtype == object else v for v in subject.values])
@@ -185,7 +189,7 @@ def _explained_by_state(subject: Subject, verdict: SlotVerdict) -> bool:
     before, plain.state = plain.state, after
     try:
         run = plain.run(subject.ways[0], subject.values, subject.upstream)
-    except Exception:  # noqa: BLE001 - no diagnosis this way
+    except Exception:
         return False
     finally:
         plain.state = before
@@ -195,8 +199,6 @@ def _explained_by_state(subject: Subject, verdict: SlotVerdict) -> bool:
     return bool(np.all(np.abs(found - verdict.gradient) <= 1e-3 * np.abs(found) + 1e-5 * scale))
 
 
-def _plain_gradients(subject: Subject):  # type: ignore[no-untyped-def]
-    from gradcheck.autodiff.modes import Gradients
-
+def _plain_gradients(subject: Subject) -> Gradients:
     g = subject.gradients
     return Gradients(subject.plain(), g.sources, g.variables, g.state, g.seed)

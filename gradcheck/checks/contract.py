@@ -98,9 +98,7 @@ def _shape_finding(name: str, shape: tuple[int, ...], wanted: tuple[int, ...], i
 
 def _dtype_finding(name: str, dtype: str, wanted: str, inside: str = "") -> Finding:
     message = f"the gradient of `{name}`{inside} is {dtype}, `{name}` is {wanted}"
-    return Finding(
-        "gradient-dtype", message, hint=f"return tf.cast(gradient, {name}.dtype)", wrt=name, mode="eager"
-    )
+    return Finding("gradient-dtype", message, hint=f"return tf.cast(gradient, {name}.dtype)", wrt=name, mode="eager")
 
 
 def _of_notes(notes: Sequence[GradientNote], reported: set[str]) -> Iterator[Finding]:

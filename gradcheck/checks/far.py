@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import tensorflow as tf
 
+from gradcheck.autodiff.coordinates import Slot
 from gradcheck.autodiff.subject import Subject
 from gradcheck.checks.rounding import own_gradient, own_values
 from gradcheck.checks.verdicts import main_reference, tolerance_of, verdicts_of
@@ -104,7 +105,7 @@ def _bad_at(subject: Subject, x: Array) -> list[_Bad]:
         cotangent = np.where(alive, reference.point.cotangent, 0.0)
         gradient = realm.gradient(x, cotangent)
         own = subject.run(values=narrow, upstream=subject.unpack_upstream(cotangent))
-    except Exception:  # noqa: BLE001 - the op need not take such inputs
+    except Exception:
         return []
     if not alive.all():
         return []
@@ -136,7 +137,7 @@ def verdicts_scale(subject: Subject) -> Array:
     return np.nan_to_num(np.concatenate(gradients)) if gradients else np.zeros(1)
 
 
-def _finite_slope(subject: Subject, found: Assessment) -> np.ndarray:  # type: ignore[type-arg]
+def _finite_slope(subject: Subject, found: Assessment) -> np.ndarray:
     largest = min(float(tf.as_dtype(subject.dtype).max) if not subject.dtype.startswith("complex") else 1e38, 1e300)
     settled = np.isin(found.label, (ladder.SMOOTH, ladder.FLAT))
     with np.errstate(all="ignore"):
@@ -154,7 +155,7 @@ def _own_point(subject: Subject, x: Array) -> list[object]:
 def _autodiff(subject: Subject, x: Array, cotangent: Array) -> Array | None:
     try:
         return main_reference(subject).realm.autodiff_gradient(x, cotangent)
-    except Exception:  # noqa: BLE001 - the bare forward need not have a derivative
+    except Exception:
         return None
 
 
@@ -167,18 +168,22 @@ def _findings(subject: Subject, bad: Sequence[_Bad]) -> Iterator[Finding]:
         elements = tuple(_element(subject, b) for b in some[: subject.cache.get("show", 10)])
         at = f"at {slot.name} = {some[0].input:.6g}, far from the sample"
         if own:
-            message = f"the gradient of `{slot.name}` is {some[0].analytic} {at}; the slope there is {some[0].slope:.6g}"
+            message = (
+                f"the gradient of `{slot.name}` is {some[0].analytic} {at}; the slope there is {some[0].slope:.6g}"
+            )
             hint = "an intermediate value overflows or 0 * inf appears: use a stable form (tf.sigmoid, tf.nn.softplus)"
             yield Finding("gradient-nonfinite", message, hint=hint, wrt=slot.name, mode="eager", dtype=subject.dtype,
                           elements=elements)  # fmt: skip
         else:
-            message = f"the gradient of `{slot.name}` is wrong {at}: {some[0].analytic:.6g}, the slope is {some[0].slope:.6g}"
+            message = (
+                f"the gradient of `{slot.name}` is wrong {at}: {some[0].analytic:.6g}, the slope is {some[0].slope:.6g}"
+            )
             hint = "the formula holds near the sample only: look for a branch or a clip at large or small inputs"
             yield Finding("gradient-mismatch", message, "region", hint=hint, wrt=slot.name, mode="eager",
                           dtype=subject.dtype, elements=elements)  # fmt: skip
 
 
-def _locate(subject: Subject, coordinate: int):  # type: ignore[no-untyped-def]
+def _locate(subject: Subject, coordinate: int) -> tuple[Slot, int]:
     for slot, part in zip(subject.slots, subject.layout.inputs.ranges(), strict=True):
         if part.start <= coordinate < part.stop:
             return slot, coordinate - part.start
@@ -189,5 +194,12 @@ def _element(subject: Subject, bad: _Bad) -> Element:
     slot, local = _locate(subject, bad.coordinate)
     gap = abs(bad.analytic - bad.slope)
     return Element(
-        slot.where(local), bad.input, bad.analytic, bad.autodiff, bad.slope, gap, gap / (abs(bad.slope) or 1.0), bad.tolerance
+        slot.where(local),
+        bad.input,
+        bad.analytic,
+        bad.autodiff,
+        bad.slope,
+        gap,
+        gap / (abs(bad.slope) or 1.0),
+        bad.tolerance,
     )

@@ -178,7 +178,7 @@ _REASONS = {
 }
 
 
-def elements_of(subject: Subject, verdict: SlotVerdict, chosen: np.ndarray) -> tuple[Element, ...]:  # type: ignore[type-arg]
+def elements_of(subject: Subject, verdict: SlotVerdict, chosen: np.ndarray) -> tuple[Element, ...]:
     """Return the worst of the chosen elements, worst first."""
     places = np.where(chosen)[0]
     error = np.where(np.isfinite(verdict.rel_error), verdict.rel_error, np.inf)[places]

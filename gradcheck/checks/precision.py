@@ -35,7 +35,7 @@ def check(subject: Subject, found: Sequence[Finding]) -> Iterator[Finding | Comp
             yield from _lost_digits(subject, verdict, own)
 
 
-def _representable(verdict: SlotVerdict) -> np.ndarray:  # type: ignore[type-arg]
+def _representable(verdict: SlotVerdict) -> np.ndarray:
     slot: Slot = verdict.slot
     real = {"complex64": "float32", "complex128": "float64"}.get(slot.dtype, slot.dtype)
     largest = float(tf.as_dtype(real).max)
@@ -43,7 +43,7 @@ def _representable(verdict: SlotVerdict) -> np.ndarray:  # type: ignore[type-arg
         return np.asarray((np.abs(verdict.reference) < largest / 16) & ~np.isin(verdict.label, ("domain", "singular")))
 
 
-def _nonfinite(subject: Subject, verdict: SlotVerdict, own: Array, bad: np.ndarray) -> Finding:  # type: ignore[type-arg]
+def _nonfinite(subject: Subject, verdict: SlotVerdict, own: Array, bad: np.ndarray) -> Finding:
     elements = _elements(subject, verdict, own, bad)
     first = elements[0]
     message = (
@@ -84,7 +84,7 @@ def _lost_digits(subject: Subject, verdict: SlotVerdict, own: Array) -> Iterator
     )
 
 
-def _elements(subject: Subject, verdict: SlotVerdict, own: Array, chosen: np.ndarray) -> tuple[Element, ...]:  # type: ignore[type-arg]
+def _elements(subject: Subject, verdict: SlotVerdict, own: Array, chosen: np.ndarray) -> tuple[Element, ...]:
     found = []
     for i in np.where(chosen)[0][: subject.cache.get("show", 10)]:
         gap = abs(float(own[i]) - float(verdict.reference[i]))

@@ -69,7 +69,7 @@ def own_values(subject: Subject, run: Run) -> Array:
     return subject.layout.outputs.pack([o for o in run.outputs if differentiable(tf.constant(o))])
 
 
-def beyond(found: Array, base: Array, exact: Array, tolerance: Array, roundoff: float) -> np.ndarray:  # type: ignore[type-arg]
+def beyond(found: Array, base: Array, exact: Array, tolerance: Array, roundoff: float) -> np.ndarray:
     """Return where two results of the own dtype differ by more than rounding explains.
 
     What the base loses against float64 may be lost by the other way too, by another path;

@@ -45,7 +45,7 @@ def check(subject: Subject, found: Sequence[Finding]) -> Iterator[Finding | Comp
     if values is None:
         yield _missing_finding("all inputs", f"differentiating the gradient raises {error}")
         return
-    slope, outcome, label, tolerance = _differences(subject, weights, values)
+    slope, outcome, _label, tolerance = _differences(subject, weights, values)
     wrong = False
     for index, (slot, part) in enumerate(zip(subject.slots, subject.layout.inputs.ranges(), strict=True)):
         bad = outcome[part] == WRONG
@@ -62,7 +62,7 @@ def check(subject: Subject, found: Sequence[Finding]) -> Iterator[Finding | Comp
         yield from _other_ways(subject, weights, values)
 
 
-def _large(slope: Array, outcome: np.ndarray) -> bool:  # type: ignore[type-arg]
+def _large(slope: Array, outcome: np.ndarray) -> bool:
     decided = outcome != UNDECIDED
     return bool(np.any(np.abs(slope[decided]) > 1e-6))
 
@@ -78,7 +78,13 @@ def _missing_finding(name: str, how: str) -> Finding:
 
 
 def _mismatch(
-    subject: Subject, index: int, part: slice, values: Array, slope: Array, tolerance: Array, bad: np.ndarray  # type: ignore[type-arg]
+    subject: Subject,
+    index: int,
+    part: slice,
+    values: Array,
+    slope: Array,
+    tolerance: Array,
+    bad: np.ndarray,
 ) -> Finding:
     slot = subject.slots[index]
     point = subject.vector()[part]
@@ -107,7 +113,7 @@ def _autodiff(subject: Subject) -> Array | None:
     weights = subject.layout.inputs.unpack(signed_uniform(subject.rng("second"), subject.layout.inputs.width))
     try:
         return _second(subject, subject.plain(), subject.ways[0], weights, wide=False).packed
-    except Exception:  # noqa: BLE001 - the bare forward need not have a second derivative
+    except Exception:
         return None
 
 
@@ -116,7 +122,7 @@ def _first_way(subject: Subject, weights: list[Any]) -> tuple[_Second | None, st
     wide = main_reference(subject).realm.name == "float64"
     try:
         return _second(subject, subject.operation, subject.ways[0], weights, wide), ""
-    except Exception as error:  # noqa: BLE001 - the user's code
+    except Exception as error:
         return None, first_line(error)
 
 
@@ -159,12 +165,12 @@ def _second(subject: Subject, operation: Operation, way: Way, weights: list[Any]
     return _Second(subject.layout.inputs.project(found), tuple(h is None for h in found))
 
 
-@tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
+@tf.autograph.experimental.do_not_convert
 def _floating(outputs: Any) -> list[Any]:
     return [o for o in outputs if differentiable(o)]
 
 
-@tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
+@tf.autograph.experimental.do_not_convert
 def _outer(tape: Any, first: Any, sources: Any, directions: Any) -> Any:
     pairs = [(dense(g), w) for g, w in zip(first, directions, strict=True) if g is not None]
     targets = [g for g, _ in pairs]
@@ -207,21 +213,27 @@ def _other_ways(subject: Subject, weights: list[Any], base: _Second) -> Iterator
     for way in subject.ways[1:]:
         try:
             got = _second(subject, subject.operation, way, weights, wide=False)
-        except Exception as error:  # noqa: BLE001 - the user's code
+        except Exception as error:
             plain[way] = _plain_works(subject, way, weights)
             if plain[way]:
                 yield replace(
-                    _missing_finding("all inputs", f"in {way.label}, differentiating the gradient raises {first_line(error)}"),
+                    _missing_finding(
+                        "all inputs", f"in {way.label}, differentiating the gradient raises {first_line(error)}"
+                    ),
                     mode=way.mode,
                     tape=way.tape,
                 )
                 return
             continue
-        for slot, part, a, b in zip(subject.slots, subject.layout.inputs.ranges(), base.missing, got.missing, strict=True):
+        for slot, part, a, b in zip(
+            subject.slots, subject.layout.inputs.ranges(), base.missing, got.missing, strict=True
+        ):
             x, y = base.packed[part], got.packed[part]
             scale = float(np.abs(x).max(initial=0.0))
             if b and not a and scale > 1e-6 and _plain_works(subject, way, weights):
-                yield replace(_missing_finding(slot.name, f"it is None in {way.label} only"), mode=way.mode, tape=way.tape)
+                yield replace(
+                    _missing_finding(slot.name, f"it is None in {way.label} only"), mode=way.mode, tape=way.tape
+                )
                 return
             loose = 0.1 if subject.dtype in ("float16", "bfloat16") else 1e-2
             if not a and not b and np.any(np.abs(x - y) > loose * (np.abs(x) + scale)):
@@ -240,5 +252,5 @@ def _other_ways(subject: Subject, weights: list[Any], base: _Second) -> Iterator
 def _plain_works(subject: Subject, way: Way, weights: list[Any]) -> bool:
     try:
         return not all(_second(subject, subject.plain(), way, weights, wide=False).missing)
-    except Exception:  # noqa: BLE001 - the answer is whether it raises
+    except Exception:
         return False

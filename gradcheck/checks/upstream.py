@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -126,7 +127,7 @@ def _single_outputs(subject: Subject) -> Iterator[Finding]:
                 tape.watch(watched)
                 outputs = [t for t in subject.operation(tensors) if differentiable(t)]
             tape.gradient(outputs[number], watched, output_gradients=as_tensor(subject.upstream[number]))
-        except Exception as error:  # noqa: BLE001 - the user's code
+        except Exception as error:
             finding = finding_from(error, "gradient-error", subject.probe)
             yield Finding(
                 finding.code,
@@ -151,12 +152,14 @@ def _sparse(subject: Subject) -> Iterator[Finding]:
     rows = [0, int(np.shape(output)[0]) - 1, 0]
     try:
         wanted = _gathered(subject, position, rows, thick=True)
-    except Exception:  # noqa: BLE001 - reported by other checks
+    except Exception:
         return
     try:
         got = _gathered(subject, position, rows, thick=False)
-    except Exception as error:  # noqa: BLE001 - the user's code
-        yield _sparse_finding(f"it fails when the upstream is tf.IndexedSlices (as after tf.gather): {first_line(error)}")
+    except Exception as error:
+        yield _sparse_finding(
+            f"it fails when the upstream is tf.IndexedSlices (as after tf.gather): {first_line(error)}"
+        )
         return
     for leaf, a, b in zip(subject.sources, wanted, got, strict=True):
         same = (a is None) == (b is None) and (a is None or np.shape(a) == np.shape(b))
@@ -165,7 +168,7 @@ def _sparse(subject: Subject) -> Iterator[Finding]:
             return
 
 
-def _gathered(subject: Subject, position: int, rows: list[int], thick: bool) -> list[object]:
+def _gathered(subject: Subject, position: int, rows: list[int], thick: bool) -> list[Any]:
     subject.gradients.state.restore()
     with tf.GradientTape() as tape:
         tensors = [as_tensor(v) for v in subject.values]
@@ -174,7 +177,8 @@ def _gathered(subject: Subject, position: int, rows: list[int], thick: bool) -> 
         output = subject.operation(tensors)[position]
         if thick:
             output = tf.linalg.matmul(
-                tf.one_hot(rows, int(output.shape[0]), dtype=output.dtype), tf.reshape(output, [int(output.shape[0]), -1])
+                tf.one_hot(rows, int(output.shape[0]), dtype=output.dtype),
+                tf.reshape(output, [int(output.shape[0]), -1]),
             )
         else:
             output = tf.reshape(tf.gather(output, rows), [len(rows), -1])

@@ -128,7 +128,7 @@ def autodiff_at(subject: Subject, reference: Reference, point: Point) -> Array |
         if other is not None:
             return other.realm.gradient(point.x, point.cotangent)
         return reference.realm.autodiff_gradient(point.x, point.cotangent)
-    except Exception:  # noqa: BLE001 - a bare forward need not have a derivative
+    except Exception:
         return None
 
 
@@ -198,7 +198,7 @@ def _expected(subject: Subject, reference: Reference, point: Point) -> Array:
     except Exception as first:
         try:
             return _expected_in(subject, reference, point, operation.op, wide=False)
-        except Exception:  # noqa: BLE001
+        except Exception:
             raise Stopped(finding_from(first, "op-error")) from first
 
 
@@ -239,7 +239,9 @@ def _of_slot(
         tolerance = np.fmax(s.tolerance[part], AUTODIFF_RTOL * np.fmax(np.abs(g), np.abs(a if a is not None else g)))
         agrees = np.zeros(g.size, bool) if a is None else np.abs(g - a) <= tolerance
     wrong = (outcome == WRONG) & np.isfinite(g)
-    undecided = (outcome == UNDECIDED) & np.isin(label, (ladder.SMOOTH, ladder.NOISY, ladder.FEW, ladder.STAIRCASE, ladder.FLAT))
+    undecided = (outcome == UNDECIDED) & np.isin(
+        label, (ladder.SMOOTH, ladder.NOISY, ladder.FEW, ladder.STAIRCASE, ladder.FLAT)
+    )
     if a is not None:
         by_autodiff = undecided & np.isfinite(a) & np.isfinite(g) & ~agrees & ~_surely(g, value, error)
         # Autodiff alone accuses only where finite differences never contradicted it.

@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of our output went away (`| head`); nothing is left to say.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except Exception as error:  # noqa: BLE001 - the one boundary
+    except Exception as error:
         _complain(_internal(error))
         return INTERNAL
 
@@ -77,7 +77,13 @@ def _internal(error: Exception) -> str:
     while place is not None and place.tb_next is not None:
         place = place.tb_next
     where = f"{os.path.basename(place.tb_frame.f_code.co_filename)}:{place.tb_lineno}" if place else "?"
-    return f"gradcheck: internal error at {where}: {type(error).__name__}: {error}\nThis is a fault of gradcheck; please report it."
+    what = f"{type(error).__name__}: {error}"
+    return f"gradcheck: internal error at {where}: {what}\nThis is a fault of gradcheck; please report it."
 
 
-__all__ = ["main"]
+def entry() -> None:
+    """Run the command line as a console script."""
+    sys.exit(main())
+
+
+__all__ = ["entry", "main"]

@@ -23,7 +23,9 @@ DTYPES = ("float16", "bfloat16", "float32", "float64", "complex64", "complex128"
 @click.argument("paths", nargs=-1, required=True)
 @click.option("-k", "expression", default="", help="Only cases that match: words with and, or, not.")
 @click.option("--tag", "tags", multiple=True, help="Only cases with this tag (repeatable).")
-@click.option("--mode", "modes", multiple=True, type=click.Choice(["eager", "function", "xla"]), help="Only these modes.")
+@click.option(
+    "--mode", "modes", multiple=True, type=click.Choice(["eager", "function", "xla"]), help="Only these modes."
+)
 @click.option("--device", "devices", multiple=True, help="Run on cpu:0, cpu:1, gpu:0, ... or all.")
 @click.option("--dtype", "dtypes", multiple=True, type=click.Choice(DTYPES), help="Run in this dtype (repeatable).")
 @click.option("--seed", type=click.IntRange(min=0), help="Seed of inputs, upstream and directions.")
@@ -52,7 +54,9 @@ def run(**options: Any) -> int:
     jobs = _jobs(options["jobs"])
     json_file = _writable(options["json_file"])
     _warm_up()
-    cases = [_with_options(case, options) for case in select(load(options["paths"]), options["expression"], options["tags"])]
+    cases = [
+        _with_options(case, options) for case in select(load(options["paths"]), options["expression"], options["tags"])
+    ]
     limits = Options(jobs, options["fail_fast"], options["timeout"], max(options["show"], 10))
     return _run(cases, limits, options, json_file)
 

@@ -102,7 +102,9 @@ def _straight_through(e: Evidence) -> Diagnosis | None:
 def _zero(e: Evidence) -> Diagnosis | None:
     if np.any(e.gradient[e.usable] != 0):
         return None
-    return Diagnosis("zero", "the gradient is zero everywhere, the reference is not", "return the gradient of this input")
+    return Diagnosis(
+        "zero", "the gradient is zero everywhere, the reference is not", "return the gradient of this input"
+    )
 
 
 def _sign_flip(e: Evidence) -> Diagnosis | None:

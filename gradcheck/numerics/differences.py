@@ -134,8 +134,8 @@ def contract(point: Point, sides: Sides, counted: NDArray[np.bool_] | None = Non
     v, weight = point.cotangent, np.abs(point.cotangent)
     with np.errstate(all="ignore"):
         moved = (sides.plus != point.y) | (sides.minus != point.y)
-        finite_plus = np.isfinite(sides.plus).all(axis=1)
-        finite_minus = np.isfinite(sides.minus).all(axis=1)
+        finite_plus = np.asarray(np.isfinite(sides.plus).all(axis=1))
+        finite_minus = np.asarray(np.isfinite(sides.minus).all(axis=1))
         usable = finite_plus & finite_minus
         if counted is None:
             counted = moved[usable].any(axis=0) if usable.any() else np.zeros(point.y.size, bool)

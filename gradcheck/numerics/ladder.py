@@ -132,9 +132,7 @@ class _Noise:
         finest = min(3, len(rungs) - 1)
         changes = np.abs(np.diff(slope)) * rungs.width[1:]
         even = np.abs(rungs.plus - rungs.minus) / 2
-        return cls(
-            x, magnitude, slope, rounding, float(changes[-finest:].max()), float(even[-finest:].max()), roundoff
-        )
+        return cls(x, magnitude, slope, rounding, float(changes[-finest:].max()), float(even[-finest:].max()), roundoff)
 
     @property
     def apparent(self) -> Array:

@@ -31,7 +31,9 @@ def formula_tolerance(roundoff: float, constants_roundoff: float, rtol: float | 
     return Tolerance(1e-2 if roundoff <= 2.0**-20 else 0.5)
 
 
-def rounding_tolerance(gradient: Array, sensitivity: Array, roundoff: float, factor: float = CONDITIONING_FACTOR) -> Array:
+def rounding_tolerance(
+    gradient: Array, sensitivity: Array, roundoff: float, factor: float = CONDITIONING_FACTOR
+) -> Array:
     """Return how far a gradient in its own dtype may stand from the same code in float64.
 
     `sensitivity` is the largest change of the float64 gradient when inputs and upstream move

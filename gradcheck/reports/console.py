@@ -8,14 +8,19 @@ from dataclasses import dataclass
 
 from rich import box
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
 from gradcheck.events import CaseFinished, CaseProgress, CaseStarted, Event, RunFinished, RunStarted
 from gradcheck.results import CaseResult, Element, Finding, RunSummary
 
-STATUS = {"passed": ("PASS", "green"), "failed": ("FAIL", "red"), "errored": ("ERROR", "red"), "skipped": ("SKIP", "yellow")}
+STATUS = {
+    "passed": ("PASS", "green"),
+    "failed": ("FAIL", "red"),
+    "errored": ("ERROR", "red"),
+    "skipped": ("SKIP", "yellow"),
+}
 MAX_OUTPUT_LINES = 20
 
 
@@ -93,7 +98,9 @@ class ConsoleReport:
 
     def _details(self, result: CaseResult) -> None:
         phases = ", ".join(f"{name} {spent:.2f} s" for name, spent in result.phases_s.items())
-        self._print(_indent(f"seed {result.seed}; reference: {result.reference or '-'}; coverage: {result.coverage}", "dim"))
+        self._print(
+            _indent(f"seed {result.seed}; reference: {result.reference or '-'}; coverage: {result.coverage}", "dim")
+        )
         self._print(
             _indent(
                 f"{result.elements} elements, {result.inconclusive} inconclusive,"
@@ -112,8 +119,10 @@ class _Progress:
         live = console.is_terminal and not console.is_dumb_terminal
         columns = (SpinnerColumn("line"), TextColumn("{task.completed}/{task.total}", markup=False))
         detail = TextColumn("{task.description}", markup=False)
-        self.display = Progress(*columns, detail, TimeElapsedColumn(), console=console, transient=True, disable=not live)
-        self.task = None
+        self.display = Progress(
+            *columns, detail, TimeElapsedColumn(), console=console, transient=True, disable=not live
+        )
+        self.task: TaskID | None = None
 
     def handle(self, event: Event) -> None:
         if isinstance(event, RunStarted):
@@ -165,7 +174,9 @@ def _line(result: CaseResult) -> Text:
 def _told(result: CaseResult) -> str:
     if result.status == "skipped":
         return clean(result.reason or "")
-    errors = list(dict.fromkeys(f.label + (f" [{f.wrt}]" if f.wrt else "") for f in result.findings if f.level == "error"))
+    errors = list(
+        dict.fromkeys(f.label + (f" [{f.wrt}]" if f.wrt else "") for f in result.findings if f.level == "error")
+    )
     warnings = list(dict.fromkeys(f.label for f in result.findings if f.level == "warning"))
     if result.expected and result.status == "passed":
         expected = [f for f in result.findings if f.code in result.expected or f.label in result.expected]
@@ -197,9 +208,17 @@ def _table(finding: Finding, show: int, ascii_only: bool) -> Table:
     title = f"worst elements of {clean(finding.wrt)}" if finding.wrt else "worst elements"
     style = box.ASCII if ascii_only else box.SIMPLE_HEAD
     table = Table(title=title, title_justify="left", title_style="", box=style, padding=(0, 1), pad_edge=False)
-    modes = [mode for mode in (finding.elements[0].modes or {})]
+    modes = list(finding.elements[0].modes or {})
     table.add_column("index", overflow="fold", no_wrap=True)
-    for name in ("input", "analytic", *modes, "autodiff", "finite\ndiff", "abs\nerror", "rel\nerror", "toler-\nance"):
+    errors = ("abs\nerror",) if modes else ("abs\nerror", "rel\nerror", "toler-\nance")
+    for name in (
+        "input",
+        "analytic",
+        *(mode.replace(", ", "\n") for mode in modes),
+        "autodiff",
+        "finite\ndiff",
+        *errors,
+    ):
         table.add_column(Text(name), justify="right", overflow="fold")
     for element in finding.elements[:show]:
         table.add_row(*_row(element, modes))
@@ -211,7 +230,9 @@ def _row(element: Element, modes: list[str]) -> list[Text]:
     cells = [index, number(element.input), number(element.analytic)]
     cells += [number(element.modes.get(mode)) for mode in modes]
     cells += [number(element.autodiff), number(element.finite_difference)]
-    cells += [number(element.abs_error), number(element.rel_error), number(element.tolerance)]
+    cells += [number(element.abs_error)]
+    if not modes:
+        cells += [number(element.rel_error), number(element.tolerance)]
     return [Text(cell) for cell in cells]
 
 
@@ -230,7 +251,9 @@ def _summary(summary: RunSummary) -> Text:
     text = Text("\n")
     bad = summary.failed + summary.errored
     counts = ", ".join(f"{count} {name}" for name, count in parts.items() if count) or "nothing run"
-    warnings = f", {summary.warnings} warning{'s' * (summary.warnings != 1)} (-v shows them)" if summary.warnings else ""
+    warnings = (
+        f", {summary.warnings} warning{'s' * (summary.warnings != 1)} (-v shows them)" if summary.warnings else ""
+    )
     stopped = "" if summary.stop_reason == "completed" else f" (stopped: {summary.stop_reason})"
     text.append(f"{counts}{warnings} in {summary.duration_s:.1f} s{stopped}", style="bold red" if bad else "bold green")
     return text

@@ -151,7 +151,7 @@ class _Builder:
             return self._mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
             return [self._value(item, (*path, i)) for i, item in enumerate(node.value)]
-        return self._scalar(node, path)
+        return self._scalar(str(node.tag), str(node.value), path)
 
     def _mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, Any]:
         result: dict[str, Any] = {}
@@ -198,8 +198,8 @@ class _Builder:
         self.document.problems.append(self.document.problem_at(place, dotted(path), message, hint))
         return None
 
-    def _scalar(self, node: yaml.ScalarNode, path: KeyPath) -> Any:
-        kind, text = node.tag.rsplit(":", 1)[1], str(node.value)
+    def _scalar(self, tag: str, text: str, path: KeyPath) -> Any:
+        kind = tag.rsplit(":", 1)[1]
         if kind == "null":
             return None
         if kind == "bool":

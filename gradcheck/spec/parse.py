@@ -53,7 +53,7 @@ def _describe(document: Document, error: Any) -> Iterator[tuple[Problem, tuple[K
             message, hint = f"unknown key '{key}'", _nearest(key, allowed)
             yield document.problem((*path, key), message, hint, at_key=True), ((*path, key), "unknown")
         return
-    if error.parent is not None and error.parent.validator == "propertyNames" or "propertyNames" in error.schema_path:
+    if (error.parent is not None and error.parent.validator == "propertyNames") or "propertyNames" in error.schema_path:
         key_path = (*path, str(value))
         message = f"'{value}' is not a valid name"
         yield document.problem(key_path, message, "no spaces, colons or slashes", at_key=True), (key_path, "name")
@@ -113,7 +113,7 @@ def _meaning_problems(document: Document, path: Path, bad: list[KeyPath]) -> Ite
     """Yield what the schema cannot see, for the parts in which it saw no mistake (`bad`)."""
 
     def sound(where: KeyPath) -> bool:
-        return not any(b[: len(where)] == where or b == where[: len(b)] and b in ((), ("cases",)) for b in bad)
+        return not any(b[: len(where)] == where or (b == where[: len(b)] and b in ((), ("cases",))) for b in bad)
 
     data = document.data
     if not isinstance(data, dict):
@@ -160,9 +160,7 @@ def _build(document: Document, path: Path) -> Spec:
     if _is_file(module):
         module = str((path.parent / module).resolve())
     defaults = data.get("defaults", {})
-    cases = tuple(
-        _case(document, path, module, name, {**defaults, **case}) for name, case in data["cases"].items()
-    )
+    cases = tuple(_case(document, path, module, name, {**defaults, **case}) for name, case in data["cases"].items())
     return Spec(document.file, module, cases)
 
 
@@ -170,7 +168,9 @@ _TUPLES = ("expect", "modes", "tapes", "devices", "dtypes", "tags")
 
 
 def _case(document: Document, path: Path, module: str, name: str, data: dict[str, Any]) -> Case:
-    fields = {key: tuple(data[key]) if key in _TUPLES else data[key] for key in data if key not in ("op", "inputs")}
+    fields: dict[str, Any] = {
+        key: tuple(data[key]) if key in _TUPLES else data[key] for key in data if key not in ("op", "inputs")
+    }
     if isinstance(fields.get("variables"), list):
         fields["variables"] = tuple(fields["variables"])
     for key in ("order", "samples", "seed"):

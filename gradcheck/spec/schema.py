@@ -89,7 +89,7 @@ _DRAWN: dict[str, Any] = {
 
 _MODES = ("eager", "function", "xla")
 _expectations = sorted(
-    {code for code in CATALOGUE} | {f"{code}/{cause}" for code, info in CATALOGUE.items() for cause in info.causes}
+    set(CATALOGUE) | {f"{code}/{cause}" for code, info in CATALOGUE.items() for cause in info.causes}
 )
 
 _COMMON: dict[str, Any] = {
@@ -121,7 +121,8 @@ _COMMON: dict[str, Any] = {
     "tags": _list_of({"type": "string", "pattern": r"^[\w.-]+$"}, uniqueItems=True),
 }
 
-_CONTRADICTIONS = [_not_both("surrogate", "expected_vjp"), _not_both("reference", "expected_vjp"), _not_both("reference", "surrogate")]  # fmt: skip
+_REFERENCES = ("surrogate", "reference", "expected_vjp")
+_CONTRADICTIONS = [_not_both(a, b) for i, a in enumerate(_REFERENCES) for b in _REFERENCES[i + 1 :]]
 
 SCHEMA: dict[str, Any] = {
     "$schema": "http://json-schema.org/draft-07/schema#",
@@ -155,7 +156,11 @@ SCHEMA: dict[str, Any] = {
             "additionalProperties": False,
             "allOf": _CONTRADICTIONS,
         },
-        "input": {"if": {"type": "object"}, "then": {"$ref": "#/definitions/drawn"}, "else": {"$ref": "#/definitions/literal"}},
+        "input": {
+            "if": {"type": "object"},
+            "then": {"$ref": "#/definitions/drawn"},
+            "else": {"$ref": "#/definitions/literal"},
+        },
         "literal": _LITERAL,
         "drawn": _DRAWN,
     },

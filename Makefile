@@ -1,0 +1,46 @@
+# Everything runs in a virtual environment that the first target makes; only Python and make are needed.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+JOBS ?= 2
+T ?=
+
+.PHONY: demo test lint format numerics verdicts clean help
+
+help:
+	@echo "make demo      set up and check the shipped specs"
+	@echo "make test      set up and run all tests (T=words selects)"
+	@echo "make lint      ruff, mypy strict, import-linter"
+	@echo "make numerics  rates of the finite differences over 76 functions"
+	@echo "make verdicts  verdicts on right and wrong gradients, beside tf.test.compute_gradient"
+	@echo "make format    let ruff format the code"
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,lint]'
+	@touch $@
+
+demo: $(VENV)/.ready
+	$(BIN)/gradcheck run specs/ -j $(JOBS)
+
+test: $(VENV)/.ready
+	$(BIN)/python -m pytest -q $(if $(T),-k '$(T)')
+
+lint: $(VENV)/.ready
+	$(BIN)/ruff check gradcheck tests specs
+	$(BIN)/ruff format --check gradcheck tests specs
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.ready
+	$(BIN)/ruff format gradcheck tests specs
+	$(BIN)/ruff check --fix gradcheck tests specs
+
+numerics: $(VENV)/.ready
+	$(BIN)/python -m tests.rates.numerics
+
+verdicts: $(VENV)/.ready
+	$(BIN)/python -m tests.rates.verdicts -j $(JOBS)
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
