@@ -119,11 +119,17 @@ class RunSummary:
 
 def summarize(results: list[CaseResult], duration_s: float, stop_reason: str) -> RunSummary:
     """Count `results` by status."""
-    counts = dict.fromkeys((PASSED, FAILED, ERRORED, SKIPPED), 0)
-    for result in results:
-        counts[result.status] += 1
-    warnings = sum(result.warnings for result in results)
-    return RunSummary(len(results), *counts.values(), warnings=warnings, duration_s=duration_s, stop_reason=stop_reason)
+    statuses = [result.status for result in results]
+    return RunSummary(
+        cases=len(results),
+        passed=statuses.count(PASSED),
+        failed=statuses.count(FAILED),
+        errored=statuses.count(ERRORED),
+        skipped=statuses.count(SKIPPED),
+        warnings=sum(result.warnings for result in results),
+        duration_s=duration_s,
+        stop_reason=stop_reason,
+    )
 
 
 def to_json(value: Any) -> Any:

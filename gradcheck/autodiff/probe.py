@@ -98,7 +98,7 @@ class Probe:
             self.keyword_calls.append(name)
         return Real(self._recorded(wrapped, name))(*args, **kwargs)
 
-    def _recorded(self, wrapped: Callable[..., Any], name: str) -> Callable[..., Any]:
+    def _recorded(self, wrapped: Callable[..., Any], name: str) -> Any:
         def recorded(*args: Any, **kwargs: Any) -> Any:
             result = wrapped(*args, **kwargs)
             try:
