@@ -7,6 +7,8 @@ import re
 import traceback
 from dataclasses import dataclass
 
+import tensorflow as tf
+
 from gradcheck.autodiff.probe import ContractBroken, Probe
 from gradcheck.results import Finding
 
@@ -116,6 +118,8 @@ def finding_from(error: BaseException, code: str, probe: Probe | None = None) ->
         message = f"grad_fn has no `variables` keyword although the op uses {names}"
         hint = "def grad(upstream, variables=None): return input_gradients, [gradient of each variable]"
         return Finding("variables-keyword", message, hint=hint, **where)  # type: ignore[arg-type]
+    if isinstance(error, (MemoryError, tf.errors.ResourceExhaustedError)):
+        code = "out-of-memory"
     at = f" ({os.path.basename(place.file)}:{place.line})" if place else ""
     return Finding(
         code,

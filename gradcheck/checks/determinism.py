@@ -114,9 +114,9 @@ def _second_forward(subject: Subject, first: Run) -> Finding | None:
     with tf.GradientTape() as tape:
         tape.watch(watched)
         outputs = [t for t in subject.operation(tensors) if differentiable(t)]
-    subject.gradients.state.restore()
+    left = State.of(subject.gradients.state.variables)
     subject.operation([as_tensor(v) for v in another_point(subject)])
-    subject.gradients.state.restore()
+    left.restore()
     gradients = tape.gradient(outputs, watched, output_gradients=[as_tensor(u) for u in subject.upstream])
     for slot, a, b in zip(subject.slots, first.gradients, gradients, strict=False):
         if not _close(a, to_array(dense(b)), subject, 64.0):

@@ -31,6 +31,8 @@ def check(subject: Subject, found: Sequence[Finding]) -> Iterator[Finding | Comp
     if any(f.code in ("nondeterministic", "stale-state") and f.level == "error" for f in found):
         return
     blocked = {f.wrt for f in found if f.level == "error"}
+    if any(f.code == "variables-order" for f in found):
+        blocked |= {variable.name for variable in subject.variables}
     verdicts = verdicts_of(subject)
     for verdict in verdicts:
         yield _comparison(subject, verdict)

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
+from gradcheck.autodiff.coordinates import Slot
 from gradcheck.autodiff.failures import finding_from, first_line
 from gradcheck.autodiff.modes import as_tensor, dense
 from gradcheck.autodiff.operation import differentiable
@@ -55,13 +57,14 @@ def _linearity(subject: Subject, blocked: set[str | None]) -> Iterator[Finding]:
         if slot.name in blocked:
             continue
         scale = np.abs(at_u[part]) + np.abs(at_v[part])
-        scale = scale + 1e-3 * np.nanmax(scale, initial=0.0)
+        scale = scale + 1e-3 * np.max(scale[np.isfinite(scale)], initial=0.0)
         if _equal(double[part], at_u[part], tolerance * scale) and _equal(g(-u)[part], at_u[part], tolerance * scale):
             if np.any(np.abs(at_u[part]) > 0):
                 yield _ignores(slot.name)
             continue
-        if _nonfinite_zero(subject, reference, zero[part], at_u[part]):
-            yield _nan_at_zero(slot, zero[part])
+        bad = _nan_for_zero(subject, reference, part, zero, at_u)
+        if bad.any():
+            yield _nan_at_zero(slot, bad)
             continue
         broken = [text for text, a, b in pairs if not _equal(a[part], b[part], tolerance * scale)]
         if broken:
@@ -74,13 +77,25 @@ def _equal(a: Array, b: Array, tolerance: Array) -> bool:
         return bool(np.all(np.abs(a - b)[both] <= tolerance[both]))
 
 
-def _nonfinite_zero(subject: Subject, reference: Reference, zero: Array, at_u: Array) -> bool:
-    """Return whether a zero upstream gives NaN although the forward is finite everywhere."""
-    return subject.custom and bool(reference.alive.all()) and bool(np.any(~np.isfinite(zero)))
+def _nan_for_zero(subject: Subject, reference: Reference, part: slice, zero: Array, at_u: Array) -> NDArray[np.bool_]:
+    """Return where a zero upstream gives NaN although the forward is finite.
+
+    Where the slope itself is infinite, 0 * inf is held against the op only if autodiff of the
+    bare forward avoids it.
+    """
+    bad = ~np.isfinite(zero[part])
+    if not subject.custom or not reference.alive.all() or not bad.any():
+        return bad & False
+    try:
+        plain = reference.realm.autodiff_gradient(reference.point.x, 0 * reference.point.cotangent)
+    except Exception:  # the bare forward need not have a derivative
+        plain = None
+    avoided = np.isfinite(plain[part]) if plain is not None else np.zeros(bad.size, bool)
+    return np.asarray(bad & (avoided | ~np.isinf(at_u[part])))
 
 
-def _nan_at_zero(slot, zero: Array) -> Finding:  # type: ignore[no-untyped-def]
-    where = list(slot.where(int(np.argmax(~np.isfinite(zero)))))
+def _nan_at_zero(slot: Slot, bad: NDArray[np.bool_]) -> Finding:
+    where = list(slot.where(int(np.argmax(bad))))
     return Finding(
         "gradient-nonfinite",
         f"the gradient of `{slot.name}` is NaN at {where} for a zero upstream: 0 times an infinite slope",

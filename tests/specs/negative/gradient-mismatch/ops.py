@@ -1,0 +1,97 @@
+import tensorflow as tf
+
+
+@tf.custom_gradient
+def cube(x):
+    return x**3, lambda upstream: upstream * 3.0 * x * x
+
+
+@tf.custom_gradient
+def cube_sign(x):
+    return x**3, lambda upstream: -upstream * 3.0 * x * x
+
+
+@tf.custom_gradient
+def cube_factor(x):
+    return x**3, lambda upstream: upstream * 2.0 * x * x
+
+
+@tf.custom_gradient
+def product(x, y):
+    return x * x * y, lambda upstream: (upstream * 2.0 * x * y, upstream * x * x)
+
+
+@tf.custom_gradient
+def product_swapped(x, y):
+    return x * x * y, lambda upstream: (upstream * x * x, upstream * 2.0 * x * y)
+
+
+@tf.custom_gradient
+def matmul_transposed(a, b):
+    return tf.matmul(a, b), lambda upstream: (
+        tf.transpose(tf.matmul(upstream, b, transpose_b=True)),
+        tf.matmul(a, upstream, transpose_a=True),
+    )
+
+
+@tf.custom_gradient
+def elu_region(x):
+    """The gradient below zero misses the exponential."""
+    return tf.where(x > 0.0, x, tf.math.expm1(x)), lambda upstream: upstream * tf.where(x > 0.0, 1.0, 0.5)
+
+
+@tf.custom_gradient
+def square_far(x):
+    """Right near zero, wrong beyond 5."""
+    return x * x, lambda upstream: upstream * tf.clip_by_value(2.0 * x, -10.0, 10.0)
+
+
+@tf.custom_gradient
+def cube_first(x):
+    def grad(upstream):
+        return tf.concat([tf.zeros_like(x[:1]), (upstream * 3.0 * x * x)[1:]], 0)
+
+    return x**3, grad
+
+
+@tf.custom_gradient
+def two_outputs(x, y):
+    def grad(upstream_product, upstream_sum):
+        return upstream_product * y + 2.0 * upstream_sum, upstream_product * x + upstream_sum
+
+    return (x * y, x + y), grad
+
+
+@tf.custom_gradient
+def product_rule(x):
+    return x * tf.sin(x), lambda upstream: upstream * tf.sin(x)
+
+
+@tf.custom_gradient
+def cube_zero(x):
+    return x**3, lambda upstream: tf.zeros_like(x)
+
+
+@tf.custom_gradient
+def mean_square(x):
+    return tf.reduce_mean(x * x), lambda upstream: upstream * 2.0 * x
+
+
+@tf.custom_gradient
+def complex_square(z):
+    return z * z, lambda upstream: upstream * tf.math.conj(2.0 * z)
+
+
+@tf.custom_gradient
+def complex_square_conjugate(z):
+    return z * z, lambda upstream: upstream * 2.0 * z
+
+
+@tf.custom_gradient
+def round_through(x):
+    return tf.round(x), lambda upstream: upstream
+
+
+@tf.custom_gradient
+def cube_strange(x):
+    return x**3, lambda upstream: upstream * tf.cos(5.0 * x)

@@ -1,0 +1,5 @@
+import tensorflow as tf
+
+
+def present(x):
+    return x * x

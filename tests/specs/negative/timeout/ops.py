@@ -1,0 +1,10 @@
+import tensorflow as tf
+
+
+def quick(x):
+    return x * x
+
+
+def endless(x):
+    while True:
+        pass
