@@ -80,18 +80,10 @@ def _equal(a: Array, b: Array, tolerance: Array) -> bool:
 def _nan_for_zero(subject: Subject, reference: Reference, part: slice, zero: Array, at_u: Array) -> NDArray[np.bool_]:
     """Return where a zero upstream gives NaN although the forward is finite.
 
-    Where the slope itself is infinite, 0 * inf is held against the op only if autodiff of the
-    bare forward avoids it.
+    Where the slope itself is infinite, 0 * inf is not held against the op.
     """
-    bad = ~np.isfinite(zero[part])
-    if not subject.custom or not reference.alive.all() or not bad.any():
-        return bad & False
-    try:
-        plain = reference.realm.autodiff_gradient(reference.point.x, 0 * reference.point.cotangent)
-    except Exception:  # the bare forward need not have a derivative
-        plain = None
-    avoided = np.isfinite(plain[part]) if plain is not None else np.zeros(bad.size, bool)
-    return np.asarray(bad & (avoided | ~np.isinf(at_u[part])))
+    bad = ~np.isfinite(zero[part]) & ~np.isinf(at_u[part])
+    return np.asarray(bad & subject.custom & bool(reference.alive.all()))
 
 
 def _nan_at_zero(slot: Slot, bad: NDArray[np.bool_]) -> Finding:

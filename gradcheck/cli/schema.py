@@ -1,4 +1,4 @@
-"""`gradcheck schema`: the JSON Schema of the spec file."""
+"""`gradcheck schema`: the JSON Schema of the spec file, or of the report."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ import click
 
 
 @click.command(epilog="Example: gradcheck schema > gradcheck.schema.json")
-def schema() -> int:
+@click.option("--report", is_flag=True, help="Print the schema of the JSON report instead.")
+def schema(report: bool) -> int:
     """Print the JSON Schema (draft 7) of spec files, for editors."""
+    from gradcheck.reports.schema import REPORT_SCHEMA
     from gradcheck.spec.schema import SCHEMA
 
-    click.echo(json.dumps(SCHEMA, indent=2))
+    click.echo(json.dumps(REPORT_SCHEMA if report else SCHEMA, indent=2))
     return 0

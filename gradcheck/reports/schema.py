@@ -1,0 +1,121 @@
+"""The JSON Schema of the JSON report (`gradcheck schema --report`)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gradcheck.findings import CATALOGUE
+
+_TEXT = {"type": "string"}
+_OPTIONAL_TEXT = {"type": ["string", "null"]}
+_COUNT = {"type": "integer", "minimum": 0}
+_NUMBER = {"anyOf": [{"type": "number"}, {"enum": ["nan", "inf", "-inf"]}]}
+_VALUE = {"anyOf": [_NUMBER, {"type": "null"}, {"type": "array", "items": _NUMBER}, {"type": "string"}]}
+
+
+def _object(required: dict[str, Any], **optional: Any) -> dict[str, Any]:
+    return {"type": "object", "required": list(required), "properties": {**required, **optional}}
+
+
+def _list(item: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "items": item}
+
+
+_ELEMENT = _object(
+    {
+        "index": _list(_COUNT),
+        "input": _VALUE,
+        "analytic": _VALUE,
+        "autodiff": _VALUE,
+        "finite_difference": _VALUE,
+        "abs_error": _NUMBER,
+        "rel_error": _NUMBER,
+        "tolerance": _NUMBER,
+    },
+    modes={"type": "object", "additionalProperties": _VALUE},
+)
+
+_FINDING = _object(
+    {
+        "code": {"enum": list(CATALOGUE)},
+        "cause": _OPTIONAL_TEXT,
+        "level": {"enum": ["error", "warning"]},
+        "message": _TEXT,
+        "hint": _OPTIONAL_TEXT,
+        "wrt": _OPTIONAL_TEXT,
+        "mode": _OPTIONAL_TEXT,
+        "tape": _OPTIONAL_TEXT,
+        "device": _OPTIONAL_TEXT,
+        "dtype": _OPTIONAL_TEXT,
+        "elements": _list(_ELEMENT),
+    },
+    modes=_list(_TEXT),
+    traceback=_OPTIONAL_TEXT,
+    file=_OPTIONAL_TEXT,
+    line={"type": ["integer", "null"]},
+)
+
+_COMPARISON = _object(
+    {
+        "check": _TEXT,
+        "wrt": _TEXT,
+        "mode": _TEXT,
+        "tape": _OPTIONAL_TEXT,
+        "device": _TEXT,
+        "dtype": _TEXT,
+        "ok": {"type": "boolean"},
+        "elements": _COUNT,
+        "max_abs_error": _NUMBER,
+        "max_rel_error": _NUMBER,
+        "tolerance": _NUMBER,
+    }
+)
+
+_CASE = _object(
+    {
+        "id": _TEXT,
+        "spec": _TEXT,
+        "line": {"type": "integer", "minimum": 1},
+        "case": _TEXT,
+        "status": {"enum": ["passed", "failed", "errored", "skipped"]},
+        "duration_s": {"type": "number", "minimum": 0},
+        "phases_s": {"type": "object", "additionalProperties": {"type": "number"}},
+        "seed": _COUNT,
+        "coverage": {"enum": ["full", "directional"]},
+        "max_abs_error": _NUMBER,
+        "max_rel_error": _NUMBER,
+        "elements": _COUNT,
+        "inconclusive": _COUNT,
+        "comparisons": _list(_COMPARISON),
+        "findings": _list(_FINDING),
+    },
+    reference=_TEXT,
+    expected=_list(_TEXT),
+    missing=_list(_TEXT),
+    reason=_OPTIONAL_TEXT,
+    notes=_list(_TEXT),
+    output=_TEXT,
+)
+
+_SUMMARY = _object(
+    {
+        **dict.fromkeys(("cases", "passed", "failed", "errored", "skipped", "warnings"), _COUNT),
+        "duration_s": {"type": "number", "minimum": 0},
+        "stop_reason": {"enum": ["completed", "fail-fast", "interrupted"]},
+    }
+)
+
+REPORT_SCHEMA: dict[str, Any] = {
+    "$schema": "http://json-schema.org/draft-07/schema#",
+    "title": "gradcheck report",
+    **_object(
+        {
+            "schema_version": {"const": 1},
+            "gradcheck": _TEXT,
+            "environment": {"type": "object"},
+            "options": {"type": "object"},
+            "summary": _SUMMARY,
+            "cases": _list(_CASE),
+        }
+    ),
+}

@@ -1,0 +1,70 @@
+"""The commands that need no TensorFlow: help, list, validate, schema, explain; and doctor."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import jsonschema
+import pytest
+
+from gradcheck.spec.schema import SCHEMA
+from tests.conftest import ROOT
+
+COMMANDS = ["run", "list", "validate", "schema", "explain", "doctor"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_ends_with_an_example(run_cli, command):
+    told = run_cli(command, "--help")
+    assert told.code == 0
+    assert f"Example: gradcheck {command}" in " ".join(told.out.split())
+
+
+@pytest.mark.parametrize("args", [["--help"], ["list", "specs"], ["validate", "specs"], ["schema"], ["explain"]])
+def test_no_tensorflow_is_imported(args):
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "gradcheck", *args],
+        capture_output=True, text=True, cwd=ROOT, check=True,
+    )  # fmt: skip
+    assert "tensorflow" not in done.stderr
+    assert "jsonschema" not in done.stderr or args[0] in ("list", "validate")
+
+
+def test_list_prints_ids_that_run_takes(run_cli):
+    told = run_cli("list", ROOT / "specs" / "activations.yaml", "-k", "square")
+    assert told.code == 0
+    assert [line.rpartition("::")[2] for line in told.out.split()] == ["square", "square_factor"]
+
+
+def test_validate_counts_and_lists_every_problem(run_cli, write_spec):
+    assert "valid" in run_cli("validate", ROOT / "specs").out
+    text = (
+        "module: gone.py\ncases:\n  a:\n    inputs: {x: {shape: [-1]}, y: {shape: [2], dtype: flaot32}}\n"
+        "    order: 3\n    modes: [eagr]\n"
+    )
+    told = run_cli("validate", write_spec(text))
+    assert told.code == 2
+    assert sum(line.count("spec.yaml:") for line in told.err.splitlines()) == 5
+    assert "Traceback" not in told.err
+
+
+def test_the_printed_schema_is_the_one_that_is_used(run_cli):
+    printed = json.loads(run_cli("schema").out)
+    assert printed == json.loads(json.dumps(SCHEMA))
+    jsonschema.Draft7Validator.check_schema(printed)
+    jsonschema.Draft7Validator.check_schema(json.loads(run_cli("schema", "--report").out))
+
+
+def test_doctor_tells_versions_and_whether_xla_works(run_cli):
+    told = run_cli("doctor")
+    assert told.code == 0
+    for word in ("gradcheck", "tensorflow", "cpu:0", "xla"):
+        assert word in told.out
+
+
+def test_unknown_commands_and_options_exit_with_two(run_cli):
+    assert run_cli("rnu").code == 2
+    assert run_cli("run", "--nonsense").code == 2
+    assert run_cli("run").code == 2

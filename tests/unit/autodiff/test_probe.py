@@ -1,0 +1,92 @@
+"""The probe bypasses custom gradients of every form, with the same weights."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from gradcheck.autodiff.probe import ContractBroken, Probe, argument_names, install
+from gradcheck.autodiff.probe import Real as real_custom_gradient
+
+
+@pytest.fixture
+def probe():
+    probe = Probe()
+    install(probe)
+    yield probe
+    for module in (tf, tf.compat.v1, tf.compat.v2):
+        module.custom_gradient = real_custom_gradient
+
+
+def slope(f, x=3.0):
+    x = tf.constant(x)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = f(x)
+    return float(tape.gradient(y, x))
+
+
+def test_decorated_functions_closures_methods_and_layers_are_bypassed(probe):
+    @tf.custom_gradient
+    def plain(x):
+        return x * x, lambda upstream: upstream * 100.0
+
+    def closure(x):
+        factor = 2.0
+
+        @tf.custom_gradient
+        def inner(x):
+            return factor * x * x, lambda upstream: upstream * 100.0
+
+        return inner(x)
+
+    class Op:
+        weight = 3.0
+
+        @tf.custom_gradient
+        def method(self, x):
+            return self.weight * x * x, lambda upstream: upstream * 100.0
+
+    for f, right in ((plain, 6.0), (closure, 12.0), (Op().method, 18.0)):
+        assert slope(f) == 100.0
+        with probe.bypassed():
+            assert slope(f) == right
+
+
+def test_bypassing_reaches_inside_traced_functions(probe):
+    @tf.custom_gradient
+    def plain(x):
+        return x * x, lambda upstream: upstream * 100.0
+
+    with probe.bypassed():
+        assert slope(tf.function(lambda x: plain(x))) == 6.0
+
+
+@pytest.mark.parametrize("result", [lambda x: x * x, lambda x: (x, x, lambda u: u), lambda x: (x, x)])
+def test_a_bad_return_is_told_at_the_call(probe, result):
+    with pytest.raises(ContractBroken) as caught:
+        tf.custom_gradient(result)(tf.constant(1.0))
+    assert caught.value.code == "bad-return"
+
+
+def test_what_grad_fn_returns_is_noted(probe):
+    @tf.custom_gradient
+    def add(x, b):
+        return x + b, lambda upstream: (upstream, upstream)
+
+    x, b = tf.zeros([4, 3]), tf.zeros([3])
+    with tf.GradientTape() as tape:
+        tape.watch([x, b])
+        y = add(x, b)
+    tape.gradient(y, [x, b])
+    note = probe.notes[1]
+    assert (note.argument, note.shape, note.wanted_shape) == ("b", (4, 3), (3,))
+
+
+def test_arguments_are_named_by_path():
+    def op(params, *rest):
+        return params, rest
+
+    value = ({"w": np.zeros(1), "b": np.zeros(1)}, np.zeros(1), np.zeros(1))
+    assert argument_names(op, value) == ["params.b", "params.w", "rest[0]", "rest[1]"]

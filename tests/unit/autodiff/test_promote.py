@@ -1,0 +1,44 @@
+"""A traced float32 graph computes in float64 after the rewriting, control flow and variables included."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from gradcheck.autodiff.promote import CannotPromote, promote
+from gradcheck.autodiff.realm import twin_variables
+
+
+def promoted(f, *values, variables=()):
+    specs = [tf.TensorSpec(np.shape(v), tf.float32) for v in values]
+    concrete = tf.function(f).get_concrete_function(*specs)
+    call = promote(concrete, twin_variables(variables))
+    return call([tf.constant(v, tf.float64) for v in values])[0].numpy()
+
+
+def test_constants_and_casts_are_promoted():
+    x = np.array([0.1, 0.2])
+    found = promoted(lambda x: tf.cast(x, tf.float32) * tf.constant(0.5) + tf.sin(x), x)
+    assert found.dtype == np.float64
+    assert np.allclose(found, 0.5 * x + np.sin(x), rtol=1e-15)
+
+
+def test_loops_and_conditions_are_promoted():
+    def f(x):
+        _, y = tf.while_loop(lambda i, y: i < 3, lambda i, y: (i + 1, tf.sin(y)), (0, x))
+        return tf.cond(tf.reduce_sum(x) > 0.0, lambda: y * 2.0, lambda: y)
+
+    x = np.array([0.3, 0.4])
+    assert np.allclose(promoted(f, x), 2 * np.sin(np.sin(np.sin(x))), rtol=1e-15)
+
+
+def test_variables_have_float64_twins():
+    w = tf.Variable([0.1, 0.7])
+    found = promoted(lambda x: x * w, np.array([3.0, 5.0]), variables=[w])
+    assert np.allclose(found, np.array([3.0, 5.0]) * w.numpy().astype(np.float64), rtol=1e-15)
+
+
+def test_python_functions_cannot_be_promoted():
+    with pytest.raises(CannotPromote):
+        promoted(lambda x: tf.numpy_function(np.sin, [x], tf.float32), np.array([1.0]))

@@ -1,0 +1,106 @@
+"""Each cause is decided by its stated test, and no guess is made where none is met."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gradcheck.numerics import ladder
+from gradcheck.numerics.diagnose import Evidence, Trial, diagnose
+from gradcheck.numerics.shapes import axes_to_sum, explain_shape
+
+RNG = np.random.default_rng(5)
+REFERENCE = RNG.normal(size=(4, 3))
+
+
+def cause(gradient, reference=REFERENCE, **more):
+    gradient = np.asarray(gradient, float)
+    wrong = np.abs(gradient - reference) > 1e-6
+    labels = np.full(reference.shape, ladder.SMOOTH)
+    values = {"usable": np.ones(reference.shape, bool), "labels": labels, "output_size": reference.size, **more}
+    return diagnose(Evidence(gradient=gradient, reference=reference, wrong=wrong, **values)).cause
+
+
+def test_sign_flip():
+    assert cause(-REFERENCE) == "sign-flip"
+
+
+def test_constant_factor():
+    assert cause(1.5 * REFERENCE) == "constant-factor"
+
+
+def test_zero():
+    assert cause(0 * REFERENCE) == "zero"
+
+
+def test_mean_in_place_of_sum():
+    assert cause(REFERENCE / 12, output_size=1) == "mean-not-sum"
+    assert cause(REFERENCE * 12, output_size=1) == "mean-not-sum"
+
+
+def test_transposed():
+    square = RNG.normal(size=(3, 3))
+    assert cause(square.T, square) == "transposed"
+
+
+def test_swapped_inputs():
+    other = RNG.normal(size=(4, 3))
+    assert cause(other, others={"y": (REFERENCE, other)}) == "swapped-inputs"
+
+
+def test_missing_term():
+    part = RNG.normal(size=(4, 3))
+    assert cause(REFERENCE - part, terms=[part, REFERENCE - part]) == "missing-term"
+
+
+def test_one_output():
+    bad = REFERENCE + 1
+    outputs = [("output 0", REFERENCE, REFERENCE), ("output 1", bad, REFERENCE)]
+    assert cause(bad, outputs=outputs) == "one-output"
+
+
+def test_region_needs_a_range_that_holds_every_wrong_value_and_no_right_one():
+    trials = []
+    for _ in range(4):
+        x = RNG.normal(size=(4, 3))
+        trials.append(Trial(x, x < 0))
+    gradient = np.where(trials[0].wrong, REFERENCE + RNG.normal(size=(4, 3)), REFERENCE)
+    assert cause(gradient, trials=trials) == "region"
+
+
+def test_elements_stay_at_their_place_in_every_draw():
+    wrong = np.zeros((4, 3), bool)
+    wrong[2, 1] = True
+    trials = [Trial(RNG.normal(size=(4, 3)), wrong) for _ in range(4)]
+    assert cause(np.where(wrong, 0.0, REFERENCE), trials=trials) == "elements"
+
+
+def test_straight_through():
+    flat = np.full((4, 3), ladder.STAIRCASE)
+    assert cause(np.ones((4, 3)), np.zeros((4, 3)), labels=flat) == "straight-through"
+
+
+def test_unknown_where_no_test_is_met():
+    assert cause(RNG.normal(size=(4, 3))) == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted", "expected"),
+    [
+        ((4, 3), (3,), "unreduced-broadcast"),
+        ((4, 3), (4, 1), "unreduced-broadcast"),
+        ((4, 3), (), "unreduced-broadcast"),
+        ((), (3,), "over-reduced"),
+        ((3,), (4, 3), "over-reduced"),
+        ((3, 4), (4, 3), "transposed"),
+        ((12,), (4, 3), None),
+    ],
+)
+def test_shapes_are_explained(found, wanted, expected):
+    assert explain_shape(found, wanted)[0] == expected
+
+
+def test_the_axis_to_sum_is_named():
+    assert axes_to_sum((2, 4, 3), (4, 3)) == (0,)
+    assert axes_to_sum((2, 4, 3), (2, 1, 3)) == (1,)
+    assert "axis 0" in explain_shape((2, 3), (3,))[1]
