@@ -139,7 +139,7 @@ class Processes:
         finding = Finding(
             "crashed",
             f"the case's process died in phase {running.phase}: {how}",
-            hint="its last output is below; run the op alone to see more",
+            hint="its last output is shown" if output else "it printed nothing; run the op alone under a debugger",
             traceback=output or None,
         )
         return unfinished(running.case, finding, spent, output)

@@ -13,6 +13,9 @@ from gradcheck.spec.model import Case
 
 Report = Callable[[str], None]
 
+# After these nothing that is compared means anything.
+DECISIVE = ("nondeterministic", "stale-state")
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -118,6 +121,8 @@ def _check_point(
             notebook.enter(phase)
             for item in check(subject, list(notebook.findings)):
                 notebook.add(item)
+            if any(f.level == "error" and f.code in DECISIVE for f in notebook.findings):
+                break
     except Stopped as stop:
         notebook.add(stop.finding)
     _note_facts(subject, notebook)

@@ -46,6 +46,16 @@ _HINTS = (
         r"[Ii]ncompatible shapes|must be equal rank|Dimensions must be equal|Matrix size-incompatible",
         "the shapes do not fit; the message names them",
     ),
+    (r"found return value of type .*[fF]unction", "swap the decorators: tf.function above tf.custom_gradient"),
+    (
+        r"convert a value \(None\)|None values not supported|NoneType",
+        "a value is None: the upstream of an unused"
+        " output may be None, and None as an argument must be bound by a closure",
+    ),
+    (
+        r"while_body.*|cannot be accessed from here|out of scope|inaccessible",
+        "a tensor made inside a traced loop or branch is used outside: carry it in the loop or in a tf.TensorArray",
+    ),
     (r"IndexedSlices", "begin grad_fn with upstream = tf.convert_to_tensor(upstream)"),
 )
 
@@ -70,7 +80,9 @@ def first_line(error: BaseException) -> str:
     """Return the telling line of an exception, without TensorFlow's frames around it."""
     text = str(error) or type(error).__name__
     text = re.sub(r"\{\{(?:function_node|node) [^}]*\}\}\s*", "", text)
+    text = re.sub(r"\x1b\[[0-9;]*m", "", text)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [line for line in lines if not line.startswith("Exception encountered when calling")] or lines
     telling = [line for line in lines if re.match(r"\w+(?:Error|Exception): ", line)]
     chosen = telling[-1] if "in user code" in text and telling else (lines[0] if lines else text)
     name = type(error).__name__
@@ -91,7 +103,8 @@ def user_traceback(error: BaseException) -> str:
     frames = [f for f in traceback.extract_tb(error.__traceback__) if _is_user(f.filename)]
     lines = traceback.format_list(frames) if frames else []
     quoted = [f'  File "{f}", line {n}\n' for f, n in _FRAME.findall(str(error)) if _is_user(f) and not frames]
-    return "".join([*lines, *quoted, *traceback.format_exception_only(type(error), error)[-1:]]).rstrip()
+    told = "".join([*lines, *quoted, *traceback.format_exception_only(type(error), error)[-1:]]).rstrip()
+    return re.sub(r"\x1b\[[0-9;]*m", "", told)
 
 
 def _is_user(file: str) -> bool:

@@ -152,5 +152,4 @@ def to_array(tensor: Any) -> Any:
 
 def device_of(tensor: Any) -> str:
     """Return where a tensor lives, as `cpu:0`."""
-    name = str(getattr(tensor, "device", "") or "").rpartition("/device:")[2]
-    return name.lower()
+    return str(tensor.device).rpartition("/device:")[2].lower() if tf.is_tensor(tensor) else ""

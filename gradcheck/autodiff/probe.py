@@ -117,6 +117,7 @@ class Probe:
 
         def call(upstream: Any, variables: Any, given: bool) -> Any:
             try:
+                self._check_upstreams(grad_fn, upstream, name)
                 if not given:
                     result = grad_fn(*upstream)
                 else:
@@ -145,6 +146,19 @@ class Probe:
 
         return watched_without
 
+    def _check_upstreams(self, grad_fn: Callable[..., Any], upstream: Any, name: str) -> None:
+        count = _positional_count(grad_fn)
+        if count is None or count[0] <= len(upstream) <= count[1]:
+            return
+        takes = count[1] if len(upstream) > count[1] else count[0]
+        self.broken = ContractBroken(
+            "gradient-error",
+            f"`{name}` has {len(upstream)} output{'s' * (len(upstream) != 1)}, its grad_fn takes {takes}"
+            f" upstream{'s' * (takes != 1)}",
+            hint="grad_fn takes one upstream per output",
+        )
+        raise self.broken
+
     def _with_variables(self, grad_fn: Callable[..., Any], upstream: Any, variables: Any, name: str) -> Any:
         order = list(reversed(range(len(variables)))) if self.permute_variables else list(range(len(variables)))
         result = grad_fn(*upstream, variables=[variables[i] for i in order])
@@ -156,6 +170,13 @@ class Probe:
                 f"grad_fn of `{name}` must return (gradients of the inputs, [gradient of each variable]);"
                 f" it uses {listed} and returned {_describe(result)}",
                 hint="return upstream_gradients, [one gradient for each of `variables`]",
+            )
+            raise self.broken
+        if isinstance(result[1], tuple):
+            self.broken = ContractBroken(
+                "gradient-error",
+                f"grad_fn of `{name}` returned its variable gradients in a tuple",
+                hint="return a list as second element: return input_gradients, [gradient of each variable]",
             )
             raise self.broken
         if len(result[1]) != len(variables):
@@ -245,6 +266,18 @@ def _describe(value: Any) -> str:
     if tf.is_tensor(value):
         return f"a tensor of shape {tuple(value.shape.as_list()) if value.shape.rank is not None else '?'}"
     return "a function" if callable(value) else f"a {type(value).__name__}"
+
+
+def _positional_count(grad_fn: Callable[..., Any]) -> tuple[int, float] | None:
+    """Return how many upstreams a grad_fn takes, at least and at most; None if that cannot be told."""
+    try:
+        parameters = inspect.signature(grad_fn).parameters.values()
+    except (TypeError, ValueError):
+        return None
+    plain = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.name != "variables"]
+    if any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        return len([p for p in plain if p.default is p.empty]), float("inf")
+    return len([p for p in plain if p.default is p.empty]), len(plain)
 
 
 def _takes_variables(grad_fn: Callable[..., Any]) -> bool:

@@ -94,7 +94,7 @@ def resolve(module: types.ModuleType, name: str, build: Mapping[str, Any] | None
     elif inspect.isclass(value):
         value = value()
     if not callable(value):
-        raise TargetError("op-error", f"`{name}` is a {type(value).__name__}, which cannot be called")
+        raise TargetError("op-error", f"`{name}` cannot be called: it is of type {type(value).__name__}")
     return value
 
 

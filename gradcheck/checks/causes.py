@@ -58,6 +58,7 @@ def diagnosis_of(subject: Subject, verdict: SlotVerdict, verdicts: Sequence[Slot
             outputs=_by_output(subject, verdict),
             trials=_trials(subject, verdict),
             diagonal=_diagonal(subject, verdict),
+            upstream=_same_shape_upstream(subject, verdict.slot),
         )
     )
 
@@ -65,6 +66,13 @@ def diagnosis_of(subject: Subject, verdict: SlotVerdict, verdicts: Sequence[Slot
 def _shaped(slot: Slot) -> Callable[[Any], Any]:
     plain = not slot.complex and slot.size == slot.index.size
     return lambda array: np.asarray(array).reshape(slot.shape if plain else -1)
+
+
+def _same_shape_upstream(subject: Subject, slot: Slot) -> Array | None:
+    outputs = subject.layout.outputs.slots
+    if len(outputs) != 1 or outputs[0].shape != slot.shape or slot.complex or outputs[0].complex:
+        return None
+    return np.asarray(subject.upstream[0], np.float64)
 
 
 def _is_conjugate(subject: Subject, verdict: SlotVerdict) -> bool:

@@ -104,7 +104,13 @@ def _dtype_finding(name: str, dtype: str, wanted: str, inside: str = "") -> Find
 def _of_notes(notes: Sequence[GradientNote], reported: set[str]) -> Iterator[Finding]:
     """Check what grad_fn itself returned, also where TensorFlow mended it on the way."""
     for note in notes:
-        if note.missing or note.shape is None or note.wanted_shape is None or note.argument in reported:
+        if (
+            note.variable
+            or note.missing
+            or note.shape is None
+            or note.wanted_shape is None
+            or note.argument in reported
+        ):
             continue
         known = None not in note.shape and None not in note.wanted_shape
         if known and note.shape != note.wanted_shape:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+import random
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -16,6 +18,7 @@ from gradcheck.numerics.tolerance import ROUNDOFF
 from gradcheck.results import Comparison, Finding
 
 PHASE = "determinism"
+CALLS = 3
 
 
 def check(subject: Subject, found: Sequence[Finding]) -> Iterator[Finding | Comparison]:
@@ -26,7 +29,7 @@ def check(subject: Subject, found: Sequence[Finding]) -> Iterator[Finding | Comp
         return
     again = subject.run(subject.ways[0])
     if not _same(subject, first, again):
-        yield _nondeterministic(subject, first, again)
+        yield _counted(subject) or _nondeterministic(subject, first, again)
         return
     for test in (_after_another_point, _second_forward, _fresh_start, _frozen_by_tracing, _after_assignment):
         try:
@@ -69,10 +72,47 @@ def _nondeterministic(subject: Subject, a: Run, b: Run) -> Finding:
     return Finding(
         "nondeterministic",
         f"{what} differs between two runs on the same inputs",
-        hint="draw random numbers with tf.random (gradcheck seeds it), or pass them in as an input",
+        hint="keep random numbers out of grad_fn; draw them in the forward with tf.random, which gradcheck seeds, or"
+        " pass them in as an input",
         mode=subject.ways[0].mode,
         dtype=subject.dtype,
     )
+
+
+def _counted(subject: Subject) -> Finding | None:
+    """Return a finding if the difference comes from counting calls and not from random numbers.
+
+    A count starts anew in a freshly imported module and then repeats itself; random numbers
+    do not.
+    """
+    if not subject.case.module.endswith(".py") or subject.variables:
+        return None
+    try:
+        first, second = _sequence(subject), _sequence(subject)
+    except Exception:  # no answer, so the plain finding stands
+        return None
+    finally:
+        install(subject.probe)
+    if first is None or second is None or not all(_same(subject, a, b) for a, b in zip(first, second, strict=True)):
+        return None
+    return _stale(
+        "the gradient depends on how often the op was called before",
+        "something is counted or kept between calls (a global, an attribute); use only the tensors of the call",
+        mode=subject.ways[0].mode,
+    )
+
+
+def _sequence(subject: Subject) -> list[Run] | None:
+    """Return the first runs of a freshly imported module, None if Python or NumPy drew random numbers."""
+    fresh = load(subject.case)
+    before = random.getstate(), _numpy_state()
+    gradients = Gradients(subject.operation.with_op(fresh.op), subject.sources, (), State((), ()))
+    runs = [gradients.run(subject.ways[0], subject.values, subject.upstream) for _ in range(CALLS)]
+    return runs if (random.getstate(), _numpy_state()) == before else None
+
+
+def _numpy_state() -> bytes:
+    return pickle.dumps(np.random.get_state())
 
 
 def _stale(message: str, hint: str, **more: Any) -> Finding:

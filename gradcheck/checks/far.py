@@ -169,15 +169,14 @@ def _findings(subject: Subject, bad: Sequence[_Bad]) -> Iterator[Finding]:
         at = f"at {slot.name} = {some[0].input:.6g}, far from the sample"
         if own:
             message = (
-                f"the gradient of `{slot.name}` is {some[0].analytic} {at}; the slope there is {some[0].slope:.6g}"
+                f"the gradient of `{slot.name}` is {some[0].analytic} {at}; the reference there is {some[0].slope:.6g}"
             )
             hint = "an intermediate value overflows or 0 * inf appears: use a stable form (tf.sigmoid, tf.nn.softplus)"
             yield Finding("gradient-nonfinite", message, hint=hint, wrt=slot.name, mode="eager", dtype=subject.dtype,
                           elements=elements)  # fmt: skip
         else:
-            message = (
-                f"the gradient of `{slot.name}` is wrong {at}: {some[0].analytic:.6g}, the slope is {some[0].slope:.6g}"
-            )
+            numbers = f"{some[0].analytic:.6g}, the reference is {some[0].slope:.6g}"
+            message = f"the gradient of `{slot.name}` is wrong {at}: {numbers}"
             hint = "the formula holds near the sample only: look for a branch or a clip at large or small inputs"
             yield Finding("gradient-mismatch", message, "region", hint=hint, wrt=slot.name, mode="eager",
                           dtype=subject.dtype, elements=elements)  # fmt: skip

@@ -34,11 +34,16 @@ def check(subject: Subject, found: Sequence[Finding]) -> Iterator[Finding | Comp
     if any(f.code == "variables-order" for f in found):
         blocked |= {variable.name for variable in subject.variables}
     verdicts = verdicts_of(subject)
+    swapped = False
     for verdict in verdicts:
         yield _comparison(subject, verdict)
         if verdict.slot.name in blocked:
             continue
-        yield from _findings(subject, verdict, verdicts)
+        for finding in _findings(subject, verdict, verdicts):
+            # Two exchanged gradients are one mistake; the first finding names both.
+            if not (swapped and finding.cause == "swapped-inputs"):
+                yield finding
+            swapped |= finding.cause == "swapped-inputs"
 
 
 def _comparison(subject: Subject, verdict: SlotVerdict) -> Comparison:
@@ -95,7 +100,7 @@ def _nonfinite(subject: Subject, verdict: SlotVerdict) -> Finding:
     first = elements[0]
     message = (
         f"the gradient of `{verdict.slot.name}` is {first.analytic:g} at {list(first.index)} where the input is"
-        f" {first.input:g} and the slope {first.finite_difference:.6g}"
+        f" {first.input:g} and the reference is {first.finite_difference:.6g}"
     )
     return Finding(
         "gradient-nonfinite",

@@ -31,8 +31,13 @@ def check(subject: Subject, found: Sequence[Finding]) -> Iterator[Finding | Comp
         bad = ~np.isfinite(own) & np.isfinite(verdict.reference) & _representable(verdict)
         if bad.any():
             yield _nonfinite(subject, verdict, own, bad)
-        elif main_reference(subject).realm.wide and subject.custom and not subject.case.expected_vjp:
+        elif _comparable(subject):
             yield from _lost_digits(subject, verdict, own)
+
+
+def _comparable(subject: Subject) -> bool:
+    reference = main_reference(subject)
+    return bool(reference.realm.wide and reference.alive.all() and subject.custom and subject.case.expected_vjp is None)
 
 
 def _representable(verdict: SlotVerdict) -> np.ndarray:
@@ -48,7 +53,7 @@ def _nonfinite(subject: Subject, verdict: SlotVerdict, own: Array, bad: np.ndarr
     first = elements[0]
     message = (
         f"the gradient of `{verdict.slot.name}` is {first.analytic} in {subject.dtype} at {list(first.index)}"
-        f" where the input is {first.input:g} and the slope {verdict.reference[bad][0]:.6g}"
+        f" where the input is {first.input:g} and the reference is {verdict.reference[bad][0]:.6g}"
     )
     return Finding(
         "gradient-nonfinite",

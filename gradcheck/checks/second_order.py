@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -209,13 +210,16 @@ def _differences(subject: Subject, weights: list[Any], values: _Second) -> tuple
 
 def _other_ways(subject: Subject, weights: list[Any], base: _Second) -> Iterator[Finding]:
     """Compare the other modes and tapes with the first way."""
-    plain: dict[Way, bool] = {}
     for way in subject.ways[1:]:
         try:
             got = _second(subject, subject.operation, way, weights, wide=False)
         except Exception as error:
-            plain[way] = _plain_works(subject, way, weights)
-            if plain[way]:
+            if way.tape == "outside" and re.search("out of scope|cannot be accessed|inaccessible", str(error)):
+                subject.cache.setdefault("notes", []).append(
+                    f"{way.label}: TensorFlow cannot differentiate a custom gradient twice this way; not checked"
+                )
+                continue
+            if _plain_works(subject, way, weights):
                 yield replace(
                     _missing_finding(
                         "all inputs", f"in {way.label}, differentiating the gradient raises {first_line(error)}"

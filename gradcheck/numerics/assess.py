@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.numerics import ladder
-from gradcheck.numerics.differences import FirstStage, Point, first_stage, moves_when_pushed, slope_along
+from gradcheck.numerics.differences import FirstStage, Point, first_stage, moves_when_pushed, slopes_along
 from gradcheck.numerics.ladder import Array, Slope
 
 AGREES, WRONG, UNDECIDED = "agrees", "wrong", "undecided"
@@ -81,7 +81,7 @@ def assess(
     constant[constant] = ~moves_when_pushed(point, coordinates[constant], rng)
     assessment = _from_first_stage(stage, tested, tol, constant)
     suspects = np.where(assessment.outcome == UNDECIDED)[0][:LADDER_LIMIT]
-    slopes = [slope_along(point, int(coordinates[i]), rng) for i in suspects]
+    slopes = slopes_along(point, coordinates[suspects], rng)
     return _with_ladders(assessment, suspects, slopes, tested, tolerance, trusted)
 
 

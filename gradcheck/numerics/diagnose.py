@@ -13,7 +13,9 @@ from gradcheck.numerics import ladder
 from gradcheck.numerics.ladder import Array
 
 CLOSE = 1e-3
+LEFT_OVER = 0.02
 MAX_TERMS = 8
+SEPARATED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,7 @@ class Evidence:
     outputs: Sequence[tuple[str, Array, Array]] = ()
     trials: Sequence[Trial] = ()
     diagonal: Array | None = None
+    upstream: Array | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,18 @@ def close(a: Array, b: Array, usable: NDArray[np.bool_]) -> bool:
     return bool(np.all(np.abs(a - b) <= CLOSE * np.maximum(np.abs(b), CLOSE * largest)) and largest > 0)
 
 
+def explained(e: Evidence, candidate: Array) -> bool:
+    """Return whether `candidate` accounts for the gradient: close to it, and hardly any of the error left over.
+
+    Without the second condition a gradient that is wrong by a ten-thousandth would equal its
+    own reference.
+    """
+    if candidate.shape != e.gradient.shape or not close(e.gradient, candidate, e.usable):
+        return False
+    left = np.linalg.norm((e.gradient - candidate)[e.usable])
+    return bool(left <= LEFT_OVER * np.linalg.norm((e.gradient - e.reference)[e.usable]))
+
+
 def diagnose(evidence: Evidence) -> Diagnosis:
     """Return the first cause whose test is met, the most specific tests first."""
     tests: tuple[Callable[[Evidence], Diagnosis | None], ...] = (
@@ -84,12 +99,15 @@ def diagnose(evidence: Evidence) -> Diagnosis:
         diagnosis = test(evidence)
         if diagnosis is not None:
             return diagnosis
+    if evidence.upstream is not None and close(evidence.gradient, evidence.upstream, evidence.usable):
+        return Diagnosis("unknown", "it is the upstream gradient unchanged", "multiply upstream by the op's derivative")
     return Diagnosis("unknown", "the gradient matches none of the usual mistakes")
 
 
 def _straight_through(e: Evidence) -> Diagnosis | None:
-    flat = (e.labels == ladder.FLAT) | (e.labels == ladder.STAIRCASE)
-    if not flat[e.wrong].all() or np.any(np.abs(e.reference[e.wrong & flat]) > 0):
+    # A maximum or a mask is also flat at the elements that do not count, but not everywhere.
+    flat = np.isin(e.labels, (ladder.FLAT, ladder.STAIRCASE, ladder.JUMP))
+    if not flat.all() or np.any(np.abs(e.reference[e.wrong]) > 0):
         return None
     return Diagnosis(
         "straight-through",
@@ -108,7 +126,7 @@ def _zero(e: Evidence) -> Diagnosis | None:
 
 
 def _sign_flip(e: Evidence) -> Diagnosis | None:
-    if not close(-e.gradient, e.reference, e.usable):
+    if not explained(e, -e.reference):
         return None
     return Diagnosis("sign-flip", "the gradient is minus the reference", "change the sign of the returned gradient")
 
@@ -120,7 +138,7 @@ def _factor(e: Evidence) -> Diagnosis | None:
     if not strong.any() or not np.isfinite(g).all():
         return None
     ratio = float(np.median(g[strong] / r[strong]))
-    if ratio == 0 or not close(e.gradient, ratio * e.reference, e.usable):
+    if ratio == 0 or not explained(e, ratio * e.reference):
         return None
     if r.size == 1 and not _simple(ratio):
         return None
@@ -160,19 +178,18 @@ def _transposed(e: Evidence) -> Diagnosis | None:
     rank = e.gradient.ndim
     for i, j in combinations(range(rank), 2):
         swapped = np.swapaxes(e.reference, i, j)
-        if swapped.shape == e.gradient.shape and not close(swapped, e.reference, e.usable):
-            if close(e.gradient, swapped, e.usable & np.swapaxes(e.usable, i, j)):
-                return Diagnosis(
-                    "transposed",
-                    f"the gradient equals the reference with axes {i} and {j} exchanged",
-                    "transpose the returned gradient",
-                )
+        if swapped.shape == e.gradient.shape and explained(e, swapped):
+            return Diagnosis(
+                "transposed",
+                f"the gradient equals the reference with axes {i} and {j} exchanged",
+                "transpose the returned gradient",
+            )
     return None
 
 
 def _swapped(e: Evidence) -> Diagnosis | None:
     for name, (gradient, reference) in e.others.items():
-        if close(e.gradient, reference, e.usable) and not close(e.reference, reference, e.usable):
+        if explained(e, reference):
             back = close(gradient, e.reference, e.usable)
             also = ", and the other way round" if back else ""
             return Diagnosis(
@@ -201,20 +218,19 @@ def _both_zero(g: Array, r: Array) -> bool:
 
 
 def _missing_term(e: Evidence) -> Diagnosis | None:
-    if e.diagonal is not None and close(e.gradient, e.diagonal, e.usable):
-        if not close(e.reference, e.diagonal, e.usable):
-            return Diagnosis(
-                "missing-term",
-                "only the effect of each element on its own output is there; its effect on the others is missing",
-                "add the cross terms of the Jacobian",
-            )
+    if e.diagonal is not None and explained(e, e.diagonal):
+        return Diagnosis(
+            "missing-term",
+            "only the effect of each element on its own output is there; its effect on the others is missing",
+            "add the cross terms of the Jacobian",
+        )
     terms = list(e.terms)[:MAX_TERMS]
     if len(terms) < 2:
         return None
     for count in range(1, len(terms)):
         for chosen in combinations(range(len(terms)), count):
             missing = sum((terms[i] for i in chosen), np.zeros_like(e.reference))
-            if np.any(np.abs(missing) > 0) and close(e.gradient, e.reference - missing, e.usable):
+            if np.any(np.abs(missing) > 0) and explained(e, e.reference - missing):
                 return Diagnosis(
                     "missing-term",
                     f"the gradient equals the reference without {count} of the {len(terms)} terms through which"
@@ -229,10 +245,10 @@ def _region_or_elements(e: Evidence) -> Diagnosis | None:
         return None
     values = np.concatenate([t.input.ravel() for t in e.trials]) if e.trials else np.zeros(0)
     wrong = np.concatenate([t.wrong.ravel() for t in e.trials]) if e.trials else np.zeros(0, bool)
-    # One entry at one index is a place; the same entry at every draw, whatever its value, too.
+    # The same place at every draw, whatever its value, is a place and not a range.
     same_place = len(e.trials) > 1 and all(np.array_equal(t.wrong, e.wrong) for t in e.trials)
     if not same_place and wrong.any() and not wrong.all():
-        region = _range_of(values, wrong)
+        region = _region(values, wrong, certain=len(e.trials) > 1)
         if region is not None:
             return Diagnosis(
                 "region",
@@ -244,12 +260,25 @@ def _region_or_elements(e: Evidence) -> Diagnosis | None:
     return None
 
 
+def _region(values: Array, wrong: NDArray[np.bool_], certain: bool) -> str | None:
+    """Return the range of the input, or of its size, that separates wrong from right values."""
+    if not certain and min(np.count_nonzero(wrong), np.count_nonzero(~wrong)) < SEPARATED:
+        return None
+    region = _range_of(values, wrong)
+    if region is not None:
+        return region
+    region = _range_of(np.abs(values), wrong)
+    return f"in size {region}" if region is not None else None
+
+
 def _range_of(values: Array, wrong: NDArray[np.bool_]) -> str | None:
     """Return the range that holds every wrong value and no right one, None if there is none."""
     bad, good = values[wrong], values[~wrong]
     low, high = float(bad.min()), float(bad.max())
     if ((good >= low) & (good <= high)).any():
         return None
+    if low == high and bad.size > 1:
+        return f"is {low:g}"
     below, above = good[good < low], good[good > high]
     if not below.size and not above.size:
         return None

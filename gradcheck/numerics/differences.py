@@ -167,18 +167,24 @@ def ladder_widths(point: Point, coordinate: int, rng: np.random.Generator) -> Ar
     return np.asarray(2.0**exponents * rng.uniform(1, 1.6, len(exponents)))
 
 
-def slope_along(point: Point, coordinate: int, rng: np.random.Generator) -> Slope:
-    """Climb the ladder of one coordinate and read the slope off it."""
-    widths = ladder_widths(point, coordinate, rng)
-    rows = point.rows_per_chunk() // 2
-    parts = []
-    for start in range(0, len(widths), rows):
-        part = widths[start : start + rows]
-        parts.append(coordinate_sides(point, np.full(len(part), coordinate), part))
-    sides = Sides(*(np.concatenate([getattr(p, name) for p in parts]) for name in Sides.__slots__))
-    taken = (sides.step_plus > 0) & (sides.step_minus < 0)
-    rungs = contract(point, sides.select(np.where(taken)[0]))
-    return read_ladder(rungs, abs(float(point.x[coordinate])), point.output_size, point.roundoff)
+def slopes_along(point: Point, coordinates: NDArray[np.int64], rng: np.random.Generator) -> list[Slope]:
+    """Climb the ladders of some coordinates and read a slope off each.
+
+    Ladders are evaluated in groups, as many as one chunk of memory holds.
+    """
+    ladders = [ladder_widths(point, int(c), rng) for c in coordinates]
+    room = max(1, point.rows_per_chunk() // (2 * max((len(w) for w in ladders), default=1)))
+    slopes: list[Slope] = []
+    for start in range(0, len(ladders), room):
+        group = ladders[start : start + room]
+        where = coordinates[start : start + room]
+        owner = np.repeat(np.arange(len(group)), [len(w) for w in group])
+        sides = coordinate_sides(point, where[owner], np.concatenate(group))
+        taken = (sides.step_plus > 0) & (sides.step_minus < 0)
+        for k, coordinate in enumerate(where):
+            rungs = contract(point, sides.select(np.where(taken & (owner == k))[0]))
+            slopes.append(read_ladder(rungs, abs(float(point.x[coordinate])), point.output_size, point.roundoff))
+    return slopes
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from gradcheck.autodiff import probe as probing
 from gradcheck.autodiff.probe import ContractBroken, Probe, argument_names, install
-from gradcheck.autodiff.probe import Real as real_custom_gradient
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def probe():
     install(probe)
     yield probe
     for module in (tf, tf.compat.v1, tf.compat.v2):
-        module.custom_gradient = real_custom_gradient
+        module.custom_gradient = probing.Real
 
 
 def slope(f, x=3.0):

@@ -73,7 +73,7 @@ def test_any_slope_between_the_one_sided_ones_is_right_at_a_kink():
         (np.floor, 1.0, ladder.JUMP),
         (np.sign, 0.0, ladder.JUMP),
         (np.sqrt, 0.0, ladder.DOMAIN),
-        (np.log, 0.0, ladder.NONFINITE),
+        (np.log, -0.5, ladder.NONFINITE),
         (np.cbrt, 0.0, ladder.SINGULAR),
         (np.abs, 0.0, ladder.KINK),
     ],
