@@ -37,7 +37,7 @@ def choose(subject: Subject, operation: Operation, name: str) -> Reference:
     for kind in order:
         realm = _attempt(subject, operation, kind)
         reference = _reference(subject, realm, name) if realm is not None else None
-        if reference is None:
+        if reference is None or (name == "op" and not _gradient_runs(subject, reference)):
             continue
         if reference.trusted and (name != "op" or _same_gradient(subject, reference)):
             return reference
@@ -141,6 +141,20 @@ def _reference(subject: Subject, realm: Realm, name: str, anyway: bool = False) 
     return Reference(realm, point, not low_inside, alive)
 
 
+def _gradient_runs(subject: Subject, reference: Reference) -> bool:
+    """Return whether the gradient can be computed in this realm.
+
+    It could in the op's own dtype, so if not here, promotion is at fault and not the op.
+    """
+    if subject.eager is None:
+        return True
+    try:
+        reference.realm.gradient(reference.point.x, reference.point.cotangent)
+    except Exception:  # whatever it is, another realm is tried
+        return False
+    return True
+
+
 def _same_gradient(subject: Subject, reference: Reference) -> bool:
     """Return whether the gradient in this realm is the one that the first run gave, up to rounding.
 
@@ -148,10 +162,7 @@ def _same_gradient(subject: Subject, reference: Reference) -> bool:
     """
     if subject.eager is None:
         return True
-    try:
-        found = reference.realm.gradient(reference.point.x, reference.point.cotangent)
-    except Exception:
-        return True
+    found = reference.realm.gradient(reference.point.x, reference.point.cotangent)
     own = subject.layout.inputs.project(subject.eager.gradients)
     both = np.isfinite(found) & np.isfinite(own)
     scale = float(np.abs(own[both]).max(initial=0.0))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from gradcheck.autodiff.coordinates import Slot
 from gradcheck.autodiff.subject import Subject
@@ -23,6 +24,7 @@ MAX_BATCHES = 30
 MIN_BATCHES = 4
 LIMIT = 512
 NEGLIGIBLE = 1e-10
+ASKED = 16
 STOPPING = ("gradient-mismatch", "gradient-nonfinite", "gradient-shape", "gradient-missing", "nondeterministic",
             "upstream-nonlinear", "stale-state", "gradient-dtype", "state-changed")  # fmt: skip
 
@@ -58,9 +60,15 @@ def _applies(subject: Subject) -> bool:
     realm = main_reference(subject).realm
     plain = case.expected_vjp is None and case.surrogate is None and case.reference is None
     return bool(
-        free and plain and realm.wide and subject.layout.outputs.width and 0 < subject.layout.inputs.width <= LIMIT
-        and subject.gradients.seed is None and main_reference(subject).trusted
-    )  # fmt: skip
+        subject.custom
+        and free
+        and plain
+        and realm.wide
+        and subject.layout.outputs.width
+        and 0 < subject.layout.inputs.width <= LIMIT
+        and subject.gradients.seed is None
+        and main_reference(subject).trusted
+    )
 
 
 def _points(subject: Subject) -> Iterator[Array]:
@@ -114,21 +122,42 @@ def _bad_at(subject: Subject, x: Array) -> list[_Bad]:
     native = own_gradient(subject, own)
     autodiff = _autodiff(subject, x, cotangent)
     suspicious = ~np.isfinite(gradient) | (~np.isfinite(native) & own_finite.all())
+    typical = NEGLIGIBLE * float(np.abs(verdicts_scale(subject)).max(initial=0.0))
+    asked = _asked(gradient, autodiff, suspicious, typical)
+    if not asked.size:
+        return []
     rng = subject.rng("far differences")
-    found = assess(point, np.where(np.isfinite(gradient), gradient, 0.0), tolerance_of(subject, reference), rng)
-    size = np.fmax(np.abs(gradient), np.abs(found.value))
-    typical = float(np.abs(verdicts_scale(subject)).max(initial=0.0))
-    clear = (found.outcome == WRONG) & (np.abs(gradient - found.value) > 1e-3 * size + NEGLIGIBLE * typical)
-    if autodiff is not None:
-        with np.errstate(all="ignore"):
-            # Autodiff and the gradient under test together outweigh a difference far out.
-            clear &= ~(np.abs(gradient - autodiff) <= 1e-6 * np.fmax(np.abs(gradient), np.abs(autodiff)))
+    found = assess(point, np.nan_to_num(gradient), tolerance_of(subject, reference), rng, asked)
+    clear = _clear(gradient[asked], None if autodiff is None else autodiff[asked], found, typical)
+    chosen = clear | (suspicious[asked] & _finite_slope(subject, found))
     return [
         _Bad(int(i), float(x[i]), float(native[i]) if suspicious[i] else float(gradient[i]),
-             None if autodiff is None else float(autodiff[i]), float(found.value[i]), float(found.tolerance[i]),
+             None if autodiff is None else float(autodiff[i]), float(found.value[k]), float(found.tolerance[k]),
              bool(suspicious[i]))
-        for i in np.where(clear | (suspicious & _finite_slope(subject, found)))[0]
+        for k, i in enumerate(asked) if chosen[k]
     ]  # fmt: skip
+
+
+def _asked(gradient: Array, autodiff: Array | None, suspicious: NDArray[np.bool_], typical: float) -> NDArray[np.int64]:
+    """Return the coordinates worth a finite difference: not finite, or not what autodiff says."""
+    odd = suspicious.copy()
+    if autodiff is None or not np.isfinite(autodiff).all():
+        odd |= np.ones(odd.size, bool) if autodiff is None else ~np.isfinite(autodiff)
+    if autodiff is not None:
+        with np.errstate(all="ignore"):
+            odd |= np.abs(gradient - autodiff) > 1e-4 * np.fmax(np.abs(gradient), np.abs(autodiff)) + typical
+    return np.where(odd)[0][:ASKED]
+
+
+def _clear(gradient: Array, autodiff: Array | None, found: Assessment, typical: float) -> NDArray[np.bool_]:
+    """Return where a difference contradicts the gradient and nothing contradicts the difference."""
+    with np.errstate(all="ignore"):
+        size = np.fmax(np.abs(gradient), np.abs(found.value))
+        clear = (found.outcome == WRONG) & (np.abs(gradient - found.value) > 1e-3 * size + typical)
+        if autodiff is None:
+            return np.asarray(clear)
+        agree = np.abs(autodiff - found.value) <= 1e-3 * np.abs(found.value) + found.error
+        return np.asarray(clear & (agree | ~np.isfinite(autodiff)))
 
 
 def verdicts_scale(subject: Subject) -> Array:

@@ -22,6 +22,7 @@ from gradcheck.results import Comparison, Finding
 
 PHASE = "upstream"
 LARGE, SMALL = 2.0**10, 2.0**-10
+NEGLIGIBLE = 1e-12
 
 
 def check(subject: Subject, found: Sequence[Finding]) -> Iterator[Finding | Comparison]:
@@ -56,13 +57,18 @@ def _linearity(subject: Subject, blocked: set[str | None]) -> Iterator[Finding]:
         (f"g(u / {1 / SMALL:g}) is not g(u) / {1 / SMALL:g}", g(SMALL * u) / SMALL, at_u),
     ]
     tolerance = max(1e-7, 256 * reference.realm.roundoff)
+    # A gradient that is zero but for rounding has the size of what was summed, not its own.
+    largest = float(np.max(np.abs(at_u[np.isfinite(at_u)]), initial=0.0))
+    noise = NEGLIGIBLE * max(largest, float(np.max(np.abs(u), initial=0.0)))
+    if not reference.realm.wide:
+        noise = 256 * reference.realm.roundoff * largest
     for slot, part in zip(subject.slots, subject.layout.inputs.ranges(), strict=True):
         if slot.name in blocked:
             continue
         scale = np.abs(at_u[part]) + np.abs(at_v[part])
-        scale = scale + 1e-3 * np.max(scale[np.isfinite(scale)], initial=0.0)
+        scale = scale + 1e-3 * np.max(scale[np.isfinite(scale)], initial=0.0) + noise / tolerance
         if _equal(double[part], at_u[part], tolerance * scale) and _equal(g(-u)[part], at_u[part], tolerance * scale):
-            if np.any(np.abs(at_u[part]) > 0):
+            if np.any(np.abs(at_u[part]) > noise):
                 yield _ignores(slot.name)
             continue
         bad = _nan_for_zero(subject, reference, part, zero, at_u)

@@ -18,6 +18,9 @@ Mask = NDArray[np.bool_]
 
 NOISE_FACTOR = 4.0
 WIDE_STEP = 2.0**-20
+# What may hide in the rounding of values of size one inside the function, whatever comes out.
+HIDDEN = 2.0**-48
+VISIBLE = 2.0**-40
 
 SMOOTH, NOISY, FLAT, STAIRCASE = "smooth", "noisy", "flat", "staircase"
 KINK, JUMP, SINGULAR, DOMAIN, NONFINITE, FEW = "kink", "jump", "singular", "domain", "nonfinite", "few"
@@ -152,7 +155,8 @@ def _locally_constant(rungs: Rungs, noise: _Noise) -> Slope | None:
         ratio = plus / minus
     together = np.where((plus != 0) & (minus != 0) & (ratio > 1 / 3) & (ratio < 3))[0]
     if len(together) == 0:
-        error = 2 * noise.roundoff * noise.magnitude[last + 1] / rungs.width[last + 1]
+        hidden = max(2 * noise.roundoff * noise.magnitude[last + 1], HIDDEN * max(1.0, noise.magnitude[last + 1]))
+        error = hidden / rungs.width[last + 1]
         return Slope(FLAT, 0.0, float(error))
     return _staircase(rungs, noise, together, last)
 
@@ -172,7 +176,10 @@ def _staircase(rungs: Rungs, noise: _Noise, levels: NDArray[np.int64], last: int
         float(min(errors)),
         scale=float(scale),
         width=float(rungs.width[best]),
-        steps=bool(rungs.width[last] >= WIDE_STEP * (noise.size or 1.0)),
+        steps=bool(
+            rungs.width[last] >= WIDE_STEP * (noise.size or 1.0)
+            and max(abs(rungs.plus[last]), abs(rungs.minus[last])) > VISIBLE * max(1.0, noise.magnitude[last])
+        ),
     )
 
 
