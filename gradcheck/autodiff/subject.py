@@ -85,6 +85,7 @@ class Subject:
     custom: bool
     dtype: str
     state_changed: tuple[str, ...] = ()
+    stateless_random: bool = False
     eager: Run | None = None
     cache: dict[str, Any] = field(default_factory=dict)
 
@@ -203,6 +204,7 @@ def prepare(loaded: Loaded, dtype: str | None, sample: int, devices: tuple[str, 
         custom=probe.calls > 0 or unwrapped(loaded.op) is not None,
         dtype=_dtype_of(leaves, chosen),
         state_changed=changed,
+        stateless_random=seen.stateless,
     )
 
 
@@ -292,9 +294,10 @@ _RANDOM = ("Random", "Multinomial", "TruncatedNormal")
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """Tell what a trace of the op holds: stateful random ops, and the variables it reads."""
+    """Tell what a trace of the op holds: stateful and stateless random ops, and the variables it reads."""
 
     random: bool
+    stateless: bool
     captured: tuple[Any, ...] | None
 
     def reads(self, variable: Any) -> bool:
@@ -308,10 +311,11 @@ def survey(operation: Operation, values: tuple[Any, ...], state: State) -> Surve
         specs = [tf.TensorSpec(np.shape(v), tf.constant(v).dtype) for v in values]
         concrete = tf.function(lambda tensors: operation(tensors)).get_concrete_function(specs)
     except Exception:
-        return Survey(False, None)
+        return Survey(False, False, None)
     finally:
         state.restore()
     graph = concrete.graph.as_graph_def()
     nodes = [*graph.node, *(node for f in graph.library.function for node in f.node_def)]
-    random = any(any(word in node.op for word in _RANDOM) and "Stateless" not in node.op for node in nodes)
-    return Survey(random, tuple(concrete.captured_inputs))
+    drawing = [node.op for node in nodes if any(word in node.op for word in _RANDOM)]
+    random = any("Stateless" not in name for name in drawing)
+    return Survey(random, any("Stateless" in name for name in drawing), tuple(concrete.captured_inputs))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -246,7 +247,10 @@ def _differences(subject: Subject, weights: list[Any], values: _Second) -> tuple
 
 
 def _other_ways(subject: Subject, weights: list[Any], base: _Second) -> Iterator[Finding]:
-    """Compare the other modes and tapes with the first way."""
+    """Compare the other modes and tapes with the first way, each in the op's own dtype."""
+    with contextlib.suppress(Exception):
+        own = _second(subject, subject.operation, subject.ways[0], weights, wide=False)
+        base = own if own.missing == base.missing else base
     for way in subject.ways[1:]:
         try:
             got = _second(subject, subject.operation, way, weights, wide=False)
