@@ -14,6 +14,7 @@ from gradcheck.numerics.ladder import Array
 
 CLOSE = 1e-3
 LEFT_OVER = 0.02
+ROUNDING = 1e-9
 MAX_TERMS = 8
 SEPARATED = 3
 
@@ -118,7 +119,8 @@ def _straight_through(e: Evidence) -> Diagnosis | None:
 
 
 def _zero(e: Evidence) -> Diagnosis | None:
-    if np.any(e.gradient[e.usable] != 0):
+    largest = float(np.abs(e.reference[e.usable]).max(initial=0.0))
+    if np.any(np.abs(e.gradient[e.usable]) > ROUNDING * largest):
         return None
     return Diagnosis(
         "zero", "the gradient is zero everywhere, the reference is not", "return the gradient of this input"

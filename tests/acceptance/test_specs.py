@@ -10,7 +10,7 @@ from gradcheck.reports.schema import REPORT_SCHEMA
 from gradcheck.spec.discover import load, select
 from tests.conftest import ROOT
 
-FOLDERS = [str(ROOT / "specs"), str(ROOT / "tests" / "specs")]
+FOLDERS = [str(ROOT / "specs"), str(ROOT / "tests" / "specs"), str(ROOT / "tests" / "verdicts")]
 IDS = [case.id for case in select(load(FOLDERS))]
 
 
