@@ -46,7 +46,8 @@ TF = SimpleNamespace(
     asin=tf.asin, acosh=tf.acosh, erf=tf.math.erf, erfc=tf.math.erfc, lgamma=tf.math.lgamma, digamma=tf.math.digamma,
     log1p=tf.math.log1p, expm1=tf.math.expm1, sigmoid=tf.sigmoid, softplus=tf.nn.softplus, abs=tf.abs, relu=tf.nn.relu,
     atan2=tf.atan2, pow=tf.pow, number=lambda v: tf.constant(v, tf.float64), sum=lambda x: tf.reduce_sum(x, -1, True),
-    cumsum=lambda x: tf.cumsum(x, -1), cumprod=lambda x: tf.math.cumprod(x, -1), max=lambda x: tf.reduce_max(x, -1, True),
+    cumsum=lambda x: tf.cumsum(x, -1), cumprod=lambda x: tf.math.cumprod(x, -1),
+    max=lambda x: tf.reduce_max(x, -1, True),
     sort=lambda x: tf.sort(x, -1), matvec=lambda a, x: tf.matmul(x, tf.constant(a, tf.float64), transpose_b=True),
     gather=lambda x, index: tf.gather(x, index, axis=-1), concat=lambda parts: tf.concat(parts, -1), where=tf.where,
 )  # fmt: skip
@@ -195,7 +196,10 @@ FUNCTIONS: dict[str, tuple[Callable[[Any, Any], Any], list[Sampler]]] = {
     "det 3": (_det3, [normal(9)]),
     "inverse 2": (_inverse2, [lambda rng: np.array([2.0, 0, 0, 2.0]) + 0.5 * rng.normal(size=4)]),
     "swish": (lambda m, x: x * m.sigmoid(x), [normal(), uniform(-15, 15)]),
-    "gelu": (lambda m, x: 0.5 * x * (1 + m.tanh(0.7978845608 * (x + 0.044715 * x * x * x))), [normal(), uniform(-6, 6)]),
+    "gelu": (
+        lambda m, x: 0.5 * x * (1 + m.tanh(0.7978845608 * (x + 0.044715 * x * x * x))),
+        [normal(), uniform(-6, 6)],
+    ),
     "cosine similarity": (_cosine, [normal(8)]),
     "cross entropy": (lambda m, x: _logsumexp(m, x) - x[..., 2:3], [normal(6), normal(6, 5.0)]),
     "logistic map": (_iterate, [uniform(0.1, 0.9, 3)]),

@@ -10,6 +10,7 @@ counts as finding a mistake if its error is above 1e-3 or if it raises.
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 from collections import Counter
@@ -72,6 +73,7 @@ def main() -> int:
     options = parser.parse_args()
     from gradcheck.spec.discover import load, select
 
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     cases = select(load(options.paths))
     results = own_verdicts(cases, options.jobs)
     counts: Counter = Counter()
