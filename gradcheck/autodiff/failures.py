@@ -56,6 +56,10 @@ _HINTS = (
         r"while_body.*|cannot be accessed from here|out of scope|inaccessible",
         "a tensor made inside a traced loop or branch is used outside: carry it in the loop or in a tf.TensorArray",
     ),
+    (
+        r"requires a fixed tensor list size",
+        "XLA needs a bound to differentiate a loop: give tf.while_loop `maximum_iterations`",
+    ),
     (r"IndexedSlices", "begin grad_fn with upstream = tf.convert_to_tensor(upstream)"),
 )
 
@@ -104,7 +108,17 @@ def user_traceback(error: BaseException) -> str:
     lines = traceback.format_list(frames) if frames else []
     quoted = [f'  File "{f}", line {n}\n' for f, n in _FRAME.findall(str(error)) if _is_user(f) and not frames]
     told = "".join([*lines, *quoted, *traceback.format_exception_only(type(error), error)[-1:]]).rstrip()
-    return re.sub(r"\x1b\[[0-9;]*m", "", told)
+    return "\n".join(_without_library_frames(re.sub(r"\x1b\[[0-9;]*m", "", told).splitlines()))
+
+
+def _without_library_frames(lines: list[str]) -> list[str]:
+    """Drop the frames of TensorFlow and of gradcheck that TensorFlow quotes in its messages."""
+    kept = []
+    for line in lines:
+        frame = _FRAME.search(line)
+        if frame is None or _is_user(frame.group(1)):
+            kept.append(line)
+    return [line for line in kept if line.strip()]
 
 
 def _is_user(file: str) -> bool:

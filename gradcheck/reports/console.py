@@ -44,7 +44,10 @@ class ConsoleReport:
         """Print what an event tells."""
         self.progress.handle(event)
         if isinstance(event, CaseFinished):
+            # Both streams may be one terminal: the live line must be off while results are printed.
+            self.progress.pause()
             self._case(event.result)
+            self.progress.resume()
         elif isinstance(event, RunFinished):
             self._print(_summary(event.summary))
 
@@ -141,6 +144,13 @@ class _Progress:
         if self.task is not None and self.phases:
             now = "; ".join(f"{clean(case)}: {phase}" for case, phase in list(self.phases.items())[:2])
             self.display.update(self.task, description=now)
+
+    def pause(self) -> None:
+        self.display.stop()
+
+    def resume(self) -> None:
+        if self.task is not None and not self.display.finished:
+            self.display.start()
 
     def stop(self) -> None:
         self.display.stop()

@@ -1,0 +1,63 @@
+"""Sequences and masks: loops over a static length, conditional updates."""
+
+import tensorflow as tf
+
+
+@tf.custom_gradient
+def masked_average(x, threshold):
+    """Mean over axis 1 of the elements above a threshold, 0 where there is none."""
+    mask = tf.cast(x > threshold, x.dtype)
+    count = tf.maximum(tf.reduce_sum(mask, axis=1, keepdims=True), 1.0)
+
+    def grad(upstream):
+        upstream = tf.convert_to_tensor(upstream)
+        return upstream[:, None] * mask / count, tf.zeros_like(threshold)
+
+    return tf.reduce_sum(x * mask, axis=1) / count[:, 0], grad
+
+
+def _states(x, initial):
+    states, masks, state = [], [], initial
+    for step in range(x.shape[1]):
+        mask = tf.cast(tf.reduce_sum(x[:, step]) > 0.0, x.dtype)
+        state = state + mask * x[:, step]
+        states.append(state)
+        masks.append(mask)
+    return tf.stack(states, axis=1), tf.stack(masks)[None, :]
+
+
+@tf.custom_gradient
+def running_state(x, initial_state):
+    """Adds a step to the state if its sum is positive; all states are outputs."""
+    states, masks = _states(x, initial_state)
+
+    def grad(upstream):
+        later = tf.cumsum(tf.convert_to_tensor(upstream), axis=1, reverse=True)
+        return later * masks, later[:, 0]
+
+    return states, grad
+
+
+@tf.custom_gradient
+def running_state_assigning(x, initial_state):
+    """Assigns into a tensor, which TensorFlow does not allow."""
+    states, _ = _states(x, initial_state)
+
+    def grad(upstream):
+        dx = tf.zeros_like(x)
+        dx[:, 0] = upstream[:, 0]
+        return dx, upstream[:, 0]
+
+    return states, grad
+
+
+@tf.custom_gradient
+def running_state_own_step(x, initial_state):
+    """Gives each step its own upstream only, not the sum of all later ones."""
+    states, masks = _states(x, initial_state)
+
+    def grad(upstream):
+        upstream = tf.convert_to_tensor(upstream)
+        return upstream * masks, tf.reduce_sum(upstream, axis=1)
+
+    return states, grad
