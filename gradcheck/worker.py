@@ -14,7 +14,7 @@ from gradcheck.spec.model import Case
 Report = Callable[[str], None]
 
 # After these nothing that is compared means anything.
-DECISIVE = ("nondeterministic", "stale-state")
+DECISIVE = ("nondeterministic", "stale-state", "state-changed")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.autodiff.coordinates import Slot
-from gradcheck.autodiff.modes import Gradients
-from gradcheck.autodiff.operation import State
 from gradcheck.autodiff.reference import Reference
 from gradcheck.autodiff.subject import Subject
 from gradcheck.autodiff.terms import terms_of
@@ -27,13 +25,6 @@ TRIAL_LIMIT = 256
 def diagnosis_of(subject: Subject, verdict: SlotVerdict, verdicts: Sequence[SlotVerdict]) -> Diagnosis:
     """Return the cause of a wrong gradient."""
     usable = np.isfinite(verdict.reference) & np.isfinite(verdict.gradient)
-    if subject.state_changed and _explained_by_state(subject, verdict):
-        names = ", ".join(subject.state_changed)
-        return Diagnosis(
-            "state-changed",
-            f"it is the gradient for the value that {names} has after the op changed it",
-            f"read {names} once, before the assignment, and close over that tensor in grad_fn",
-        )
     if verdict.slot.complex and _is_conjugate(subject, verdict):
         return Diagnosis(
             "conjugate",
@@ -184,29 +175,3 @@ def _diagonal(subject: Subject, verdict: SlotVerdict) -> Array | None:
         found = assess(point, np.zeros(point.x.size), tolerance_of(subject, reference), rng, coordinates, False)
         values[i] = found.value[0]
     return values.reshape(slot.shape)
-
-
-def _explained_by_state(subject: Subject, verdict: SlotVerdict) -> bool:
-    """Return whether the gradient is right for the state that one call leaves behind."""
-    state = subject.gradients.state
-    state.restore()
-    subject.operation([np.asarray(v) if v.dtype == object else v for v in subject.values])
-    after = State.of(state.variables)
-    state.restore()
-    plain = subject.once("plain gradients", lambda: _plain_gradients(subject))
-    before, plain.state = plain.state, after
-    try:
-        run = plain.run(subject.ways[0], subject.values, subject.upstream)
-    except Exception:
-        return False
-    finally:
-        plain.state = before
-        state.restore()
-    found = subject.layout.inputs.project(run.gradients)[verdict.part]
-    scale = float(np.abs(found).max(initial=0.0))
-    return bool(np.all(np.abs(found - verdict.gradient) <= 1e-3 * np.abs(found) + 1e-5 * scale))
-
-
-def _plain_gradients(subject: Subject) -> Gradients:
-    g = subject.gradients
-    return Gradients(subject.plain(), g.sources, g.variables, g.state, g.seed)

@@ -155,8 +155,33 @@ def _after_another_point(subject: Subject, first: Run) -> Finding | None:
 
 
 def _second_forward(subject: Subject, first: Run) -> Finding | None:
+    """Call the op once more between forward and backward, first as it is, then with its variables put back."""
     if not subject.custom or subject.gradients.seed is not None:
         return None
+    changed = _changed_by_second_forward(subject, first, put_back=False)
+    if changed is None:
+        return None
+    message = f"the gradient of `{changed}` changes when the op is called once more between forward and backward"
+    if subject.state_changed and _changed_by_second_forward(subject, first, put_back=True) is None:
+        names = ", ".join(subject.state_changed)
+        return Finding(
+            "state-changed",
+            f"{message}: each call changes {names}, which grad_fn reads again",
+            hint=f"read {names} once in the forward and close over that tensor in grad_fn",
+            wrt=changed,
+            mode="eager",
+        )
+    return _stale(
+        message,
+        "what grad_fn needs is kept in one place for all calls (an attribute, a global);"
+        " close over the tensors of each call instead",
+        wrt=changed,
+        mode="eager",
+    )
+
+
+def _changed_by_second_forward(subject: Subject, first: Run, put_back: bool) -> str | None:
+    """Return the first input whose gradient another forward changes, None if it changes none."""
     subject.gradients.state.restore()
     tensors = [as_tensor(v) for v in subject.values]
     watched = [tensors[i] for i in subject.sources]
@@ -165,17 +190,13 @@ def _second_forward(subject: Subject, first: Run) -> Finding | None:
         outputs = [t for t in subject.operation(tensors) if differentiable(t)]
     left = State.of(subject.gradients.state.variables)
     subject.operation([as_tensor(v) for v in another_point(subject)])
-    left.restore()
+    if put_back:
+        left.restore()
     gradients = tape.gradient(outputs, watched, output_gradients=[as_tensor(u) for u in subject.upstream])
+    subject.gradients.state.restore()
     for slot, a, b in zip(subject.slots, first.gradients, gradients, strict=False):
         if not _close(a, to_array(dense(b)), subject, 64.0):
-            return _stale(
-                f"the gradient of `{slot.name}` changes when the op is called once more between forward and backward",
-                "what grad_fn needs is kept in one place for all calls (an attribute, a global);"
-                " close over the tensors of each call instead",
-                wrt=slot.name,
-                mode="eager",
-            )
+            return slot.name
     return None
 
 

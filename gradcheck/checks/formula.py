@@ -28,8 +28,6 @@ def check(subject: Subject, found: Sequence[Finding]) -> Iterator[Finding | Comp
     """Compare every input's gradient with its reference and name the mistake."""
     if not subject.slots or not subject.layout.outputs.width or not subject.layout.inputs.width:
         return
-    if any(f.code in ("nondeterministic", "stale-state") and f.level == "error" for f in found):
-        return
     blocked = {f.wrt for f in found if f.level == "error"}
     if any(f.code == "variables-order" for f in found):
         blocked |= {variable.name for variable in subject.variables}
@@ -115,17 +113,12 @@ def _nonfinite(subject: Subject, verdict: SlotVerdict) -> Finding:
 
 def _mismatch(subject: Subject, verdict: SlotVerdict, verdicts: Sequence[SlotVerdict]) -> Finding:
     diagnosis = diagnosis_of(subject, verdict, verdicts)
-    code = "gradient-mismatch"
-    hint = diagnosis.hint
-    cause: str | None = diagnosis.cause
     message = f"the gradient of `{verdict.slot.name}` is wrong: {diagnosis.message}. {odd_one_out(verdict)}"
-    if diagnosis.cause == "state-changed":
-        code, cause = "state-changed", None
     return Finding(
-        code,
+        "gradient-mismatch",
         message,
-        cause,
-        hint=hint,
+        diagnosis.cause,
+        hint=diagnosis.hint,
         wrt=verdict.slot.name,
         mode="eager",
         device="cpu:0",
