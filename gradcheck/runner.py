@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, replace
 
 from gradcheck.events import CaseFinished, Event, RunFinished, RunStarted
@@ -29,7 +29,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
 
 
-def run(cases: list[Case], options: Options, strict: bool = False) -> Iterator[Event]:
+def run(cases: list[Case], options: Options, strict: bool = False) -> Generator[Event, None, None]:
     """Check `cases` and yield what happens; the last event is RunFinished also after an interrupt.
 
     With `strict`, warnings that are not expected fail a case.

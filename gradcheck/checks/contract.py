@@ -23,6 +23,7 @@ PHASE = "contract"
 def check(subject: Subject, found: Sequence[Finding]) -> Iterator[Finding | Comparison]:
     """Run the gradient once and check what came back, input by input."""
     yield from _nonfinite_forward(subject)
+    yield from _nothing_differentiated(subject)
     run = first_run(subject)
     subject.eager = run
     wrong: set[str] = set()
@@ -52,6 +53,20 @@ def _gradient_finding(error: BaseException, subject: Subject) -> Finding:
     probe = subject.probe
     cause = probe.gradient_failure if probe.gradient_failure is not None else error
     return finding_from(cause, "gradient-error", probe)
+
+
+def _nothing_differentiated(subject: Subject) -> Iterator[Finding]:
+    """Warn of a case that compares no gradient, so that it does not pass for a check."""
+    if subject.slots and subject.layout.outputs.slots:
+        return
+    listed = ", ".join(f"{leaf.name}: {leaf.dtype}" for leaf in subject.leaves) or "none"
+    what = "input or variable" if not subject.slots else "output"
+    yield Finding(
+        "inconclusive",
+        f"no gradient is compared: there is no floating {what} to differentiate (inputs: {listed})",
+        level="warning",
+        hint="whole numbers without a decimal point are int32: write 1.0, or give a `dtype`",
+    )
 
 
 def _nonfinite_forward(subject: Subject) -> Iterator[Finding]:

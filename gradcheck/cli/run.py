@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -94,13 +94,20 @@ def _run(cases: list[Case], limits: Any, options: dict[str, Any], json_file: Pat
     return exit_code(summary)
 
 
-def _consume(events: Iterable[Event], handlers: Iterable[Any]) -> RunSummary:
+def _consume(events: Generator[Event, None, None], handlers: Iterable[Any]) -> RunSummary:
     summary: RunSummary | None = None
-    for event in events:
-        for handler in handlers:
-            handler.handle(event)
+    event = next(events, None)
+    while event is not None:
+        try:
+            for handler in handlers:
+                handler.handle(event)
+        except KeyboardInterrupt:
+            # Interrupted while reporting: let the run close itself and report what is done.
+            event = events.throw(KeyboardInterrupt)
+            continue
         if isinstance(event, RunFinished):
             summary = event.summary
+        event = next(events, None)
     assert summary is not None
     return summary
 

@@ -100,7 +100,7 @@ class ConsoleReport:
             self._print(_indent(f"hint: {clean(finding.hint)}", "cyan"))
 
     def _details(self, result: CaseResult) -> None:
-        phases = ", ".join(f"{name} {spent:.2f} s" for name, spent in result.phases_s.items())
+        phases = ", ".join(f"{name} {spent:.2f} s" for name, spent in result.phases_s.items() if spent >= 0.005)
         self._print(
             _indent(f"seed {result.seed}; reference: {result.reference or '-'}; coverage: {result.coverage}", "dim")
         )

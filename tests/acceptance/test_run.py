@@ -205,3 +205,10 @@ def test_an_interrupt_reports_what_is_done_and_leaves_no_process(write_spec, tmp
     data = json.loads(report.read_text())
     assert data["summary"]["stop_reason"] == "interrupted"
     assert [c["case"] for c in data["cases"]] == ["fails"]
+
+
+def test_a_case_that_compares_nothing_says_so(run_cli, write_spec):
+    spec = SPEC.replace("{shape: [4, 3]}", "[1, 2, 3]")
+    told = run_cli("run", write_spec(spec, OPS.format(factor="3")), "--format", "json")
+    (finding,) = [f for f in told.report["cases"][0]["findings"] if f["code"] == "inconclusive"]
+    assert "no gradient is compared" in finding["message"]
