@@ -145,6 +145,8 @@ def bind(op: Any, inputs: list[str], arguments: Mapping[str, Any]) -> Bound:
     _check_names(op, parameters, inputs, arguments)
     kinds = inspect.Parameter
     given = {**{name: ("input", name) for name in inputs}, **{name: ("value", v) for name, v in arguments.items()}}
+    if isinstance(op, tf.keras.layers.Layer):
+        return _bind_layer(parameters, given)
     fixed = [p for p in parameters if p.kind in (kinds.POSITIONAL_ONLY, kinds.POSITIONAL_OR_KEYWORD)]
     last = max((i for i, p in enumerate(fixed) if p.name in given), default=-1)
     positional: list[tuple[str, Any]] = []
@@ -157,6 +159,16 @@ def bind(op: Any, inputs: list[str], arguments: Mapping[str, Any]) -> Bound:
             raise TargetError("op-error", f"the op's parameter `{p.name}` is neither in `inputs` nor in `arguments`")
     named = {p.name for p in parameters}
     positional += [given.pop(name) for name in list(given) if name not in named and given[name][0] == "input"]
+    return Bound(tuple(positional), given)
+
+
+def _bind_layer(parameters: list[inspect.Parameter], given: dict[str, tuple[str, Any]]) -> Bound:
+    """Pass the leading inputs by position and the rest by keyword: Keras takes only tensors by position."""
+    positional: list[tuple[str, Any]] = []
+    for p in parameters:
+        if p.name not in given or given[p.name][0] != "input":
+            break
+        positional.append(given.pop(p.name))
     return Bound(tuple(positional), given)
 
 
