@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,9 +55,6 @@ class Leaf:
         if self.row_lengths is not None:
             return tf.RaggedTensor.from_row_lengths(values, self.row_lengths, validate=False)
         return values
-
-
-Structure = str | Mapping[str, Any] | tuple[Any, ...]
 
 
 def draw(case: Case, dtype: str | None, sample: int) -> tuple[list[Leaf], dict[str, Any]]:
@@ -192,15 +189,3 @@ def _structured(structure: str, values: np.ndarray[Any, Any]) -> np.ndarray[Any,
     lower = np.tril(values, -1)
     diagonal = np.abs(np.diagonal(values, axis1=-2, axis2=-1)) + 0.5
     return np.asarray(lower + np.eye(size) * diagonal[..., None, :])
-
-
-def nested_leaves(nesting: Any) -> Iterator[int]:
-    """Yield the leaf positions below a nesting."""
-    if isinstance(nesting, dict):
-        for value in nesting.values():
-            yield from nested_leaves(value)
-    elif isinstance(nesting, list):
-        for value in nesting:
-            yield from nested_leaves(value)
-    else:
-        yield nesting

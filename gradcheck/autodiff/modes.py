@@ -63,7 +63,6 @@ class Gradients:
     variables: tuple[Any, ...]
     state: State
     seed: int | None = None
-    dynamic: bool = False
     _functions: dict[Any, Any] = field(default_factory=dict)
 
     def run(self, way: Way, values: Sequence[Any], upstream: Sequence[Any], restore: bool = True) -> Run:
@@ -110,7 +109,7 @@ class Gradients:
             return value_and_gradient
         compiled = way.mode == "xla"
         if way.tape == "inside":
-            return tf.function(value_and_gradient, jit_compile=compiled, reduce_retracing=self.dynamic)  # type: ignore[no-any-return]
+            return tf.function(value_and_gradient, jit_compile=compiled)  # type: ignore[no-any-return]
         forward = tf.function(lambda tensors: operation(tensors), jit_compile=compiled)
 
         def tape_outside(tensors: Any, upstream: Any) -> Any:

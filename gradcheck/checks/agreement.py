@@ -36,7 +36,7 @@ def check(subject: Subject, found: Sequence[Finding]) -> Iterator[Finding | Comp
         if way != subject.ways[0]:
             compared, findings = _compare(subject, way, run)
             yield from compared
-            results.extend(f for f in findings if f.wrt is None or f.wrt not in unordered)
+            results.extend(_seen_in(subject, way, f) for f in findings if f.wrt not in unordered)
     yield from _merged(results)
 
 
@@ -51,14 +51,15 @@ def _unsupported(subject: Subject, way: Way, error: BaseException) -> Iterator[F
     if finding.code == "mode-unsupported" or finding.code not in CONTRACT:
         finding = replace(finding, code="mode-unsupported" if finding.cause is None else finding.code)
     yield replace(
-        finding,
+        _seen_in(subject, way, finding),
         message=f"works in {subject.ways[0].label} and raises in {way.label}: {finding.message}",
         hint=finding.hint or hint_for(error) or "use TensorFlow ops, or leave the mode out with `modes:`",
-        mode=way.mode,
-        tape=way.tape,
-        device=way.device,
-        dtype=subject.dtype,
     )
+
+
+def _seen_in(subject: Subject, way: Way, finding: Finding) -> Finding:
+    """Return the finding with the way in which it was seen."""
+    return replace(finding, mode=way.mode, tape=way.tape, device=way.device, dtype=subject.dtype)
 
 
 def _plain_run(subject: Subject, way: Way) -> Run | None:
@@ -188,10 +189,6 @@ def _value_finding(subject: Subject, way: Way, value: Array, base: Array, odd: n
         f"the forward value differs between {subject.ways[0].label} ({base[worst]:.6g}) and {way.label}"
         f" ({value[worst]:.6g}) at {int(odd.sum())} of {odd.size} elements",
         hint="look for code that depends on the mode: tf.executing_eagerly(), Python state frozen by tracing",
-        mode=way.mode,
-        tape=way.tape,
-        device=way.device,
-        dtype=subject.dtype,
     )
 
 
@@ -204,10 +201,6 @@ def _missing(subject: Subject, way: Way, run: Run, base: Run) -> Iterator[Findin
                 f"`{slot.name}` gets {first} in {subject.ways[0].label} and {second} in {way.label}",
                 hint="make the op a function of its tensors only",
                 wrt=slot.name,
-                mode=way.mode,
-                tape=way.tape,
-                device=way.device,
-                dtype=subject.dtype,
             )
 
 
@@ -237,10 +230,6 @@ def _mode_finding(
         f" {int(odd.sum())} of {odd.size} elements by more than rounding explains",
         hint="look for code that depends on the mode: tf.executing_eagerly(), Python state frozen by tracing",
         wrt=slot.name,
-        mode=way.mode,
-        tape=way.tape,
-        device=way.device,
-        dtype=subject.dtype,
         elements=tuple(elements),
     )
 

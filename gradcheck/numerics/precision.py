@@ -8,7 +8,6 @@ from gradcheck.numerics.differences import Point, evaluate_inside
 from gradcheck.numerics.ladder import Array
 
 EXPONENTS = (44, 40, 36, 32, 28, 24, 20, 16, 12, 10, 8, 6, 4)
-FLOAT64_EXPONENT = 32
 LOW_EXPONENT = 28
 
 
