@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 
@@ -52,7 +53,20 @@ class UsageError(GradcheckError):
     exit_code = 2
 
 
+class Terminated(KeyboardInterrupt):
+    """End the run because the process was asked to (SIGTERM)."""
+
+
 class NothingSelected(GradcheckError):
     """Report that no case is left after selection."""
 
     exit_code = 5
+
+
+def told(error: BaseException) -> str:
+    """Return an exception of gradcheck's own in one line, with the place that raised it."""
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    where = f"{os.path.basename(place.tb_frame.f_code.co_filename)}:{place.tb_lineno}" if place else "?"
+    return f"{type(error).__name__}: {error} ({where})"

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 ERROR, WARNING = "error", "warning"
+INTERNAL = "internal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +267,7 @@ CATALOGUE: dict[str, CodeInfo] = {
         "the case's process died",
         "a native crash, os._exit or a signal",
         "run the op alone under a debugger",
+        causes={INTERNAL: "gradcheck itself failed, not the op (exit 3)"},
         errored=True,
     ),
     "timeout": CodeInfo(

@@ -11,6 +11,8 @@ from typing import Any
 SCHEMA_VERSION = 1
 
 PASSED, FAILED, ERRORED, SKIPPED = "passed", "failed", "errored", "skipped"
+FAULT = "crashed/internal"
+INTERRUPTED, TERMINATED = "interrupted", "terminated"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,44 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True)
+class Convergence:
+    """Hold the finite difference of one element at shrinking steps; `error` is its bound there."""
+
+    index: tuple[int, ...]
+    steps: tuple[float, ...]
+    estimates: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Hold the three gradients of one input at every element, for pictures.
+
+    The tuples are flat in C order of `shape`; `autodiff` is empty where there is none.
+    """
+
+    wrt: str
+    shape: tuple[int, ...]
+    input: tuple[float, ...]
+    analytic: tuple[float, ...]
+    autodiff: tuple[float, ...]
+    finite_difference: tuple[float, ...]
+    error: tuple[float, ...]
+    wrong: tuple[bool, ...]
+    elements: int
+    convergence: tuple[Convergence, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """Say where the numbers of a failed case lie: a file per input (by name) and per upstream."""
+
+    folder: str
+    dtype: str
+    inputs: Mapping[str, str]
+    upstream: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class CaseResult:
     """Hold all that is known about one case after its check."""
 
@@ -96,6 +136,8 @@ class CaseResult:
     reason: str | None = None
     notes: tuple[str, ...] = ()
     output: str = ""
+    profiles: tuple[Profile, ...] = ()
+    saved: Saved | None = None
 
     @property
     def warnings(self) -> int:
@@ -115,6 +157,7 @@ class RunSummary:
     warnings: int
     duration_s: float
     stop_reason: str = "completed"
+    faults: int = 0
 
 
 def summarize(results: list[CaseResult], duration_s: float, stop_reason: str) -> RunSummary:
@@ -129,6 +172,7 @@ def summarize(results: list[CaseResult], duration_s: float, stop_reason: str) ->
         warnings=sum(result.warnings for result in results),
         duration_s=duration_s,
         stop_reason=stop_reason,
+        faults=sum(any(f.label == FAULT for f in result.findings) for result in results),
     )
 
 

@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
-from collections.abc import Generator
-from dataclasses import dataclass, replace
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field, replace
 
+from gradcheck.errors import Terminated
 from gradcheck.events import CaseFinished, Event, RunFinished, RunStarted
-from gradcheck.executors import Processes
-from gradcheck.results import FAILED, PASSED, SKIPPED, CaseResult, summarize
+from gradcheck.executors import Executor
+from gradcheck.executors.processes import Processes
+from gradcheck.results import ERRORED, FAILED, INTERRUPTED, PASSED, SKIPPED, TERMINATED, CaseResult, summarize
 from gradcheck.spec.model import Case
 from gradcheck.worker import Limits
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Give how a run goes: processes at once, fail-fast, time limit, elements to show."""
+    """Give how a run goes.
+
+    `timeout` is in seconds and `memory` in bytes, per case; `durations` are the seconds that
+    cases took before, by id; `cluster` is the address of a Dask scheduler; `profiles` and `save`
+    are those of `Limits`.
+    """
 
     jobs: int = 1
     fail_fast: bool = False
     timeout: float | None = None
+    memory: int | None = None
     show: int = 10
+    strict: bool = False
+    cluster: str | None = None
+    durations: Mapping[str, float] = field(default_factory=dict)
+    profiles: bool = False
+    save: str | None = None
 
 
 def cores() -> int:
@@ -29,11 +43,8 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
 
 
-def run(cases: list[Case], options: Options, strict: bool = False) -> Generator[Event, None, None]:
-    """Check `cases` and yield what happens; the last event is RunFinished also after an interrupt.
-
-    With `strict`, warnings that are not expected fail a case.
-    """
+def run(cases: list[Case], options: Options) -> Generator[Event, None, None]:
+    """Check `cases` and yield what happens; the last event is RunFinished also after an interrupt."""
     started = time.monotonic()
     results: list[CaseResult] = []
     jobs = max(1, min(options.jobs, len(cases)))
@@ -48,26 +59,44 @@ def run(cases: list[Case], options: Options, strict: bool = False) -> Generator[
             results.append(unready)
             yield CaseFinished(unready)
     if todo:
-        pool = Processes(jobs, Limits(max(1, cores() // jobs), options.show), options.timeout)
+        executor = _executor(jobs, options)
         try:
-            for event in pool.run(todo):
+            for event in executor.run(_ordered(todo, jobs, options.durations)):
                 if isinstance(event, CaseFinished):
-                    event = CaseFinished(_strictly(event.result) if strict else event.result)
+                    event = CaseFinished(_strictly(event.result) if options.strict else event.result)
                     results.append(event.result)
                 yield event
-                if (
-                    options.fail_fast
-                    and isinstance(event, CaseFinished)
-                    and event.result.status in ("failed", "errored")
-                ):
+                if _stops(event, options):
                     stop_reason = "fail-fast"
                     break
+        except Terminated:
+            stop_reason = TERMINATED
         except KeyboardInterrupt:
-            stop_reason = "interrupted"
+            stop_reason = INTERRUPTED
         finally:
-            environment = dict(pool.environment)
-            pool.close()
+            environment = dict(executor.environment)
+            executor.close()
     yield RunFinished(summarize(results, time.monotonic() - started, stop_reason), environment)
+
+
+def _executor(jobs: int, options: Options) -> Executor:
+    limits = Limits(max(1, cores() // jobs), options.show, options.profiles, options.save)
+    if options.cluster is None:
+        return Processes(jobs, limits, options.timeout, options.memory)
+    from gradcheck.executors.cluster import Cluster
+
+    return Cluster(options.cluster, limits, options.timeout, options.memory)
+
+
+def _ordered(cases: list[Case], jobs: int, durations: Mapping[str, float]) -> list[Case]:
+    """Return the cases with the longest first where several run at once, so that the tail is short."""
+    if jobs == 1 or not durations:
+        return cases
+    return sorted(cases, key=lambda case: -durations.get(case.id, math.inf))
+
+
+def _stops(event: Event, options: Options) -> bool:
+    return options.fail_fast and isinstance(event, CaseFinished) and event.result.status in (FAILED, ERRORED)
 
 
 def _not_run(case: Case) -> CaseResult | None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
-from gradcheck.findings import CATALOGUE
+from gradcheck.errors import told
+from gradcheck.findings import CATALOGUE, INTERNAL
 from gradcheck.results import ERRORED, FAILED, PASSED, CaseResult, Comparison, Finding
 from gradcheck.spec.model import Case
 
@@ -19,10 +21,16 @@ DECISIVE = ("nondeterministic", "stale-state", "state-changed")
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Give what a worker may use and show: threads per case and worst elements per finding."""
+    """Give what a worker may use and is to bring back.
+
+    `show` is the number of worst elements per finding, `profiles` asks for every element,
+    `save` is the folder that takes the numbers of failed cases.
+    """
 
     threads: int = 1
     show: int = 10
+    profiles: bool = False
+    save: str | None = None
 
 
 @dataclass(slots=True)
@@ -35,19 +43,20 @@ class _Notebook:
     phases: dict[str, float] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    phase: str = ""
+    blamed: Any = None
     _started: float = 0.0
-    _phase: str = ""
 
     def enter(self, phase: str) -> None:
         self.leave()
-        self._phase, self._started = phase, time.perf_counter()
+        self.phase, self._started = phase, time.perf_counter()
         self.report(phase)
 
     def leave(self) -> None:
-        if self._phase:
+        if self.phase:
             spent = time.perf_counter() - self._started
-            self.phases[self._phase] = self.phases.get(self._phase, 0.0) + spent
-        self._phase = ""
+            self.phases[self.phase] = self.phases.get(self.phase, 0.0) + spent
+        self.phase = ""
 
     def add(self, item: Finding | Comparison) -> None:
         if isinstance(item, Comparison):
@@ -81,7 +90,20 @@ def check_case(case: Case, limits: Limits, report: Report) -> CaseResult:
         notes=tuple(dict.fromkeys(notebook.notes)),
         **notebook.facts,
     )
-    return judged(result, case)
+    return _kept(judged(result, case), limits, notebook)
+
+
+def _kept(result: CaseResult, limits: Limits, notebook: _Notebook) -> CaseResult:
+    """Return the result after the numbers of a failed case were saved, if that is wanted."""
+    if limits.save is None or notebook.blamed is None or result.status not in (FAILED, ERRORED):
+        return result
+    from gradcheck.checks.saved import file_name, save
+
+    try:
+        folder = Path(limits.save) / file_name(f"{Path(result.spec).stem}--{result.case}")
+        return replace(result, saved=save(notebook.blamed, folder))
+    except OSError as error:
+        return replace(result, notes=(*result.notes, f"the failure could not be saved: {error}"))
 
 
 def _collect(case: Case, limits: Limits, notebook: _Notebook) -> None:
@@ -90,8 +112,10 @@ def _collect(case: Case, limits: Limits, notebook: _Notebook) -> None:
     from gradcheck.autodiff.runtime import DeviceMissing, configure
     from gradcheck.autodiff.subject import load
 
+    loaded = None
+
     try:
-        devices = configure(case.devices, limits.threads)
+        devices = configure(case.devices, limits.threads, case.seed)
     except DeviceMissing as error:
         notebook.add(Finding("device-fallback", str(error), hint="leave the device out with `devices:`"))
         return
@@ -102,8 +126,24 @@ def _collect(case: Case, limits: Limits, notebook: _Notebook) -> None:
                 _check_point(loaded, dtype, sample, devices, limits, notebook)
     except Stopped as stop:
         notebook.add(stop.finding)
-    except MemoryError as error:
-        notebook.add(Finding("out-of-memory", f"out of memory: {error}"))
+    # Also what is no Exception: the user's code raises KeyboardInterrupt and classes of its own.
+    except BaseException as error:
+        notebook.add(_unforeseen(error, notebook.phase, loaded))
+
+
+def _unforeseen(error: BaseException, phase: str, loaded: Any) -> Finding:
+    """Return the finding for an exception that no check expects: the user's if a line of theirs raised it."""
+    from gradcheck.autodiff.failures import finding_from, raised_by_user
+
+    if isinstance(error, MemoryError) or raised_by_user(error):
+        code = {"import": "import-error", "trace": "op-error"}.get(phase, "gradient-error")
+        return finding_from(error, code, loaded.probe if loaded else None)
+    return Finding(
+        "crashed",
+        f"gradcheck failed in phase {phase}: {told(error)}",
+        cause=INTERNAL,
+        hint="this is a fault of gradcheck, not of the op; please report it with the op and its spec",
+    )
 
 
 def _check_point(
@@ -125,10 +165,10 @@ def _check_point(
                 break
     except Stopped as stop:
         notebook.add(stop.finding)
-    _note_facts(subject, notebook)
+    _note_facts(subject, limits, notebook)
 
 
-def _note_facts(subject: Any, notebook: _Notebook) -> None:
+def _note_facts(subject: Any, limits: Limits, notebook: _Notebook) -> None:
     verdicts = subject.cache.get("verdicts", [])
     facts = notebook.facts
     facts["coverage"] = subject.cache.get("coverage", "full")
@@ -137,6 +177,12 @@ def _note_facts(subject: Any, notebook: _Notebook) -> None:
     for name in ("elements", "inconclusive"):
         facts.setdefault(name, 0)
     notebook.notes.extend(subject.cache.get("notes", ()))
+    if notebook.blamed is None and any(finding.level == "error" for finding in notebook.findings):
+        notebook.blamed = subject
+    if limits.profiles and not facts.get("profiles"):
+        from gradcheck.checks.profiles import profiles_of
+
+        facts["profiles"] = profiles_of(subject)
     for verdict in verdicts:
         facts["elements"] += int(verdict.outcome.size)
         facts["inconclusive"] += int((~verdict.decided).sum())

@@ -102,6 +102,11 @@ def user_place(error: BaseException) -> Place | None:
     return mine[-1] if mine else None
 
 
+def raised_by_user(error: BaseException) -> bool:
+    """Return whether a line of the user's code was running when the exception came up."""
+    return any(_is_user(frame.filename) for frame in traceback.extract_tb(error.__traceback__))
+
+
 def user_traceback(error: BaseException) -> str:
     """Return the user's own lines of a traceback, or all of it if there are none."""
     frames = [f for f in traceback.extract_tb(error.__traceback__) if _is_user(f.filename)]

@@ -86,14 +86,15 @@ def _leaf(case: Case, spec: Input, name: str, dtype: str | None, rng: np.random.
     array = np.asarray(values).astype(object if kind == "string" else tf.as_dtype(kind).as_numpy_dtype)
     leaf = Leaf(name, array, kind, spec.differentiate, spec.domain, spec.structure)
     if spec.sparse:
-        return _sparse(leaf, rng)
+        return _sparse(leaf, spec.source, rng)
     if spec.ragged is not None:
         return Leaf(name, array, kind, spec.differentiate, spec.domain, None, row_lengths=spec.ragged)
     return leaf
 
 
-def _sparse(leaf: Leaf, rng: np.random.Generator) -> Leaf:
-    stored = rng.random(leaf.values.shape) < 0.5
+def _sparse(leaf: Leaf, source: str, rng: np.random.Generator) -> Leaf:
+    # Given numbers say themselves where there is nothing.
+    stored = leaf.values != 0 if source in ("values", "file") else rng.random(leaf.values.shape) < 0.5
     if stored.size and not stored.any():
         stored.flat[0] = True
     indices = np.argwhere(stored).astype(np.int64)
@@ -105,7 +106,7 @@ def _sparse(leaf: Leaf, rng: np.random.Generator) -> Leaf:
 
 def _numbers(case: Case, spec: Input, name: str, rng: np.random.Generator) -> tuple[Any, str]:
     if spec.source == "file":
-        loaded = _load(os.path.join(case.folder, spec.parameters), name)
+        loaded = load_file(os.path.join(case.folder, spec.parameters), name)
         return loaded, spec.dtype or loaded.dtype.name
     if spec.source == "values":
         kind = object if spec.dtype == "string" else (np.complex128 if spec.dtype.startswith("complex") else None)
@@ -122,7 +123,11 @@ def _numbers(case: Case, spec: Input, name: str, rng: np.random.Generator) -> tu
     return values, spec.dtype
 
 
-def _load(path: str, name: str) -> np.ndarray[Any, Any]:
+def load_file(path: str, name: str) -> np.ndarray[Any, Any]:
+    """Return the array in a .npy file.
+
+    Raises InputError.
+    """
     try:
         return np.asarray(np.load(path, allow_pickle=False))
     except (OSError, ValueError) as error:

@@ -15,8 +15,10 @@ class DeviceMissing(Exception):
     """Report that a case asks for a device which this machine does not have."""
 
 
-def configure(devices: tuple[str, ...] | None, threads: int) -> tuple[str, ...]:
-    """Set thread pools and logical CPUs; return the devices to check on as `cpu:0`.
+def configure(devices: tuple[str, ...] | None, threads: int, seed: int) -> tuple[str, ...]:
+    """Set thread pools, logical CPUs and seeds; return the devices to check on as `cpu:0`.
+
+    Layers draw their first weights when they are built; seeded, a rerun draws the same.
 
     Raises DeviceMissing if a named accelerator is absent.  Must run before TensorFlow does.
     """
@@ -36,6 +38,7 @@ def configure(devices: tuple[str, ...] | None, threads: int) -> tuple[str, ...]:
         if kind != "cpu" and int(index) >= present[kind]:
             have = ", ".join(f"{n} {k}" for k, n in present.items() if n) or "none"
             raise DeviceMissing(f"device {name} was asked for and is not here (present: {have})")
+    tf.keras.utils.set_random_seed(seed % 2**32)
     return wanted
 
 

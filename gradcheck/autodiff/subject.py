@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import types
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -275,13 +276,28 @@ def _layout(
 
 
 def _upstream(case: Case, layout: Layout, sample: int) -> list[Any]:
-    """Draw one upstream per output, of both signs, exact in the output's dtype."""
+    """Draw one upstream per output, of both signs, exact in the output's dtype; or load those of the case."""
+    if case.upstream:
+        return _given_upstream(case, layout)
     rng = stream(case.seed, "upstream", str(sample))
     drawn = layout.outputs.unpack(signed_uniform(rng, layout.outputs.width))
     return [
         value.astype(tf.as_dtype(slot.dtype).as_numpy_dtype)
         for slot, value in zip(layout.outputs.slots, drawn, strict=True)
     ]
+
+
+def _given_upstream(case: Case, layout: Layout) -> list[Any]:
+    slots = layout.outputs.slots
+    try:
+        values = [drawing.load_file(os.path.join(case.folder, file), "upstream") for file in case.upstream]
+    except drawing.InputError as error:
+        raise Stopped(Finding("op-error", str(error))) from None
+    shapes = [list(value.shape) for value in values]
+    if shapes != [list(slot.shape) for slot in slots]:
+        listed = ", ".join(str(list(slot.shape)) for slot in slots)
+        raise Stopped(Finding("op-error", f"`upstream` has shapes {shapes}, the op's floating outputs have {listed}"))
+    return [value.astype(tf.as_dtype(slot.dtype).as_numpy_dtype) for slot, value in zip(slots, values, strict=True)]
 
 
 def _dtype_of(leaves: tuple[Leaf, ...], chosen: list[Variable]) -> str:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 
 import click
 
 from gradcheck import __version__
+from gradcheck.cli.completion import completion
 from gradcheck.cli.doctor import doctor
 from gradcheck.cli.explain import explain
 from gradcheck.cli.listing import list_cases
 from gradcheck.cli.run import run
 from gradcheck.cli.schema import schema
 from gradcheck.cli.validate import validate
-from gradcheck.errors import GradcheckError
+from gradcheck.errors import GradcheckError, Terminated, told
 
-INTERNAL, INTERRUPTED = 3, 130
+INTERNAL, INTERRUPTED, TERMINATED = 3, 130, 143
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
@@ -35,23 +38,23 @@ def cli() -> None:
 
     \b
     Exit codes: 0 all passed, 1 a case failed, 2 bad spec or usage, 3 internal
-    error, 5 nothing selected, 130 interrupted.
+    error, 5 nothing selected, 130 interrupted, 143 terminated.
     """
 
 
-for _command in (run, list_cases, validate, schema, explain, doctor):
+for _command in (run, list_cases, validate, schema, explain, doctor, completion):
     cli.add_command(_command)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _terminate)
     try:
         code = cli.main(args=list(argv) if argv is not None else None, prog_name="gradcheck", standalone_mode=False)
         return int(code or 0)
-    except click.exceptions.Abort:
-        return INTERRUPTED
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    except (click.exceptions.Abort, KeyboardInterrupt) as error:
+        return TERMINATED if isinstance(error.__cause__ or error, Terminated) else INTERRUPTED
     except click.ClickException as error:
         error.show()
         return 2
@@ -63,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
-        _complain(_internal(error))
+        _complain(f"gradcheck: internal error: {told(error)}\nThis is a fault of gradcheck; please report it.")
         return INTERNAL
 
 
@@ -72,13 +75,8 @@ def _complain(text: str) -> None:
     sys.stderr.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
 
 
-def _internal(error: Exception) -> str:
-    place = error.__traceback__
-    while place is not None and place.tb_next is not None:
-        place = place.tb_next
-    where = f"{os.path.basename(place.tb_frame.f_code.co_filename)}:{place.tb_lineno}" if place else "?"
-    what = f"{type(error).__name__}: {error}"
-    return f"gradcheck: internal error at {where}: {what}\nThis is a fault of gradcheck; please report it."
+def _terminate(signum: int, frame: object) -> None:
+    raise Terminated
 
 
 def entry() -> None:

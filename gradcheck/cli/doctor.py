@@ -9,7 +9,7 @@ import sys
 import click
 
 _PROBE = """
-import gradcheck.warm
+import gradcheck.executors.warm
 from gradcheck.autodiff.runtime import environment, xla_works
 for key, value in environment().items():
     print(f"{key:<12} {', '.join(value) if isinstance(value, list) else value}")

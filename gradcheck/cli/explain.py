@@ -6,11 +6,12 @@ import difflib
 
 import click
 
+from gradcheck.cli.completion import complete_code
 from gradcheck.errors import UsageError
 
 
 @click.command(epilog="Example: gradcheck explain gradient-mismatch/sign-flip")
-@click.argument("code", required=False)
+@click.argument("code", required=False, shell_complete=complete_code)
 def explain(code: str | None) -> int:
     """Explain a finding CODE (or CODE/CAUSE); without one, list all codes."""
     from gradcheck.findings import CATALOGUE

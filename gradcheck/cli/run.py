@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Generator, Iterable
-from dataclasses import replace
+import re
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
-from gradcheck.cli.consoles import make_consoles
+from gradcheck.cli.completion import complete_case
 from gradcheck.errors import UsageError
-from gradcheck.events import Event, RunFinished
-from gradcheck.results import RunSummary
+from gradcheck.events import CaseFinished, Event, RunFinished
+from gradcheck.results import CaseResult, RunSummary
 from gradcheck.spec.model import Case
 
 DTYPES = ("float16", "bfloat16", "float32", "float64", "complex64", "complex128")
+FORMATS = ("console", "json", "jsonl", "github")
+_FILE = click.Path(dir_okay=False)
 
 
 @click.command(epilog="Example: gradcheck run specs/ -k softmax --mode eager -v")
-@click.argument("paths", nargs=-1, required=True)
+@click.argument("paths", nargs=-1, required=True, shell_complete=complete_case)
 @click.option("-k", "expression", default="", help="Only cases that match: words with and, or, not.")
 @click.option("--tag", "tags", multiple=True, help="Only cases with this tag (repeatable).")
+@click.option("--shard", metavar="I/N", help="Only the I-th of N parts; new specs do not move old cases.")
+@click.option("--last-failed", "--lf", is_flag=True, help="Only the cases that did not pass last time.")
 @click.option(
     "--mode", "modes", multiple=True, type=click.Choice(["eager", "function", "xla"]), help="Only these modes."
 )
@@ -35,9 +38,14 @@ DTYPES = ("float16", "bfloat16", "float32", "float64", "complex64", "complex128"
 @click.option("-j", "--jobs", default="1", show_default=True, help="Processes at once; auto takes all cores.")
 @click.option("-x", "--fail-fast", is_flag=True, help="Stop at the first case that does not pass.")
 @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), help="Seconds per case.")
+@click.option("--memory-limit", "memory", metavar="SIZE", help="Memory per case, as 4G.  [default: 80% / jobs]")
+@click.option("--executor", metavar="URL", help="Run on a Dask cluster: dask://host:port.")
 @click.option("--strict", is_flag=True, help="Warnings fail a case.")
-@click.option("--format", "form", type=click.Choice(["console", "json"]), default="console", help="Standard output.")
-@click.option("--json", "json_file", type=click.Path(dir_okay=False), help="Also write the JSON report here.")
+@click.option("--format", "form", type=click.Choice(FORMATS), default="console", help="Standard output.")
+@click.option("--json", "json_file", type=_FILE, help="Also write the JSON report here.")
+@click.option("--junit", type=_FILE, help="Also write JUnit XML here.")
+@click.option("--html", type=_FILE, help="Also write a page with pictures here.")
+@click.option("--save-failures", metavar="DIR", type=click.Path(file_okay=False), help="Keep failing numbers here.")
 @click.option("--show", type=click.IntRange(min=1), default=5, show_default=True, help="Worst elements per finding.")
 @click.option("-v", "--verbose", count=True, help="Show findings and times of passed cases too.")
 @click.option("-q", "--quiet", is_flag=True, help="Show only what did not pass.")
@@ -48,62 +56,61 @@ def run(**options: Any) -> int:
     PATHS are spec files, folders (searched for *.yaml and *.yml) or FILE::CASE. Results go to
     standard output, progress to standard error.
     """
+    from gradcheck import history
+    from gradcheck.cli.outputs import check_files, exit_code, make_outputs
+    from gradcheck.cli.selection import repeated, selected
     from gradcheck.runner import Options
-    from gradcheck.spec.discover import load, select
+    from gradcheck.runner import run as run_cases
 
-    jobs = _jobs(options["jobs"])
-    json_file = _writable(options["json_file"])
-    _warm_up()
-    cases = [
-        _with_options(case, options) for case in select(load(options["paths"]), options["expression"], options["tags"])
-    ]
-    limits = Options(jobs, options["fail_fast"], options["timeout"], max(options["show"], 10))
-    return _run(cases, limits, options, json_file)
+    jobs, memory, cluster = _jobs(options["jobs"]), _memory(options["memory"]), _cluster(options["executor"])
+    check_files(options)
+    if cluster is None:
+        _warm_up()
+    cases, remark = selected(options)
+    records = history.read(Path(history.FOLDER))
+    how = Options(
+        jobs,
+        options["fail_fast"],
+        options["timeout"],
+        memory,
+        max(options["show"], 10),
+        options["strict"],
+        cluster,
+        {key: record.duration_s for key, record in records.items()},
+        profiles=options["html"] is not None,
+        save=options["save_failures"],
+    )
+    outputs = make_outputs(options, cases, _stated(cases, options, jobs), repeated(options))
+    if remark:
+        outputs.err.print(remark, soft_wrap=True)
+    finished: list[CaseResult] = []
+    try:
+        summary = _consume(run_cases(cases, how), outputs, finished)
+    finally:
+        outputs.close()
+        history.add(Path(history.FOLDER), finished)
+    outputs.finish()
+    return exit_code(summary)
 
 
 def _warm_up() -> None:
     """Start the server that imports TensorFlow while the specs are read."""
-    from gradcheck.executors import start_server
+    from gradcheck.executors.processes import start_server
 
     start_server()
 
 
-def _run(cases: list[Case], limits: Any, options: dict[str, Any], json_file: Path | None) -> int:
-    from gradcheck.reports.console import ConsoleReport, View
-    from gradcheck.reports.jsonfile import JsonReport, write_whole
-    from gradcheck.runner import run as run_cases
-
-    out, err = make_consoles(options["color"])
-    view = View(options["verbose"] - options["quiet"], options["show"], tuple(_repeated(options)))
-    report = JsonReport(_stated(cases, options, limits.jobs))
-    console = ConsoleReport(out, err, view) if options["form"] == "console" else None
-    handlers = [handler for handler in (report, console) if handler is not None]
-    try:
-        summary = _consume(run_cases(cases, limits, strict=options["strict"]), handlers)
-    finally:
-        if console is not None:
-            console.close()
-    if options["form"] == "json":
-        out.file.write(report.text() + "\n")
-        out.file.flush()
-    if json_file is not None:
-        try:
-            write_whole(json_file, report.text())
-        except OSError as error:
-            raise UsageError(f"cannot write {json_file}: {error.strerror or error}") from None
-    return exit_code(summary)
-
-
-def _consume(events: Generator[Event, None, None], handlers: Iterable[Any]) -> RunSummary:
+def _consume(events: Generator[Event, None, None], outputs: Any, finished: list[CaseResult]) -> RunSummary:
     summary: RunSummary | None = None
     event = next(events, None)
     while event is not None:
+        if isinstance(event, CaseFinished):
+            finished.append(event.result)
         try:
-            for handler in handlers:
-                handler.handle(event)
-        except KeyboardInterrupt:
+            outputs.handle(event)
+        except KeyboardInterrupt as interrupt:
             # Interrupted while reporting: let the run close itself and report what is done.
-            event = events.throw(KeyboardInterrupt)
+            event = events.throw(interrupt)
             continue
         if isinstance(event, RunFinished):
             summary = event.summary
@@ -112,71 +119,40 @@ def _consume(events: Generator[Event, None, None], handlers: Iterable[Any]) -> R
     return summary
 
 
-def exit_code(summary: RunSummary) -> int:
-    """Return the exit code of a run."""
-    if summary.stop_reason == "interrupted":
-        return 130
-    return 1 if summary.failed or summary.errored else 0
-
-
-def _with_options(case: Case, options: dict[str, Any]) -> Case:
-    changes: dict[str, Any] = {}
-    for key in ("modes", "devices", "dtypes"):
-        if options[key]:
-            changes[key] = tuple(dict.fromkeys(options[key]))
-    for key in ("seed", "samples", "coverage"):
-        if options[key] is not None:
-            changes[key] = options[key]
-    if options["order"]:
-        changes["order"] = int(options["order"])
-    for device in options["devices"]:
-        _check_device(device)
-    return replace(case, **changes)
-
-
-def _check_device(device: str) -> None:
-    import re
-
-    if not re.fullmatch(r"all|(cpu|gpu|tpu)(:[0-9]+)?", device):
-        raise UsageError(f"--device {device}: not one of cpu, gpu, tpu (with an index if wanted) or all")
-
-
 def _jobs(text: str) -> int:
     from gradcheck.runner import cores
 
     if text == "auto":
         return cores()
-    if not text.isdigit() or int(text) < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise UsageError(f"-j {text}: must be a whole number above 0, or auto")
     return int(text)
 
 
-def _writable(text: str | None) -> Path | None:
-    """Return the path of a report; refuse it now, not after the run, if it cannot be written."""
+def _memory(text: str | None) -> int | None:
+    """Return bytes; less than a gigabyte is refused, because TensorFlow alone takes about half."""
     if text is None:
         return None
-    path = Path(text)
-    folder = path.parent
-    if not folder.is_dir():
-        raise UsageError(f"cannot write {path}: there is no folder {folder}")
-    if not os.access(path if path.exists() else folder, os.W_OK):
-        raise UsageError(f"cannot write {path}: no permission")
-    return path
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
+    if match is None:
+        raise UsageError(f"--memory-limit {text}: must be a size such as 4G or 1500M")
+    size = int(float(match[1]) * 1024 ** " KMGT".index(match[2].upper() or " "))
+    if size < 2**30:
+        raise UsageError(f"--memory-limit {text}: must be at least 1G, TensorFlow itself takes about half of that")
+    return size
 
 
-def _repeated(options: dict[str, Any]) -> Iterable[str]:
-    """Yield the options that a rerun of one case needs to see the same thing."""
-    for key, flag in (("modes", "--mode"), ("devices", "--device"), ("dtypes", "--dtype")):
-        for value in options[key]:
-            yield flag
-            yield value
-    for key in ("samples", "coverage", "order"):
-        if options[key] is not None:
-            yield f"--{key}"
-            yield str(options[key])
+def _cluster(url: str | None) -> str | None:
+    """Return the address of a Dask scheduler."""
+    if url is None:
+        return None
+    match = re.fullmatch(r"dask://([^\s/:]+|\[[0-9a-fA-F:]+\]):([0-9]{1,5})/?", url)
+    if match is None:
+        raise UsageError(f"--executor {url}: must be dask://host:port")
+    return f"tcp://{match[1]}:{match[2]}"
 
 
-def _stated(cases: list[Case], options: dict[str, Any], jobs: int) -> dict[str, Any]:
+def _stated(cases: list[Case], options: Mapping[str, Any], jobs: int) -> dict[str, Any]:
     seed = options["seed"] if options["seed"] is not None else (cases[0].seed if cases else 0)
     modes = list(options["modes"]) or ["eager", "function", "xla"]
     return {"seed": seed, "modes": modes, "jobs": jobs, "paths": list(options["paths"]), "k": options["expression"]}

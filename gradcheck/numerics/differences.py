@@ -187,6 +187,16 @@ def slopes_along(point: Point, coordinates: NDArray[np.int64], rng: np.random.Ge
     return slopes
 
 
+def convergence_along(point: Point, coordinate: int, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Return the half-widths of the ladder along a coordinate and the central difference at each."""
+    widths = ladder_widths(point, coordinate, rng)
+    sides = coordinate_sides(point, np.full(len(widths), coordinate), widths)
+    taken = np.where((sides.step_plus > 0) & (sides.step_minus < 0))[0]
+    rungs = contract(point, sides.select(taken))
+    with np.errstate(all="ignore"):
+        return rungs.width, rungs.odd / (2 * rungs.width)
+
+
 @dataclass(frozen=True, slots=True)
 class FirstStage:
     """Hold cheap four-point slopes of many coordinates with a bound that may be too small."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -13,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gradcheck.events import CaseFinished, CaseProgress, CaseStarted, Event, RunFinished, RunStarted
+from gradcheck.reports.wording import clean, number, rerun_command, told, where
 from gradcheck.results import CaseResult, Element, Finding, RunSummary
 
 STATUS = {
@@ -83,9 +83,9 @@ class ConsoleReport:
         style = "red" if finding.level == "error" else "yellow"
         text = Text("  ")
         text.append(finding.label, style=f"bold {style}")
-        where = ", ".join(part for part in (_where(finding), finding.dtype) if part)
+        place = ", ".join(part for part in (where(finding), finding.dtype) if part)
         text.append(f" [{clean(finding.wrt)}]" if finding.wrt else "")
-        text.append(f" ({where})" if where else "", style="dim")
+        text.append(f" ({place})" if place else "", style="dim")
         text.append(f": {clean(finding.message)}")
         self._print(text)
         if finding.traceback and finding.level == "error":
@@ -156,11 +156,6 @@ class _Progress:
         self.display.stop()
 
 
-def clean(text: str) -> str:
-    """Return text without control characters, so that names cannot drive the terminal."""
-    return "".join(c if c == "\n" or c == "\t" or c.isprintable() else "?" for c in text)
-
-
 def _ascii(console: Console) -> bool:
     return not (console.encoding or "").lower().startswith("utf")
 
@@ -174,44 +169,11 @@ def _line(result: CaseResult) -> Text:
     text = Text()
     text.append(f"{word:<5}", style=f"bold {colour}")
     text.append(f" {clean(result.id)}")
-    told = _told(result)
-    if told:
-        text.append(f"  {told}", style=colour if result.status != "passed" else "dim")
+    words = told(result)
+    if words:
+        text.append(f"  {words}", style=colour if result.status != "passed" else "dim")
     text.append(f"  {result.duration_s:.1f} s" if result.status != "skipped" else "", style="dim")
     return text
-
-
-def _told(result: CaseResult) -> str:
-    if result.status == "skipped":
-        return clean(result.reason or "")
-    errors = list(
-        dict.fromkeys(f.label + (f" [{f.wrt}]" if f.wrt else "") for f in result.findings if f.level == "error")
-    )
-    warnings = list(dict.fromkeys(f.label for f in result.findings if f.level == "warning"))
-    if result.expected and result.status == "passed":
-        expected = [f for f in result.findings if f.code in result.expected or f.label in result.expected]
-        found = list(dict.fromkeys(f.label + (f" [{f.wrt}]" if f.wrt else "") for f in expected))
-        return clean("found as expected: " + ", ".join(found))
-    told = ", ".join(errors + [f"warning: {w}" for w in warnings])
-    return clean(told)
-
-
-def _where(finding: Finding) -> str:
-    if len(finding.modes) > 1:
-        return "; ".join(finding.modes)
-    if finding.mode is None:
-        return ""
-    text = finding.mode + (f", tape {finding.tape}" if finding.tape else "")
-    return text + (f", {finding.device}" if finding.device and finding.device != "cpu:0" else "")
-
-
-def number(value: object) -> str:
-    """Return a number in at most nine characters, `-` for none."""
-    if value is None:
-        return "-"
-    if isinstance(value, float):
-        return f"{value:.4g}".replace("e+0", "e").replace("e-0", "e-").replace("e+", "e")
-    return clean(str(value))
 
 
 def _table(finding: Finding, show: int, ascii_only: bool) -> Table:
@@ -244,11 +206,6 @@ def _row(element: Element, modes: list[str]) -> list[Text]:
     if not modes:
         cells += [number(element.rel_error), number(element.tolerance)]
     return [Text(cell) for cell in cells]
-
-
-def rerun_command(result: CaseResult, options: tuple[str, ...]) -> str:
-    """Return the command that runs only this case, with this seed."""
-    return shlex.join(["gradcheck", "run", result.id, "--seed", str(result.seed), *options])
 
 
 def _summary(summary: RunSummary) -> Text:

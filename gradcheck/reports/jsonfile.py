@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from gradcheck import __version__
@@ -37,21 +34,13 @@ class JsonReport:
             "environment": to_json(self.finished.environment) if self.finished else {},
             "options": to_json(dict(self.options)),
             "summary": to_json(self.finished.summary) if self.finished else {},
-            "cases": [to_json(case) for case in sorted(self.cases, key=lambda c: c.id)],
+            "cases": [case_json(case) for case in sorted(self.cases, key=lambda c: c.id)],
         }
         return json.dumps(report, indent=1, ensure_ascii=True, allow_nan=False)
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a file whole or not at all.
-
-    Raises OSError.
-    """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+def case_json(case: CaseResult) -> dict[str, Any]:
+    """Return a case as JSON-able data, without the arrays that only the HTML report draws."""
+    data: dict[str, Any] = to_json(case)
+    del data["profiles"]
+    return data

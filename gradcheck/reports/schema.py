@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gradcheck.findings import CATALOGUE
+from gradcheck.results import INTERRUPTED, TERMINATED
 
 _TEXT = {"type": "string"}
 _OPTIONAL_TEXT = {"type": ["string", "null"]}
@@ -101,8 +102,9 @@ _SUMMARY = _object(
     {
         **dict.fromkeys(("cases", "passed", "failed", "errored", "skipped", "warnings"), _COUNT),
         "duration_s": {"type": "number", "minimum": 0},
-        "stop_reason": {"enum": ["completed", "fail-fast", "interrupted"]},
-    }
+        "stop_reason": {"enum": ["completed", "fail-fast", INTERRUPTED, TERMINATED]},
+    },
+    faults=_COUNT,
 )
 
 REPORT_SCHEMA: dict[str, Any] = {

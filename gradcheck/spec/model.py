@@ -63,6 +63,7 @@ class Case:
     timeout: float = 120.0
     skip: str | None = None
     tags: tuple[str, ...] = ()
+    upstream: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

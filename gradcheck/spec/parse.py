@@ -128,6 +128,9 @@ def _meaning_problems(document: Document, path: Path, bad: list[KeyPath]) -> Ite
             if "op" not in case and not is_attribute(name):
                 yield document.problem(here, f"'{name}' is no name of an op; say which with `op:`", at_key=True)
             yield from _reference_problems(document, here, defaults or {}, case)
+            for i, file in enumerate(case.get("upstream", ()) if sound((*here, "upstream")) else ()):
+                if not (path.parent / file).is_file():
+                    yield document.problem((*here, "upstream", i), f"there is no file '{file}' beside this spec")
             inputs = case.get("inputs")
             for key, value in inputs.items() if isinstance(inputs, dict) else ():
                 if sound((*here, "inputs", key)):
@@ -164,7 +167,7 @@ def _build(document: Document, path: Path) -> Spec:
     return Spec(document.file, module, cases)
 
 
-_TUPLES = ("expect", "modes", "tapes", "devices", "dtypes", "tags")
+_TUPLES = ("expect", "modes", "tapes", "devices", "dtypes", "tags", "upstream")
 
 
 def _case(document: Document, path: Path, module: str, name: str, data: dict[str, Any]) -> Case:

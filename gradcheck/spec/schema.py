@@ -118,6 +118,7 @@ _COMMON: dict[str, Any] = {
     "seed": {"type": "integer", "minimum": 0},
     "timeout": _positive,
     "skip": _text,
+    "upstream": _list_of(_text, description="one .npy file per floating output, instead of a drawn upstream"),
     "tags": _list_of({"type": "string", "pattern": r"^[\w.-]+$"}, uniqueItems=True),
 }
 

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 
+from gradcheck.executors.lifeline import die_with_parent
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# Ctrl-C goes to every process of the terminal; the parent decides what it means.
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+die_with_parent()
 
 
 def _quietly() -> None:

@@ -1,0 +1,155 @@
+"""Where a run reports: standard output in one format, and any number of files."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from gradcheck.cli.consoles import make_consoles
+from gradcheck.errors import UsageError
+from gradcheck.events import Event
+from gradcheck.files import write_whole
+from gradcheck.results import RunSummary
+from gradcheck.spec.model import Case
+
+
+class _Handler(Protocol):
+    def handle(self, event: Event) -> None: ...
+
+
+class _Report(_Handler, Protocol):
+    def text(self) -> str: ...
+
+
+FILES = {"json_file": "--json", "junit": "--junit", "html": "--html"}
+
+
+@dataclass(slots=True)
+class Outputs:
+    """Hold every handler of a run's events, and the files that are written at its end."""
+
+    handlers: list[_Handler]
+    files: list[tuple[Path, _Report]]
+    printed: _Report | None
+    console: Any
+    saved: Any
+    out: Any
+    err: Any
+
+    def handle(self, event: Event) -> None:
+        """Give an event to every handler."""
+        for handler in self.handlers:
+            handler.handle(event)
+
+    def close(self) -> None:
+        """Take the progress display away."""
+        if self.console is not None:
+            self.console.close()
+
+    def finish(self) -> None:
+        """Print and write the reports; every file is tried before an error is told.
+
+        Raises UsageError naming the files that could not be written.
+        """
+        problems = []
+        for path, report in self.files:
+            try:
+                write_whole(path, report.text())
+            except OSError as error:
+                problems.append(f"cannot write {path}: {error.strerror or error}")
+        if self.printed is not None:
+            self.out.file.write(self.printed.text() + "\n")
+            self.out.file.flush()
+        for path in self.saved.written if self.saved is not None else ():
+            self.err.print(f"saved: gradcheck run {path}", soft_wrap=True)
+        if problems:
+            raise UsageError("; ".join(problems))
+
+
+def check_files(options: Mapping[str, Any]) -> None:
+    """Refuse now, not after the run, what cannot be written.
+
+    Raises UsageError.
+    """
+    for key, flag in FILES.items():
+        if options[key] is not None:
+            _check_writable(Path(options[key]), flag)
+    if options["save_failures"] is not None:
+        folder = Path(options["save_failures"])
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise UsageError(f"--save-failures {folder}: {error.strerror or error}") from None
+
+
+def _check_writable(path: Path, flag: str) -> None:
+    folder = path.parent
+    if not folder.is_dir():
+        raise UsageError(f"{flag} {path}: there is no folder {folder}")
+    if path.is_dir():
+        raise UsageError(f"{flag} {path}: is a folder")
+    if not os.access(path if path.exists() else folder, os.W_OK):
+        raise UsageError(f"{flag} {path}: no permission")
+
+
+def make_outputs(
+    options: Mapping[str, Any], cases: list[Case], stated: Mapping[str, Any], rerun: Iterable[str]
+) -> Outputs:
+    """Return the handlers that the options ask for."""
+    from gradcheck.reports.console import ConsoleReport, View
+
+    out, err = make_consoles(options["color"])
+    form = options["form"]
+    files = [(Path(options[key]), _report(key, stated)) for key in FILES if options[key] is not None]
+    printed = _report("json_file", stated) if form == "json" else None
+    handlers: list[_Handler] = [*(report for _, report in files), *([printed] if printed else [])]
+    console = None
+    if form in ("console", "github"):
+        view = View(options["verbose"] - options["quiet"], options["show"], tuple(rerun))
+        console = ConsoleReport(out, err, view)
+        handlers.append(console)
+    if form == "github":
+        from gradcheck.reports.github import GithubReport
+
+        summary = os.environ.get("GITHUB_STEP_SUMMARY")
+        handlers.append(GithubReport(out.file, Path(summary) if summary else None))
+    if form == "jsonl":
+        from gradcheck.reports.jsonlines import JsonLines
+
+        handlers.append(JsonLines(out.file, stated))
+    saved = None
+    if options["save_failures"] is not None:
+        from gradcheck.reports.failures import FailureSpecs
+
+        saved = FailureSpecs(cases)
+        handlers.append(saved)
+    return Outputs(handlers, files, printed, console, saved, out, err)
+
+
+def _report(key: str, stated: Mapping[str, Any]) -> _Report:
+    if key == "junit":
+        from gradcheck.reports.junit import JunitReport
+
+        return JunitReport()
+    if key == "html":
+        from gradcheck.reports.html import HtmlReport
+
+        return HtmlReport(stated)
+    from gradcheck.reports.jsonfile import JsonReport
+
+    return JsonReport(stated)
+
+
+def exit_code(summary: RunSummary) -> int:
+    """Return the exit code of a run."""
+    if summary.stop_reason in ("interrupted", "terminated"):
+        return {"interrupted": 130, "terminated": 143}[summary.stop_reason]
+    if summary.faults:
+        return 3
+    return 1 if summary.failed or summary.errored else 0

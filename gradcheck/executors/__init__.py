@@ -1,0 +1,21 @@
+"""Where cases run: in processes of this machine, or on the workers of a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+from gradcheck.events import Event
+from gradcheck.spec.model import Case
+
+
+class Executor(Protocol):
+    """Run cases and tell what happens; `environment` is what the workers said of themselves."""
+
+    environment: dict[str, Any]
+
+    def run(self, cases: list[Case]) -> Iterator[Event]:
+        """Yield what happens, as it happens."""
+
+    def close(self) -> None:
+        """End everything that still runs."""

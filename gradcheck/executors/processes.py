@@ -1,0 +1,237 @@
+"""Run cases in processes: each forked afresh from a server that has only imported TensorFlow.
+
+A case that dies, hangs, prints without end or takes all memory takes nobody along.  Where
+fork does not exist, processes are spawned.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing as mp
+import os
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+from gradcheck.events import CaseFinished, CaseProgress, CaseStarted, Event
+from gradcheck.executors import child
+from gradcheck.executors.memory import Family, default_limit
+from gradcheck.results import CaseResult, Finding
+from gradcheck.spec.model import Case
+from gradcheck.worker import Limits, unfinished
+
+OUTPUT_LIMIT = 16_384
+GRACE_S = 2.0
+WATCH_S = 0.2
+
+
+@dataclass(slots=True)
+class _Output:
+    """Keep the end of what a case prints, however much that is."""
+
+    pipe: Connection
+    kept: bytes = b""
+    open: bool = True
+
+    def read(self) -> None:
+        """Take what is there, without waiting; a writer without end is read a piece at a time."""
+        for _ in range(16):
+            try:
+                piece = os.read(self.pipe.fileno(), 65_536)
+            except BlockingIOError:
+                return
+            except OSError:
+                piece = b""
+            if not piece:
+                self.open = False
+                return
+            self.kept = (self.kept + piece)[-OUTPUT_LIMIT:]
+
+    def text(self) -> str:
+        return self.kept.decode("utf-8", "replace").strip()
+
+
+@dataclass(slots=True)
+class _Running:
+    """Hold a case that has a process."""
+
+    case: Case
+    process: Any
+    messages: Connection
+    output: _Output
+    family: Family
+    started: float
+    deadline: float
+    phase: str = "start"
+    result: CaseResult | None = None
+    resident: int = 0
+
+
+class Processes:
+    """Run each case in a process of its own, at most `jobs` at once.
+
+    `timeout` (seconds) and `memory` (bytes, the processes it starts included) bound a case.
+    """
+
+    def __init__(self, jobs: int, limits: Limits, timeout: float | None = None, memory: int | None = None) -> None:
+        self.jobs, self.limits, self.timeout = jobs, limits, timeout
+        self.memory = memory or default_limit(jobs)
+        self.environment: dict[str, Any] = {}
+        self._running: list[_Running] = []
+        self._watched = 0.0
+        self._context = start_server()
+
+    def run(self, cases: list[Case]) -> Iterator[Event]:
+        """Yield what happens, as it happens."""
+        waiting = list(reversed(cases))
+        while waiting or self._running:
+            while waiting and len(self._running) < self.jobs:
+                case = waiting.pop()
+                yield CaseStarted(case.id)
+                self._running.append(self._start(case))
+            yield from self._step()
+
+    def close(self) -> None:
+        """End every process that still runs."""
+        for running in self._running:
+            _kill(running)
+        self._running.clear()
+
+    def _start(self, case: Case) -> _Running:
+        messages, sender = self._context.Pipe(duplex=False)
+        output, printer = self._context.Pipe(duplex=False)
+        process = self._context.Process(target=child.main, args=(case, self.limits, sender, printer), daemon=False)
+        process.start()
+        sender.close()
+        printer.close()
+        os.set_blocking(output.fileno(), False)
+        now = time.monotonic()
+        family = Family(process.pid)
+        return _Running(case, process, messages, _Output(output), family, now, now + self._seconds(case))
+
+    def _seconds(self, case: Case) -> float:
+        return self.timeout or case.timeout
+
+    def _step(self) -> Iterator[Event]:
+        """Wait for the next sign of life, then handle all that came."""
+        patience = max(0.0, min(r.deadline for r in self._running) - time.monotonic())
+        by_object: dict[Any, _Running] = {}
+        for running in self._running:
+            by_object[running.messages] = running
+            by_object[running.process.sentinel] = running
+            if running.output.open:
+                by_object[running.output.pipe] = running
+        ready = wait(list(by_object), timeout=min(patience, WATCH_S))
+        for running in {id(by_object[r]): by_object[r] for r in ready}.values():
+            yield from self._hear(running)
+        now = time.monotonic()
+        if now - self._watched >= WATCH_S:
+            self._watched = now
+            for running in self._running:
+                running.resident = running.family.resident()
+        for running in list(self._running):
+            if running.resident > self.memory:
+                yield from self._finish(running, self._too_big(running))
+            elif now >= running.deadline:
+                yield from self._finish(running, self._timed_out(running))
+
+    def _hear(self, running: _Running) -> Iterator[Event]:
+        alive = running.process.is_alive()
+        running.output.read()
+        try:
+            while running.messages.poll():
+                kind, value = running.messages.recv()
+                if kind == "started":
+                    running.started = time.monotonic()
+                    running.deadline = running.started + self._seconds(running.case)
+                elif kind == "phase":
+                    running.phase = value
+                    yield CaseProgress(running.case.id, value)
+                elif kind == "environment":
+                    self.environment = value
+                elif kind == "result":
+                    running.result = value
+        # A process that dies while it writes leaves half a message, which unpickling may refuse in any way.
+        except Exception:
+            alive = False
+        if running.result is not None:
+            yield from self._finish(running, running.result)
+        elif not alive:
+            running.process.join(GRACE_S)
+            running.output.read()
+            yield from self._finish(running, self._died(running))
+
+    def _finish(self, running: _Running, result: CaseResult) -> Iterator[Event]:
+        _kill(running)
+        running.messages.close()
+        running.output.pipe.close()
+        with contextlib.suppress(ValueError):
+            running.process.close()
+        self._running.remove(running)
+        yield CaseFinished(result)
+
+    def _timed_out(self, running: _Running) -> CaseResult:
+        message = f"ran longer than {self._seconds(running.case):g} s, in phase {running.phase}"
+        finding = Finding("timeout", message, hint="raise `timeout`, or make the inputs smaller")
+        return self._unfinished(running, finding)
+
+    def _too_big(self, running: _Running) -> CaseResult:
+        message = (
+            f"held {running.resident / 2**30:.1f} GiB of memory in phase {running.phase},"
+            f" its limit is {self.memory / 2**30:.1f} GiB"
+        )
+        finding = Finding("out-of-memory", message, hint="make the inputs smaller, lower -j, or raise --memory-limit")
+        return self._unfinished(running, finding)
+
+    def _died(self, running: _Running) -> CaseResult:
+        output = running.output.text()
+        finding = Finding(
+            "crashed",
+            f"the case's process died in phase {running.phase}: {_how_it_died(running.process.exitcode)}",
+            hint="its last output is shown" if output else "it printed nothing; run the op alone under a debugger",
+            traceback=output or None,
+        )
+        return self._unfinished(running, finding)
+
+    def _unfinished(self, running: _Running, finding: Finding) -> CaseResult:
+        return unfinished(running.case, finding, time.monotonic() - running.started, running.output.text())
+
+
+def start_server() -> Any:
+    """Start the fork server, which imports TensorFlow meanwhile; return its context."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if "forkserver" not in mp.get_all_start_methods():
+        return mp.get_context("spawn")
+    from multiprocessing import forkserver
+
+    context = mp.get_context("forkserver")
+    context.set_forkserver_preload(["gradcheck.executors.warm"])
+    forkserver.ensure_running()
+    return context
+
+
+def _kill(running: _Running) -> None:
+    """End a process and all that it started."""
+    process, pid = running.process, running.process.pid
+    running.family.kill()
+    # The child made itself a group leader; before it has, there is no such group.
+    with contextlib.suppress(OSError, TypeError):
+        os.killpg(pid, signal.SIGKILL)
+    with contextlib.suppress(Exception):
+        if process.is_alive():
+            process.kill()
+        process.join(GRACE_S)
+
+
+def _how_it_died(code: int | None) -> str:
+    if code is None:
+        return "it closed its connection"
+    if code < 0:
+        try:
+            return f"signal {signal.Signals(-code).name}"
+        except ValueError:
+            return f"signal {-code}"
+    return f"exit code {code}"

@@ -1,0 +1,184 @@
+"""One self-contained page: what failed first, with numbers and pictures; no script, no network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from html import escape
+from typing import Any
+
+from gradcheck import __version__
+from gradcheck.events import CaseFinished, Event, RunFinished
+from gradcheck.reports import pictures
+from gradcheck.reports.wording import clean, number, rerun_command, told, where
+from gradcheck.results import CaseResult, Element, Finding, Profile
+
+MAX_ROWS = 50
+_ORDER = ("errored", "failed", "passed", "skipped")
+
+_STYLE = """
+:root{color-scheme:light dark;--back:#fff;--fore:#1c1c1e;--soft:#5d5d66;--line:#d8d8de;--panel:#f6f6f8;
+--bad:#b3400a;--good:#1f5fa8;--warn:#7a5c00;
+--c0:#2166ac;--c1:#e66101;--c2:#5e3c99}
+@media (prefers-color-scheme:dark){:root{--back:#17181b;--fore:#ececf0;--soft:#a3a3ad;--line:#3a3b40;
+--panel:#202126;--bad:#ff9a57;--good:#7db7f5;--warn:#e3c14d;--c0:#7db7f5;--c1:#ff9a57;--c2:#c3a6f0}}
+*{box-sizing:border-box}
+body{margin:0 auto;max-width:70rem;padding:1.5rem;background:var(--back);color:var(--fore);
+font:15px/1.5 system-ui,sans-serif}
+h1{font-size:1.4rem;margin:0 0 .5rem}
+h3{font-size:1rem;margin:1rem 0 .3rem}
+code,pre,td,th{font-family:ui-monospace,Menlo,Consolas,monospace;font-size:.85rem}
+pre{background:var(--panel);padding:.6rem;overflow-x:auto;white-space:pre-wrap;overflow-wrap:anywhere}
+details{border:1px solid var(--line);border-radius:6px;margin:.5rem 0;padding:.4rem .8rem}
+summary{cursor:pointer;overflow-wrap:anywhere}
+.tag{display:inline-block;min-width:4.6em;font-weight:700}
+.failed,.errored,.error{color:var(--bad)} .passed{color:var(--good)} .skipped,.soft{color:var(--soft)}
+.warning{color:var(--warn)}
+table{border-collapse:collapse;margin:.4rem 0} td,th{padding:.1rem .6rem;text-align:right;border-bottom:1px solid
+var(--line)} .scroll{overflow-x:auto}
+.row{display:flex;flex-wrap:wrap;gap:1.2rem;align-items:flex-start}
+figure{margin:.3rem 0} figcaption{color:var(--soft);font-size:.8rem}
+svg{max-width:100%} svg text{fill:currentColor;font-size:10px} svg .frame{fill:none;stroke:var(--line)}
+svg .guide{stroke:var(--soft);stroke-dasharray:3 3} svg .right{fill:var(--c0);fill-opacity:.6}
+svg .wrong{fill:var(--c1)} svg .curve{fill:none;stroke-width:1.6}
+svg .curve0{stroke:var(--c0)} svg .curve1{stroke:var(--c1)} svg .curve2{stroke:var(--c2)}
+"""
+
+
+class HtmlReport:
+    """Collect events; `text` is the page once the run has finished."""
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self.options = options
+        self.cases: list[CaseResult] = []
+        self.finished: RunFinished | None = None
+
+    def handle(self, event: Event) -> None:
+        """Take in an event."""
+        if isinstance(event, CaseFinished):
+            self.cases.append(event.result)
+        elif isinstance(event, RunFinished):
+            self.finished = event
+
+    def text(self) -> str:
+        """Return the page."""
+        cases = sorted(self.cases, key=lambda case: (_ORDER.index(case.status), case.id))
+        body = [_head(self.finished), *(_case(case) for case in cases), _environment(self.options, self.finished)]
+        return (
+            '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+            '<meta name="viewport" content="width=device-width,initial-scale=1">'
+            "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
+            f"<title>gradcheck report</title><style>{_STYLE}</style></head><body>\n"
+            + "\n".join(body)
+            + "\n</body></html>\n"
+        )
+
+
+def _text(value: object) -> str:
+    return escape(clean(str(value)))
+
+
+def _head(finished: RunFinished | None) -> str:
+    if finished is None:
+        return "<h1>gradcheck</h1>"
+    summary = finished.summary
+    counts = {name: getattr(summary, name) for name in ("passed", "failed", "errored", "skipped")}
+    listed = ", ".join(f'<span class="{name}">{count} {name}</span>' for name, count in counts.items() if count)
+    stopped = "" if summary.stop_reason == "completed" else f" (stopped: {_text(summary.stop_reason)})"
+    warned = f", {summary.warnings} warnings" if summary.warnings else ""
+    return f"<h1>gradcheck</h1><p>{listed or 'nothing run'}{warned} in {summary.duration_s:.1f} s{stopped}</p>"
+
+
+def _case(case: CaseResult) -> str:
+    is_open = " open" if case.status in ("failed", "errored") else ""
+    parts = [
+        f'<details{is_open}><summary><span class="tag {case.status}">{case.status}</span> <code>{_text(case.id)}</code>'
+        f' <span class="soft">{_text(told(case))} &middot; {case.duration_s:.1f} s</span></summary>'
+    ]
+    if case.reason:
+        parts.append(f"<p>reason: {_text(case.reason)}</p>")
+    parts += [f'<p class="error">expected {_text(want)}, which was not found</p>' for want in case.missing]
+    parts += [_finding(finding) for finding in case.findings]
+    parts += [_profile(profile) for profile in case.profiles]
+    if case.comparisons:
+        parts.append(_comparisons(case))
+    if case.output:
+        parts.append(f"<h3>output</h3><pre>{_text(case.output)}</pre>")
+    parts.append(
+        f'<p class="soft">seed {case.seed}, coverage {_text(case.coverage)}, reference {_text(case.reference or "-")},'
+        f" {case.elements} elements, {case.inconclusive} inconclusive; rerun: <code>{_text(rerun_command(case))}</code>"
+        "</p></details>"
+    )
+    return "\n".join(parts)
+
+
+def _finding(finding: Finding) -> str:
+    place = ", ".join(part for part in (finding.wrt and f"[{finding.wrt}]", where(finding), finding.dtype) if part)
+    parts = [f'<h3><span class="{finding.level}">{_text(finding.label)}</span> {_text(place)}</h3>']
+    parts.append(f"<p>{_text(finding.message)}</p>")
+    if finding.traceback:
+        parts.append(f"<pre>{_text(finding.traceback)}</pre>")
+    if finding.elements:
+        parts.append(_elements(finding.elements))
+    if finding.hint:
+        parts.append(f"<p>hint: {_text(finding.hint)}</p>")
+    return "\n".join(parts)
+
+
+def _elements(elements: tuple[Element, ...]) -> str:
+    modes = list(elements[0].modes)
+    head = [
+        "index",
+        "input",
+        "analytic",
+        *modes,
+        "autodiff",
+        "finite difference",
+        "abs error",
+        "rel error",
+        "tolerance",
+    ]
+    rows = []
+    for element in elements[:MAX_ROWS]:
+        index = ",".join(map(str, element.index)) or "()"
+        middle = [element.modes.get(mode) for mode in modes]
+        cells = [element.input, element.analytic, *middle, element.autodiff, element.finite_difference]
+        cells += [element.abs_error, element.rel_error, element.tolerance]
+        rows.append([index, *map(number, cells)])
+    return _table(head, rows)
+
+
+def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    top = "".join(f"<th>{_text(cell)}</th>" for cell in head)
+    body = "".join("<tr>" + "".join(f"<td>{_text(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return f'<div class="scroll"><table><tr>{top}</tr>{body}</table></div>'
+
+
+def _profile(profile: Profile) -> str:
+    figures = [*pictures.gradient_maps(profile), ("error, logarithmic", pictures.error_map(profile))]
+    plots = [("analytic against finite difference", pictures.scatter(profile))]
+    plots.append(("finite difference over its steps, worst elements", pictures.convergence(profile.convergence)))
+    drawn = "".join(
+        f"<figure>{svg}<figcaption>{_text(title)}</figcaption></figure>" for title, svg in [*figures, *plots] if svg
+    )
+    shown = len(profile.analytic)
+    cut = f", the first {shown} of {profile.elements} elements" if shown < profile.elements else ""
+    return f'<h3>gradient of {_text(profile.wrt)}{cut}</h3><div class="row">{drawn}</div>'
+
+
+def _comparisons(case: CaseResult) -> str:
+    rows = [
+        (c.check, c.wrt, c.mode, c.tape or "-", c.device, c.dtype, "yes" if c.ok else "NO", str(c.elements),
+         number(c.max_abs_error), number(c.max_rel_error), number(c.tolerance))
+        for c in case.comparisons
+    ]  # fmt: skip
+    head = ("check", "of", "mode", "tape", "device", "dtype", "ok", "elements", "abs error", "rel error", "tolerance")
+    return f"<details><summary>{len(rows)} comparisons</summary>{_table(head, rows)}</details>"
+
+
+def _environment(options: Mapping[str, Any], finished: RunFinished | None) -> str:
+    facts = {"gradcheck": __version__, **(finished.environment if finished else {}), **options}
+    rows = [
+        (str(key), ", ".join(map(str, value)) if isinstance(value, list) else str(value))
+        for key, value in facts.items()
+    ]
+    return f"<h3>environment</h3>{_table(('what', 'value'), rows)}"

@@ -1,0 +1,88 @@
+"""Words and numbers as every report shows them."""
+
+from __future__ import annotations
+
+import shlex
+
+from gradcheck.results import CaseResult, Finding
+
+
+def clean(text: str) -> str:
+    """Return text without control characters, so that names cannot drive a terminal."""
+    return "".join(c if c == "\n" or c == "\t" or c.isprintable() else "?" for c in text)
+
+
+def number(value: object) -> str:
+    """Return a number in at most nine characters, `-` for none."""
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.4g}".replace("e+0", "e").replace("e-0", "e-").replace("e+", "e")
+    return clean(str(value))
+
+
+def where(finding: Finding) -> str:
+    """Return the modes, tape and device in which a finding was seen."""
+    if len(finding.modes) > 1:
+        return "; ".join(finding.modes)
+    if finding.mode is None:
+        return ""
+    text = finding.mode + (f", tape {finding.tape}" if finding.tape else "")
+    return text + (f", {finding.device}" if finding.device and finding.device != "cpu:0" else "")
+
+
+def told(result: CaseResult) -> str:
+    """Return a case's outcome in a few words: its findings, or why it was skipped."""
+    if result.status == "skipped":
+        return clean(result.reason or "")
+    if result.expected and result.status == "passed":
+        expected = [f for f in result.findings if f.code in result.expected or f.label in result.expected]
+        return clean("found as expected: " + ", ".join(_labels(expected)))
+    errors = _labels([f for f in result.findings if f.level == "error"])
+    warnings = list(dict.fromkeys(f"warning: {f.label}" for f in result.findings if f.level == "warning"))
+    missing = [f"expected {want}, not found" for want in result.missing]
+    return clean(", ".join(errors + missing + warnings))
+
+
+def _labels(findings: list[Finding]) -> list[str]:
+    return list(dict.fromkeys(f.label + (f" [{f.wrt}]" if f.wrt else "") for f in findings))
+
+
+def rerun_command(result: CaseResult, options: tuple[str, ...] = ()) -> str:
+    """Return the command that runs only this case, with this seed."""
+    return shlex.join(["gradcheck", "run", result.id, "--seed", str(result.seed), *options])
+
+
+def table_text(finding: Finding, show: int) -> str:
+    """Return the worst elements as plain aligned text, for reports without a table of their own."""
+    if not finding.elements:
+        return ""
+    modes = list(finding.elements[0].modes)
+    head = ["index", "input", "analytic", *modes, "autodiff", "finite diff", "abs error", "rel error"]
+    rows = [head]
+    for element in finding.elements[:show]:
+        index = ",".join(map(str, element.index)) or "()"
+        middle = [number(element.modes.get(mode)) for mode in modes]
+        numbers = [element.autodiff, element.finite_difference, element.abs_error, element.rel_error]
+        rows.append([index, number(element.input), number(element.analytic), *middle, *map(number, numbers)])
+    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
+    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+
+
+def finding_text(finding: Finding, show: int = 5) -> str:
+    """Return a finding in full: label, place, message, the user's lines, numbers and hint."""
+    place = ", ".join(part for part in (where(finding), finding.dtype) if part)
+    first = finding.label + (f" [{finding.wrt}]" if finding.wrt else "") + (f" ({place})" if place else "")
+    parts = [f"{first}: {finding.message}"]
+    parts += [finding.traceback] if finding.traceback and finding.level == "error" else []
+    parts += [table_text(finding, show)] if finding.elements else []
+    parts += [f"hint: {finding.hint}"] if finding.hint else []
+    return clean("\n".join(parts))
+
+
+def result_text(result: CaseResult, show: int = 5) -> str:
+    """Return everything a failed case has to say, as plain text."""
+    parts = [finding_text(finding, show) for finding in result.findings]
+    parts += [f"expected {want}, which was not found" for want in result.missing]
+    parts += [f"reason: {result.reason}"] if result.expected and result.reason else []
+    return clean("\n".join(parts))
