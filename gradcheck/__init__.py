@@ -1,7 +1,32 @@
-"""Check hand-written TensorFlow gradients."""
+"""Check hand-written TensorFlow gradients.
+
+From Python: `gradcheck.check(fn, inputs)` returns what was found, `assert_gradients`
+and `assert_spec` raise where something is wrong.
+"""
 
 from __future__ import annotations
 
-__version__ = "0.1.0"
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["__version__"]
+from gradcheck.version import VERSION
+
+if TYPE_CHECKING:
+    from gradcheck.api import assert_gradients, assert_spec, check
+    from gradcheck.results import CaseResult
+
+__version__ = VERSION
+
+__all__ = ["CaseResult", "__version__", "assert_gradients", "assert_spec", "check"]
+
+
+def __getattr__(name: str) -> Any:
+    # On first use, so that the command line starts without loading what it may not need.
+    if name in ("check", "assert_gradients", "assert_spec"):
+        from gradcheck import api
+
+        return getattr(api, name)
+    if name == "CaseResult":
+        from gradcheck.results import CaseResult
+
+        return CaseResult
+    raise AttributeError(f"module 'gradcheck' has no attribute '{name}'")

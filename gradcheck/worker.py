@@ -70,10 +70,25 @@ def _same(a: Finding, b: Finding) -> bool:
 
 
 def check_case(case: Case, limits: Limits, report: Report) -> CaseResult:
-    """Check a case and return its result; whatever the user's code raises becomes a finding."""
+    """Check a case in a process that is its own; whatever the user's code raises becomes a finding."""
+
+    def start() -> tuple[Any, tuple[str, ...]]:
+        from gradcheck.autodiff.runtime import configure
+        from gradcheck.autodiff.subject import load
+
+        devices = configure(case.devices, limits.threads, case.seed)
+        return load(case), devices
+
+    return check_started(case, start, limits, report)
+
+
+def check_started(
+    case: Case, start: Callable[[], tuple[Any, tuple[str, ...]]], limits: Limits, report: Report
+) -> CaseResult:
+    """Check a case; `start` returns its loaded op and the devices to check on."""
     started = time.perf_counter()
     notebook = _Notebook(report)
-    _collect(case, limits, notebook)
+    _collect(case, start, limits, notebook)
     notebook.leave()
     result = CaseResult(
         id=case.id,
@@ -106,24 +121,19 @@ def _kept(result: CaseResult, limits: Limits, notebook: _Notebook) -> CaseResult
         return replace(result, notes=(*result.notes, f"the failure could not be saved: {error}"))
 
 
-def _collect(case: Case, limits: Limits, notebook: _Notebook) -> None:
+def _collect(case: Case, start: Callable[[], tuple[Any, tuple[str, ...]]], limits: Limits, notebook: _Notebook) -> None:
     notebook.enter("import")
     from gradcheck.autodiff.failures import Stopped
-    from gradcheck.autodiff.runtime import DeviceMissing, configure
-    from gradcheck.autodiff.subject import load
+    from gradcheck.autodiff.runtime import DeviceMissing
 
     loaded = None
-
     try:
-        devices = configure(case.devices, limits.threads, case.seed)
-    except DeviceMissing as error:
-        notebook.add(Finding("device-fallback", str(error), hint="leave the device out with `devices:`"))
-        return
-    try:
-        loaded = load(case)
+        loaded, devices = start()
         for dtype in case.dtypes or (None,):
             for sample in range(case.samples):
                 _check_point(loaded, dtype, sample, devices, limits, notebook)
+    except DeviceMissing as error:
+        notebook.add(Finding("device-fallback", str(error), hint="leave the device out with `devices:`"))
     except Stopped as stop:
         notebook.add(stop.finding)
     # Also what is no Exception: the user's code raises KeyboardInterrupt and classes of its own.

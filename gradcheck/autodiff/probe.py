@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -211,6 +211,27 @@ def install(probe: Probe) -> None:
     decorate = tf.autograph.experimental.do_not_convert(probe.decorate)
     for module in (tf, tf.compat.v1, tf.compat.v2):
         module.custom_gradient = decorate
+
+
+@contextlib.contextmanager
+def installed(probe: Probe, namespaces: Iterable[dict[str, Any]]) -> Iterator[None]:
+    """Put `probe` in the place of tf.custom_gradient inside the block only.
+
+    Functions in `namespaces` that were decorated before are decorated anew with the probe.
+    """
+    modules = (tf, tf.compat.v1, tf.compat.v2)
+    before = [module.custom_gradient for module in modules]
+    changed = [(names, name, value) for names in namespaces for name, value in names.items() if unwrapped(value)]
+    install(probe)
+    for names, name, value in changed:
+        names[name] = probe.decorate(unwrapped(value))
+    try:
+        yield
+    finally:
+        for module, decorator in zip(modules, before, strict=True):
+            module.custom_gradient = decorator
+        for names, name, value in changed:
+            names[name] = value
 
 
 def unwrapped(op: Any) -> Any | None:

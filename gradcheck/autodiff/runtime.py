@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
+import random
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -25,7 +28,7 @@ def configure(devices: tuple[str, ...] | None, threads: int, seed: int) -> tuple
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(max(2, threads))
     tf.get_logger().setLevel("ERROR")
-    present = {kind: len(tf.config.list_physical_devices(kind.upper())) for kind in ("cpu", "gpu", "tpu")}
+    present = _present()
     for gpu in tf.config.list_physical_devices("GPU"):
         tf.config.experimental.set_memory_growth(gpu, True)
     wanted = _wanted(devices, present)
@@ -33,13 +36,70 @@ def configure(devices: tuple[str, ...] | None, threads: int, seed: int) -> tuple
     if cpus > 1:
         cpu = tf.config.list_physical_devices("CPU")[0]
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * cpus)
-    for name in wanted:
-        kind, index = name.split(":")
-        if kind != "cpu" and int(index) >= present[kind]:
-            have = ", ".join(f"{n} {k}" for k, n in present.items() if n) or "none"
-            raise DeviceMissing(f"device {name} was asked for and is not here (present: {have})")
+    _require(wanted, present, but="cpu")
     tf.keras.utils.set_random_seed(seed % 2**32)
     return wanted
+
+
+def logical_devices(devices: tuple[str, ...] | None) -> tuple[str, ...]:
+    """Return the devices to check on in a process whose TensorFlow has already started.
+
+    Raises DeviceMissing.
+    """
+    present = {kind: len(tf.config.list_logical_devices(kind.upper())) for kind in ("cpu", "gpu", "tpu")}
+    wanted = _wanted(devices, present)
+    _require(wanted, present)
+    return wanted
+
+
+def _present() -> dict[str, int]:
+    return {kind: len(tf.config.list_physical_devices(kind.upper())) for kind in ("cpu", "gpu", "tpu")}
+
+
+def _require(wanted: tuple[str, ...], present: dict[str, int], but: str = "") -> None:
+    for name in wanted:
+        kind, index = name.split(":")
+        if kind != but and int(index) >= present[kind]:
+            have = ", ".join(f"{n} {k}" for k, n in present.items() if n) or "none"
+            raise DeviceMissing(f"device {name} was asked for and is not here (present: {have})")
+
+
+@contextlib.contextmanager
+def random_state_kept() -> Iterator[None]:
+    """Leave the random state of Python, NumPy and TensorFlow as it was found."""
+    plain, array = random.getstate(), np.random.get_state()
+    context = _context()
+    seed, generator = getattr(context, "_seed", None), getattr(context, "_rng", None)
+    try:
+        yield
+    finally:
+        random.setstate(plain)
+        np.random.set_state(array)
+        if context is not None:
+            context._seed, context._rng = seed, generator
+            with contextlib.suppress(Exception):
+                context._clear_caches()
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep TensorFlow's warnings (of retracing, say) out of the user's log inside the block."""
+    logger = tf.get_logger()
+    level = logger.level
+    logger.setLevel("ERROR")
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _context() -> Any:
+    """Return TensorFlow's eager context, which holds its seed and offers no public way to read it."""
+    try:
+        from tensorflow.python.eager import context
+    except ImportError:
+        return None
+    return context.context()
 
 
 def _wanted(devices: tuple[str, ...] | None, present: dict[str, int]) -> tuple[str, ...]:

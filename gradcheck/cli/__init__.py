@@ -10,21 +10,22 @@ from collections.abc import Sequence
 
 import click
 
-from gradcheck import __version__
 from gradcheck.cli.completion import completion
 from gradcheck.cli.doctor import doctor
 from gradcheck.cli.explain import explain
 from gradcheck.cli.listing import list_cases
 from gradcheck.cli.run import run
+from gradcheck.cli.scaffolding import scaffold
 from gradcheck.cli.schema import schema
 from gradcheck.cli.validate import validate
 from gradcheck.errors import GradcheckError, Terminated, told
+from gradcheck.version import VERSION
 
 INTERNAL, INTERRUPTED, TERMINATED = 3, 130, 143
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
-@click.version_option(__version__, prog_name="gradcheck")
+@click.version_option(VERSION, prog_name="gradcheck")
 def cli() -> None:
     """Check hand-written TensorFlow gradients.
 
@@ -42,7 +43,7 @@ def cli() -> None:
     """
 
 
-for _command in (run, list_cases, validate, schema, explain, doctor, completion):
+for _command in (run, list_cases, validate, scaffold, schema, explain, doctor, completion):
     cli.add_command(_command)
 
 

@@ -22,9 +22,9 @@ print(f"{'tf32':<12} {'on' if tf.config.experimental.tensor_float_32_execution_e
 @click.command(epilog="Example: gradcheck doctor")
 def doctor() -> int:
     """Print versions, devices, and whether XLA compiles here."""
-    from gradcheck import __version__
+    from gradcheck.version import VERSION
 
-    click.echo(f"{'gradcheck':<12} {__version__}")
+    click.echo(f"{'gradcheck':<12} {VERSION}")
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     # In a process of its own: a TensorFlow that does not start must not take the answer along.
     done = subprocess.run([sys.executable, "-c", _PROBE], capture_output=True, text=True, env=environment, check=False)

@@ -119,7 +119,7 @@ def _connect(address: str) -> Any:
 
 def _version() -> str | None:
     try:
-        import gradcheck
+        from gradcheck.version import VERSION
     except ImportError:
         return None
-    return gradcheck.__version__
+    return VERSION

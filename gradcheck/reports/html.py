@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from html import escape
 from typing import Any
 
-from gradcheck import __version__
 from gradcheck.events import CaseFinished, Event, RunFinished
 from gradcheck.reports import pictures
 from gradcheck.reports.wording import clean, number, rerun_command, told, where
 from gradcheck.results import CaseResult, Element, Finding, Profile
+from gradcheck.version import VERSION
 
 MAX_ROWS = 50
 _ORDER = ("errored", "failed", "passed", "skipped")
@@ -176,7 +176,7 @@ def _comparisons(case: CaseResult) -> str:
 
 
 def _environment(options: Mapping[str, Any], finished: RunFinished | None) -> str:
-    facts = {"gradcheck": __version__, **(finished.environment if finished else {}), **options}
+    facts = {"gradcheck": VERSION, **(finished.environment if finished else {}), **options}
     rows = [
         (str(key), ", ".join(map(str, value)) if isinstance(value, list) else str(value))
         for key, value in facts.items()

@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from gradcheck import __version__
 from gradcheck.events import CaseFinished, Event, RunFinished
 from gradcheck.results import SCHEMA_VERSION, CaseResult, to_json
+from gradcheck.version import VERSION
 
 
 class JsonReport:
@@ -30,7 +30,7 @@ class JsonReport:
         """Return the report."""
         report = {
             "schema_version": SCHEMA_VERSION,
-            "gradcheck": __version__,
+            "gradcheck": VERSION,
             "environment": to_json(self.finished.environment) if self.finished else {},
             "options": to_json(dict(self.options)),
             "summary": to_json(self.finished.summary) if self.finished else {},

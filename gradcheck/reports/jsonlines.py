@@ -6,10 +6,10 @@ import json
 from collections.abc import Mapping
 from typing import IO, Any
 
-from gradcheck import __version__
 from gradcheck.events import CaseFinished, CaseProgress, CaseStarted, Event, RunFinished, RunStarted
 from gradcheck.reports.jsonfile import case_json
 from gradcheck.results import SCHEMA_VERSION, to_json
+from gradcheck.version import VERSION
 
 
 class JsonLines:
@@ -26,7 +26,7 @@ class JsonLines:
     def _record(self, event: Event) -> dict[str, Any]:
         match event:
             case RunStarted():
-                head = {"schema_version": SCHEMA_VERSION, "gradcheck": __version__, "options": to_json(self.options)}
+                head = {"schema_version": SCHEMA_VERSION, "gradcheck": VERSION, "options": to_json(self.options)}
                 return {"event": "run-started", "cases": event.cases, "jobs": event.jobs, **head}
             case CaseStarted():
                 return {"event": "case-started", "id": event.id}

@@ -86,3 +86,8 @@ def result_text(result: CaseResult, show: int = 5) -> str:
     parts += [f"expected {want}, which was not found" for want in result.missing]
     parts += [f"reason: {result.reason}"] if result.expected and result.reason else []
     return clean("\n".join(parts))
+
+
+def failure_text(result: CaseResult) -> str:
+    """Return what is wrong with a case: one line, then every finding in full."""
+    return f"gradients of {clean(result.case)}: {told(result)}\n{result_text(result)}"

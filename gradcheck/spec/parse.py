@@ -28,6 +28,20 @@ def parse(path: Path, name: str | None = None) -> Spec:
     return _build(document, path)
 
 
+def parse_data(data: dict[str, Any], file: str, folder: Path) -> Spec:
+    """Turn a spec that is already data into records; `file` is how it is called in messages.
+
+    Raises SpecError.
+    """
+    document = Document(file, [], data)
+    found = list(_schema_problems(document))
+    path = folder / "spec.yaml"
+    problems = [*(problem for problem, _ in found), *_meaning_problems(document, path, [where for _, where in found])]
+    if problems:
+        raise SpecError(tuple(problems))
+    return _build(document, path)
+
+
 def _schema_problems(document: Document) -> Iterator[tuple[Problem, KeyPath]]:
     import jsonschema
 

@@ -1,0 +1,3 @@
+"""The version of gradcheck."""
+
+VERSION = "0.1.0"
