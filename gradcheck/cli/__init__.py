@@ -18,6 +18,7 @@ from gradcheck.cli.run import run
 from gradcheck.cli.scaffolding import scaffold
 from gradcheck.cli.schema import schema
 from gradcheck.cli.validate import validate
+from gradcheck.cli.watch import watch
 from gradcheck.errors import GradcheckError, Terminated, told
 from gradcheck.version import VERSION
 
@@ -43,7 +44,7 @@ def cli() -> None:
     """
 
 
-for _command in (run, list_cases, validate, scaffold, schema, explain, doctor, completion):
+for _command in (run, list_cases, validate, scaffold, schema, explain, doctor, watch, completion):
     cli.add_command(_command)
 
 
