@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from gradcheck.autodiff.operation import Operation, State, differentiable
+from gradcheck.autodiff.tracing import function
 
 Arrays = list[np.ndarray[Any, Any] | None]
 
@@ -109,8 +110,8 @@ class Gradients:
             return value_and_gradient
         compiled = way.mode == "xla"
         if way.tape == "inside":
-            return tf.function(value_and_gradient, jit_compile=compiled)  # type: ignore[no-any-return]
-        forward = tf.function(lambda tensors: operation(tensors), jit_compile=compiled)
+            return function(value_and_gradient, jit_compile=compiled)  # type: ignore[no-any-return]
+        forward = function(operation, jit_compile=compiled)
 
         def tape_outside(tensors: Any, upstream: Any) -> Any:
             with tf.GradientTape() as tape:
@@ -122,7 +123,6 @@ class Gradients:
         return tape_outside
 
 
-@tf.autograph.experimental.do_not_convert
 def pull_back(tape: Any, outputs: Any, sources: Any, upstream: Any) -> Any:
     """Return one dense gradient (or None) per source for the differentiable outputs."""
     targets = [output for output in outputs if differentiable(output)]

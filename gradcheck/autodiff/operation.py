@@ -13,6 +13,7 @@ import tensorflow as tf
 from gradcheck.autodiff.inputs import Leaf
 from gradcheck.autodiff.probe import Probe, unwrapped
 from gradcheck.autodiff.target import Bound
+from gradcheck.autodiff.tracing import autographed, unconverted
 
 Tensors = list[Any]
 
@@ -35,7 +36,7 @@ class Operation:
         parts = [leaf.assemble(value) for leaf, value in zip(self.leaves, values, strict=True)]
         arguments = [self._argument(argument, parts) for argument in self.bound.positional]
         keywords = {name: self._argument(argument, parts) for name, argument in self.bound.keywords.items()}
-        return self.op(*arguments, **keywords)
+        return autographed(self.op)(*arguments, **keywords)
 
     def _argument(self, argument: tuple[str, Any], parts: Sequence[Any]) -> Any:
         kind, value = argument
@@ -70,12 +71,13 @@ def bypassed(operation: Operation, probe: Probe) -> Operation:
     """Return the operation with every custom gradient of the user's code bypassed."""
     inner = unwrapped(operation.op)
 
-    @tf.autograph.experimental.do_not_convert
     def plain(*args: Any, **kwargs: Any) -> Any:
         with probe.bypassed():
-            return inner(*args, **kwargs)[0] if inner is not None else operation.op(*args, **kwargs)
+            if inner is not None:
+                return autographed(inner)(*args, **kwargs)[0]
+            return autographed(operation.op)(*args, **kwargs)
 
-    return operation.with_op(plain)
+    return operation.with_op(unconverted(plain))
 
 
 @dataclass(frozen=True, slots=True)

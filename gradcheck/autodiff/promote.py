@@ -42,7 +42,7 @@ def promote(concrete: Any, variables: Sequence[tuple[Any, Any]]) -> Callable[[Se
         result = pruned(*inputs, *captured)
         return list(result) if isinstance(result, (list, tuple)) else [result]
 
-    return tf.autograph.experimental.do_not_convert(call)  # type: ignore[no-any-return]
+    return call
 
 
 def promoted_graph(graph: Any) -> Any:

@@ -19,6 +19,7 @@ from gradcheck.autodiff.coordinates import Coordinates
 from gradcheck.autodiff.modes import pull_back
 from gradcheck.autodiff.operation import Operation, State, differentiable
 from gradcheck.autodiff.promote import promote, wide_dtype
+from gradcheck.autodiff.tracing import function, unconverted
 from gradcheck.numerics.ladder import Array
 
 BULK_ROWS = 64
@@ -137,7 +138,7 @@ class Realm:
 
     def _row_program(self) -> Any:
         if "row" not in self._programs:
-            self._programs["row"] = tf.function(self._vector_program())
+            self._programs["row"] = function(self._vector_program())
         # The op may change any of its variables; differentiated ones are assigned inside.
         self.state.restore()
         return self._programs["row"]
@@ -148,7 +149,6 @@ class Realm:
         slots, ranges = layout.inputs.slots, layout.inputs.ranges()
         constants = self._constants()
 
-        @tf.autograph.experimental.do_not_convert
         def enter(vector: Any) -> list[Any]:
             tensors = list(constants)
             for position, slot, part in zip(layout.sources, slots, ranges, strict=False):
@@ -161,7 +161,7 @@ class Realm:
         def program(vector: Any) -> Any:
             return _pack(forward(enter(vector)))
 
-        return program
+        return unconverted(program)  # type: ignore[no-any-return]
 
     def _bulk(self) -> Any:
         """Return the program for many rows: compiled if it then gives the same values."""
@@ -178,7 +178,7 @@ class Realm:
         wanted = self._row(vector)
         for compiled in (True, False):
             program = self._vector_program()
-            mapped = tf.function(
+            mapped = function(
                 lambda rows, program=program: tf.map_fn(program, rows, parallel_iterations=4), jit_compile=compiled
             )
             try:
@@ -200,7 +200,6 @@ class Realm:
         return np.concatenate(parts)
 
 
-@tf.autograph.experimental.do_not_convert
 def _unpack(slot: Any, part: Any) -> Any:
     """Return the tensor (float64 or complex128) of a slot from its coordinates."""
     entries = part
@@ -213,7 +212,6 @@ def _unpack(slot: Any, part: Any) -> Any:
     return tf.reshape(entries, slot.shape)
 
 
-@tf.autograph.experimental.do_not_convert
 def _pack(outputs: Any) -> Any:
     """Return the differentiable outputs as one float64 vector."""
     parts = []
@@ -269,7 +267,7 @@ def rewritten_kernels(
 
     specs = [tf.TensorSpec(np.shape(v), tf.constant(v).dtype) for v in layout.values]
     upstream = [tf.TensorSpec(slot.shape, tf.as_dtype(slot.dtype)) for slot in layout.outputs.slots]
-    concrete = tf.function(traced).get_concrete_function(specs, upstream)
+    concrete = function(traced).get_concrete_function(specs, upstream)
     call = promote(concrete, twins)
     count = len(concrete.outputs) - sum(not m for m in missing)
 
@@ -281,7 +279,7 @@ def rewritten_kernels(
         found = iter(call([*tensors, *cotangents])[count:])
         return [None if absent else next(found) for absent in missing]
 
-    return tf.autograph.experimental.do_not_convert(forward), pullback
+    return forward, pullback
 
 
 def twin_variables(variables: Sequence[Any]) -> list[tuple[Any, Any]]:

@@ -20,6 +20,7 @@ from gradcheck.autodiff.operation import Creations, Operation, State, Variable, 
 from gradcheck.autodiff.probe import Probe, install, unwrapped
 from gradcheck.autodiff.realm import Layout
 from gradcheck.autodiff.target import TargetError, attribute, bind, import_module, resolve, signature_of
+from gradcheck.autodiff.tracing import function
 from gradcheck.numerics.directions import signed_uniform, stream
 from gradcheck.numerics.ladder import Array
 from gradcheck.results import Finding
@@ -325,7 +326,7 @@ def survey(operation: Operation, values: tuple[Any, ...], state: State) -> Surve
     """Trace the op once and look at its graph."""
     try:
         specs = [tf.TensorSpec(np.shape(v), tf.constant(v).dtype) for v in values]
-        concrete = tf.function(lambda tensors: operation(tensors)).get_concrete_function(specs)
+        concrete = function(operation).get_concrete_function(specs)
     except Exception:
         return Survey(False, False, None)
     finally:

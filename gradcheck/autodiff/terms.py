@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from gradcheck.autodiff.operation import Operation, differentiable
 from gradcheck.autodiff.subject import Subject
+from gradcheck.autodiff.tracing import function
 
 MAX_USES = 8
 
@@ -47,6 +48,6 @@ def _traced_terms(subject: Subject, operation: Operation, position: int) -> list
         return parts
 
     subject.gradients.state.restore()
-    found = tf.function(traced)([tf.constant(v) for v in subject.values])
+    found = function(traced)([tf.constant(v) for v in subject.values])
     subject.gradients.state.restore()
     return [np.asarray(part, np.float64) for part in found]

@@ -18,6 +18,7 @@ from gradcheck.autodiff.promote import promote, wide_dtype
 from gradcheck.autodiff.realm import twin_variables
 from gradcheck.autodiff.reference import FLOAT64, REWRITTEN
 from gradcheck.autodiff.subject import Subject
+from gradcheck.autodiff.tracing import function
 from gradcheck.checks.verdicts import main_reference, tolerance_of
 from gradcheck.numerics.assess import UNDECIDED, WRONG, assess
 from gradcheck.numerics.differences import Point
@@ -156,7 +157,7 @@ def _second_rewritten(subject: Subject, weights: list[Any]) -> _Second:
         [tf.TensorSpec(slot.shape, slot.dtype) for slot in layout.outputs.slots],
         [tf.TensorSpec(slot.shape, slot.dtype) for slot in layout.inputs.slots],
     )
-    concrete = tf.function(traced).get_concrete_function(*specs)
+    concrete = function(traced).get_concrete_function(*specs)
     if not concrete.outputs:
         return _Second(np.zeros(layout.inputs.width), tuple(missing))
     twins = twin_variables([v.variable for v in subject.every_variable])
@@ -174,10 +175,10 @@ def _second(subject: Subject, operation: Operation, way: Way, weights: list[Any]
     g = subject.gradients
     call = None
     if way.tape == "outside":
-        call = tf.function(lambda tensors: operation(tensors), jit_compile=way.mode == "xla")
+        call = function(operation, jit_compile=way.mode == "xla")
     run = _second_program(subject, operation, call)
     if way.tape == "inside":
-        run = tf.function(run, jit_compile=way.mode == "xla")
+        run = function(run, jit_compile=way.mode == "xla")
     g.state.restore()
     tensors = [as_tensor(v) for v in subject.values]
     if wide:
@@ -207,12 +208,10 @@ def _second_program(subject: Subject, operation: Operation, forward: Any = None)
     return second
 
 
-@tf.autograph.experimental.do_not_convert
 def _floating(outputs: Any) -> list[Any]:
     return [o for o in outputs if differentiable(o)]
 
 
-@tf.autograph.experimental.do_not_convert
 def _outer(tape: Any, first: Any, sources: Any, directions: Any) -> Any:
     pairs = [(dense(g), w) for g, w in zip(first, directions, strict=True) if g is not None]
     targets = [g for g, _ in pairs]

@@ -12,6 +12,7 @@ from gradcheck.autodiff.failures import finding_from
 from gradcheck.autodiff.modes import pull_back, to_array
 from gradcheck.autodiff.operation import Operation, differentiable
 from gradcheck.autodiff.subject import Subject
+from gradcheck.autodiff.tracing import function
 from gradcheck.numerics.directions import signed_uniform
 from gradcheck.results import Comparison, Finding
 
@@ -108,7 +109,7 @@ def _plain_traces(subject: Subject, free: list[int]) -> bool:
     try:
         subject.gradients.state.restore()
         plain = subject.plain()
-        tf.function(lambda tensors: plain(tensors)).get_concrete_function(_specs(subject, free))
+        function(plain).get_concrete_function(_specs(subject, free))
     except Exception:
         return False
     finally:
@@ -130,10 +131,9 @@ def _traced(subject: Subject, operation: Operation, free: list[int]) -> Any:
     weights = [tf.TensorSpec([None], slot.dtype) for slot in subject.layout.outputs.slots]
     subject.probe.clear()
     subject.gradients.state.restore()
-    return tf.function(value_and_gradient, input_signature=[_specs(subject, free), weights])
+    return function(value_and_gradient, input_signature=[_specs(subject, free), weights])
 
 
-@tf.autograph.experimental.do_not_convert
 def _differentiable(outputs: Any) -> list[Any]:
     return [o for o in outputs if differentiable(o)]
 

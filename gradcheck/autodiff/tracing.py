@@ -1,0 +1,34 @@
+"""tf.function for gradcheck's own code, which AutoGraph is not to convert, around the user's, which it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+# The context outside of all functions: in it AutoGraph converts what is called.
+_OUTSIDE = tf.__internal__.autograph.control_status_ctx()
+
+unconverted = tf.autograph.experimental.do_not_convert
+
+
+def function(f: Callable[..., Any], **options: Any) -> Any:
+    """Return `f` as a tf.function without converting it: conversion costs more than tracing."""
+
+    # A function, because tf.function keeps weak references, which records with slots do not take.
+    def traced(*args: Any) -> Any:
+        return f(*args)
+
+    return tf.function(traced, autograph=False, **options)
+
+
+def autographed(op: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `op` as a tf.function of the user's would call it: through AutoGraph; as it is in eager."""
+    if not tf.inside_function():
+        return op
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return op(*args, **kwargs)
+
+    return tf.__internal__.autograph.tf_convert(call, _OUTSIDE)  # type: ignore[no-any-return]
