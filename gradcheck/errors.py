@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from gradcheck.places import clean
+
+MAX_SOURCE = 160
+
 
 class GradcheckError(Exception):
     """Stop the run; `exit_code` says how the process ends."""
@@ -32,9 +36,10 @@ class Problem:
             lines[0] += f"; {self.hint}"
         if self.source:
             margin = f"{self.line:>5} | "
-            lines.append(margin + self.source)
-            lines.append(" " * (len(margin) - 2) + "| " + " " * (self.column - 1) + "^")
-        return "\n".join(lines)
+            first = max(0, self.column - MAX_SOURCE // 2)
+            lines.append(margin + self.source[first : first + MAX_SOURCE].replace("\t", " "))
+            lines.append(" " * (len(margin) - 2) + "| " + " " * (self.column - 1 - first) + "^")
+        return clean("\n".join(lines))
 
 
 class SpecError(GradcheckError):

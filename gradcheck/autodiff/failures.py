@@ -10,11 +10,10 @@ from dataclasses import dataclass
 import tensorflow as tf
 
 from gradcheck.autodiff.probe import ContractBroken, Probe
+from gradcheck.places import FRAME, is_user_file, shortened
 from gradcheck.results import Finding
 
-_HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-_FRAME = re.compile(r'File "([^"]+)", line (\d+)')
-_LIBRARIES = ("site-packages", "dist-packages", f"{os.sep}lib{os.sep}python")
+MAX_MESSAGE, MAX_TRACEBACK = 2_000, 8_000
 
 _HINTS = (
     (
@@ -80,9 +79,17 @@ class Stopped(Exception):
         self.finding = finding
 
 
+def said(error: BaseException) -> str:
+    """Return what an exception says; the user's own may fail even at that."""
+    try:
+        return str(error)
+    except Exception:
+        return "(its text cannot be read)"
+
+
 def first_line(error: BaseException) -> str:
     """Return the telling line of an exception, without TensorFlow's frames around it."""
-    text = str(error) or type(error).__name__
+    text = shortened(said(error), 20 * MAX_MESSAGE) or type(error).__name__
     text = re.sub(r"\{\{(?:function_node|node) [^}]*\}\}\s*", "", text)
     text = re.sub(r"\x1b\[[0-9;]*m", "", text)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
@@ -91,28 +98,30 @@ def first_line(error: BaseException) -> str:
     chosen = telling[-1] if "in user code" in text and telling else (lines[0] if lines else text)
     name = type(error).__name__
     chosen = re.sub(r" \[Op:\w*\](?: name:.*)?$", "", chosen)
+    chosen = shortened(chosen, MAX_MESSAGE)
     return chosen if re.match(r"\w+(?:Error|Exception): ", chosen) else f"{name}: {chosen}"
 
 
 def user_place(error: BaseException) -> Place | None:
     """Return the innermost line of user code in the traceback or in TensorFlow's message."""
     places = [Place(f.filename, f.lineno or 0) for f in traceback.extract_tb(error.__traceback__)]
-    places += [Place(file, int(line)) for file, line in _FRAME.findall(str(error))]
-    mine = [place for place in places if _is_user(place.file)]
+    places += [Place(file, int(line)) for file, line in FRAME.findall(said(error))]
+    mine = [place for place in places if is_user_file(place.file)]
     return mine[-1] if mine else None
 
 
 def raised_by_user(error: BaseException) -> bool:
     """Return whether a line of the user's code was running when the exception came up."""
-    return any(_is_user(frame.filename) for frame in traceback.extract_tb(error.__traceback__))
+    return any(is_user_file(frame.filename) for frame in traceback.extract_tb(error.__traceback__))
 
 
 def user_traceback(error: BaseException) -> str:
     """Return the user's own lines of a traceback, or all of it if there are none."""
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if _is_user(f.filename)]
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if is_user_file(f.filename)]
     lines = traceback.format_list(frames) if frames else []
-    quoted = [f'  File "{f}", line {n}\n' for f, n in _FRAME.findall(str(error)) if _is_user(f) and not frames]
-    told = "".join([*lines, *quoted, *traceback.format_exception_only(type(error), error)[-1:]]).rstrip()
+    quoted = [f'  File "{f}", line {n}\n' for f, n in FRAME.findall(said(error)) if is_user_file(f) and not frames]
+    last = f"{type(error).__name__}: {said(error)}"
+    told = shortened("".join([*lines, *quoted, last]).rstrip(), MAX_TRACEBACK)
     return "\n".join(_without_library_frames(re.sub(r"\x1b\[[0-9;]*m", "", told).splitlines()))
 
 
@@ -120,21 +129,15 @@ def _without_library_frames(lines: list[str]) -> list[str]:
     """Drop the frames of TensorFlow and of gradcheck that TensorFlow quotes in its messages."""
     kept = []
     for line in lines:
-        frame = _FRAME.search(line)
-        if frame is None or _is_user(frame.group(1)):
+        frame = FRAME.search(line)
+        if frame is None or is_user_file(frame.group(1)):
             kept.append(line)
     return [line for line in kept if line.strip()]
 
 
-def _is_user(file: str) -> bool:
-    if file.startswith(("<", _HERE + os.sep)) or "__autograph_generated" in file:
-        return False
-    return not any(part in file for part in _LIBRARIES)
-
-
 def hint_for(error: BaseException) -> str | None:
     """Return what to change, for the mistakes people make most."""
-    text = f"{type(error).__name__}: {error}"
+    text = f"{type(error).__name__}: {shortened(said(error), 20 * MAX_MESSAGE)}"
     return next((hint for pattern, hint in _HINTS if re.search(pattern, text)), None)
 
 
@@ -145,8 +148,8 @@ def finding_from(error: BaseException, code: str, probe: Probe | None = None) ->
     where = {"file": place.file, "line": place.line} if place else {}
     if broken is not None:
         return Finding(broken.code, broken.message, hint=broken.hint, wrt=broken.wrt, **where)  # type: ignore[arg-type]
-    if "must accept keyword argument 'variables'" in str(error):
-        names = ", ".join(re.findall(r"<(?:tf\.)?Variable '([^':]+)", str(error))) or "variables"
+    if "must accept keyword argument 'variables'" in said(error):
+        names = ", ".join(re.findall(r"<(?:tf\.)?Variable '([^':]+)", said(error))) or "variables"
         message = f"grad_fn has no `variables` keyword although the op uses {names}"
         hint = "def grad(upstream, variables=None): return input_gradients, [gradient of each variable]"
         return Finding("variables-keyword", message, hint=hint, **where)  # type: ignore[arg-type]

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from gradcheck.numerics.directions import stream
 from gradcheck.spec.model import Case, Input
+from gradcheck.spec.schema import DTYPES
 
 REDRAWS = 1000
 
@@ -79,17 +80,60 @@ def _draw(case: Case, spec: Input, name: str, dtype: str | None, sample: int, le
 
 def _leaf(case: Case, spec: Input, name: str, dtype: str | None, rng: np.random.Generator) -> Leaf:
     values, kind = _numbers(case, spec, name, rng)
+    _check_given(spec, name, values)
     if dtype and kind.startswith(("float", "bfloat")):
         kind = dtype
     elif dtype and kind.startswith("complex") and dtype.startswith(("complex", "float64", "float32")):
         kind = {"float64": "complex128", "float32": "complex64"}.get(dtype, dtype)
-    array = np.asarray(values).astype(object if kind == "string" else tf.as_dtype(kind).as_numpy_dtype)
+    array = _cast(np.asarray(values), kind, name)
     leaf = Leaf(name, array, kind, spec.differentiate, spec.domain, spec.structure)
     if spec.sparse:
         return _sparse(leaf, spec.source, rng)
     if spec.ragged is not None:
         return Leaf(name, array, kind, spec.differentiate, spec.domain, None, row_lengths=spec.ragged)
     return leaf
+
+
+def _cast(values: np.ndarray[Any, Any], kind: str, name: str) -> np.ndarray[Any, Any]:
+    if kind == "string":
+        return values.astype(object)
+    wanted = tf.as_dtype(kind)
+    with np.errstate(all="ignore"):
+        array = values.astype(wanted.as_numpy_dtype)
+        if wanted.is_integer and np.any(array.astype(values.dtype) != values):
+            raise InputError(f"input `{name}` holds numbers that do not fit {kind}")
+    return array
+
+
+def _check_given(spec: Input, name: str, values: Any) -> None:
+    """Hold what the user gave against what they said of it; drawn numbers are made to fit."""
+    array = np.asarray(values)
+    if spec.ragged is not None and (array.ndim == 0 or len(array) != sum(spec.ragged)):
+        raise InputError(f"input `{name}` has shape {list(array.shape)}, `ragged` asks for {sum(spec.ragged)} rows")
+    if spec.source not in ("values", "constant", "file", "linspace") or array.dtype == object:
+        return
+    if spec.source == "file" and spec.shape is not None and array.shape != spec.shape:
+        raise InputError(f"input `{name}`: the file has shape {list(array.shape)}, `shape` says {list(spec.shape)}")
+    if spec.domain is not None and array.dtype.kind in "fiu":
+        outside = (array < spec.domain[0]) | (array > spec.domain[1])
+        if outside.any():
+            raise InputError(f"input `{name}`: {array[outside][0]} lies outside `domain` {list(spec.domain)}")
+    if spec.structure is not None:
+        _check_structure(spec.structure, name, array)
+
+
+def _check_structure(structure: str, name: str, values: np.ndarray[Any, Any]) -> None:
+    if values.ndim < 2 or values.shape[-1] != values.shape[-2]:
+        raise InputError(f"input `{name}`: `{structure}` needs square matrices, its shape is {list(values.shape)}")
+    size = float(np.abs(values).max(initial=0.0))
+    if structure == "lower-triangular":
+        met = not np.any(np.triu(values, 1))
+    else:
+        met = bool(np.allclose(values, np.conj(np.swapaxes(values, -1, -2)), rtol=1e-6, atol=1e-6 * size))
+        if met and structure == "spd" and np.all(np.isfinite(values)):
+            met = bool(np.linalg.eigvalsh(values).min(initial=1.0) > 0)
+    if not met:
+        raise InputError(f"input `{name}` is not {'positive definite' if structure == 'spd' else structure}")
 
 
 def _sparse(leaf: Leaf, source: str, rng: np.random.Generator) -> Leaf:
@@ -129,9 +173,16 @@ def load_file(path: str, name: str) -> np.ndarray[Any, Any]:
     Raises InputError.
     """
     try:
-        return np.asarray(np.load(path, allow_pickle=False))
-    except (OSError, ValueError) as error:
-        raise InputError(f"input `{name}`: {path} cannot be read as .npy: {error}") from None
+        loaded = np.load(path, allow_pickle=False)
+    except OSError as error:
+        raise InputError(f"input `{name}`: {path} cannot be read: {error.strerror or error}") from None
+    except Exception:
+        raise InputError(f"input `{name}`: {path} is no .npy file of plain numbers; write it with np.save") from None
+    if not isinstance(loaded, np.ndarray):
+        raise InputError(f"input `{name}`: {path} is an archive; save one array with np.save")
+    if loaded.dtype.kind not in "biufc" or loaded.dtype.name not in DTYPES:
+        raise InputError(f"input `{name}`: {path} holds {loaded.dtype}, which no tensor can")
+    return loaded
 
 
 def _drawn(spec: Input, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray[Any, Any]:
@@ -152,8 +203,10 @@ def _drawn(spec: Input, shape: tuple[int, ...], rng: np.random.Generator) -> np.
         if not bad.any():
             return values
         values = np.where(bad, _law(spec, shape, rng), values)
-    bad = _unwanted(spec, values)
-    return np.where(bad, _inside(spec, shape, rng), values)
+    values = np.where(_unwanted(spec, values), _inside(spec, shape, rng), values)
+    if _unwanted(spec, values).any():
+        raise InputError(f"input `{spec.name}`: `domain` and `avoid` leave no room for its numbers")
+    return values
 
 
 def _law(spec: Input, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray[Any, Any]:

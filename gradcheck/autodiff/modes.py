@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from gradcheck.autodiff.operation import Operation, State, differentiable
-from gradcheck.autodiff.tracing import function
+from gradcheck.autodiff.tracing import GradientTape, function
 
 Arrays = list[np.ndarray[Any, Any] | None]
 
@@ -100,7 +100,7 @@ class Gradients:
         operation, sources, variables = self.operation, self.sources, self.variables
 
         def value_and_gradient(tensors: Any, upstream: Any) -> Any:
-            with tf.GradientTape() as tape:
+            with GradientTape() as tape:
                 watched = [tensors[i] for i in sources]
                 tape.watch(watched)
                 outputs = operation(tensors)
@@ -114,7 +114,7 @@ class Gradients:
         forward = function(operation, jit_compile=compiled)
 
         def tape_outside(tensors: Any, upstream: Any) -> Any:
-            with tf.GradientTape() as tape:
+            with GradientTape() as tape:
                 watched = [tensors[i] for i in sources]
                 tape.watch(watched)
                 outputs = forward(tensors)

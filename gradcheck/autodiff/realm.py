@@ -19,7 +19,7 @@ from gradcheck.autodiff.coordinates import Coordinates
 from gradcheck.autodiff.modes import pull_back
 from gradcheck.autodiff.operation import Operation, State, differentiable
 from gradcheck.autodiff.promote import promote, wide_dtype
-from gradcheck.autodiff.tracing import function, unconverted
+from gradcheck.autodiff.tracing import GradientTape, function, unconverted
 from gradcheck.numerics.ladder import Array
 
 BULK_ROWS = 64
@@ -232,12 +232,12 @@ def direct_kernels(
 
     def forward(tensors: Sequence[Any]) -> list[Any]:
         # Some ops compute their value another way when it is differentiated.
-        with tf.GradientTape() as tape:
+        with GradientTape() as tape:
             tape.watch([tensors[i] for i in sources])
             return operation(list(tensors))
 
     def pullback(tensors: Sequence[Any], upstream: Sequence[Any]) -> list[Any]:
-        with tf.GradientTape() as tape:
+        with GradientTape() as tape:
             watched = [tensors[i] for i in sources]
             tape.watch(watched)
             outputs = operation(list(tensors))
@@ -257,7 +257,7 @@ def rewritten_kernels(
     sources, variables = layout.sources, layout.variables
 
     def traced(tensors: Any, upstream: Any) -> Any:
-        with tf.GradientTape() as tape:
+        with GradientTape() as tape:
             watched = [tensors[i] for i in sources]
             tape.watch(watched)
             outputs = operation(tensors)

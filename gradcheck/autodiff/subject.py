@@ -20,7 +20,7 @@ from gradcheck.autodiff.operation import Creations, Operation, State, Variable, 
 from gradcheck.autodiff.probe import Probe, install, unwrapped
 from gradcheck.autodiff.realm import Layout
 from gradcheck.autodiff.target import TargetError, attribute, bind, import_module, resolve, signature_of
-from gradcheck.autodiff.tracing import function
+from gradcheck.autodiff.tracing import GradientTape, function
 from gradcheck.numerics.directions import signed_uniform, stream
 from gradcheck.numerics.ladder import Array
 from gradcheck.results import Finding
@@ -225,7 +225,7 @@ def _operation(loaded: Loaded, dtype: str | None, sample: int) -> tuple[Operatio
 def _first_call(loaded: Loaded, operation: Operation, values: tuple[Any, ...]) -> tuple[list[Any], list[Any]]:
     with loaded.creations.watch():
         try:
-            with tf.GradientTape() as tape:
+            with GradientTape() as tape:
                 outputs = operation([tf.constant(v) for v in values])
         except (Exception, SystemExit) as error:
             raise Stopped(finding_from(error, "op-error", loaded.probe)) from error

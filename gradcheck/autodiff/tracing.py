@@ -10,6 +10,9 @@ import tensorflow as tf
 # The context outside of all functions: in it AutoGraph converts what is called.
 _OUTSIDE = tf.__internal__.autograph.control_status_ctx()
 
+# Kept from the user's code, which may put something else in its place.
+GradientTape = tf.GradientTape
+
 unconverted = tf.autograph.experimental.do_not_convert
 
 

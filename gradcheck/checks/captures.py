@@ -13,6 +13,7 @@ import tensorflow as tf
 from gradcheck.autodiff.modes import as_tensor
 from gradcheck.autodiff.operation import differentiable
 from gradcheck.autodiff.subject import Subject
+from gradcheck.autodiff.tracing import GradientTape
 from gradcheck.results import Comparison, Finding
 
 PHASE = "captures"
@@ -79,7 +80,7 @@ def _tensors(subject: Subject) -> Iterator[Finding]:
     for name, tensor, put in _captured(subject):
         if not _moves(subject, tensor, put):
             continue
-        with tf.GradientTape() as tape:
+        with GradientTape() as tape:
             tape.watch(tensor)
             tensors = [as_tensor(v) for v in subject.values]
             tape.watch([tensors[i] for i in subject.sources])

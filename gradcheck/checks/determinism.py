@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from gradcheck.autodiff.modes import Gradients, Run, as_tensor, dense, to_array
 from gradcheck.autodiff.operation import State, differentiable
 from gradcheck.autodiff.probe import install
 from gradcheck.autodiff.subject import Subject, load
+from gradcheck.autodiff.tracing import GradientTape
 from gradcheck.numerics.tolerance import ROUNDOFF
 from gradcheck.results import Comparison, Finding
 
@@ -185,7 +185,7 @@ def _changed_by_second_forward(subject: Subject, first: Run, put_back: bool) -> 
     subject.gradients.state.restore()
     tensors = [as_tensor(v) for v in subject.values]
     watched = [tensors[i] for i in subject.sources]
-    with tf.GradientTape() as tape:
+    with GradientTape() as tape:
         tape.watch(watched)
         outputs = [t for t in subject.operation(tensors) if differentiable(t)]
     left = State.of(subject.gradients.state.variables)
@@ -288,7 +288,7 @@ def _read_late(subject: Subject, first: Run) -> Iterator[Finding]:
     state.restore()
     tensors = [as_tensor(v) for v in subject.values]
     watched = [tensors[i] for i in subject.sources]
-    with tf.GradientTape() as tape:
+    with GradientTape() as tape:
         tape.watch(watched)
         outputs = [t for t in subject.operation(tensors) if differentiable(t)]
     for variable in subject.variables:

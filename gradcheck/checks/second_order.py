@@ -18,7 +18,7 @@ from gradcheck.autodiff.promote import promote, wide_dtype
 from gradcheck.autodiff.realm import twin_variables
 from gradcheck.autodiff.reference import FLOAT64, REWRITTEN
 from gradcheck.autodiff.subject import Subject
-from gradcheck.autodiff.tracing import function
+from gradcheck.autodiff.tracing import GradientTape, function
 from gradcheck.checks.verdicts import main_reference, tolerance_of
 from gradcheck.numerics.assess import UNDECIDED, WRONG, assess
 from gradcheck.numerics.differences import Point
@@ -196,10 +196,10 @@ def _second_program(subject: Subject, operation: Operation, forward: Any = None)
     call = operation if forward is None else forward
 
     def second(tensors: Any, ups: Any, directions: Any) -> Any:
-        with tf.GradientTape() as outer:
+        with GradientTape() as outer:
             watched = [tensors[i] for i in sources]
             outer.watch(watched)
-            with tf.GradientTape() as inner:
+            with GradientTape() as inner:
                 inner.watch(watched)
                 outputs = call(tensors)
             first = inner.gradient(_floating(outputs), [*watched, *variables], output_gradients=ups)

@@ -12,7 +12,7 @@ from gradcheck.autodiff.failures import finding_from
 from gradcheck.autodiff.modes import pull_back, to_array
 from gradcheck.autodiff.operation import Operation, differentiable
 from gradcheck.autodiff.subject import Subject
-from gradcheck.autodiff.tracing import function
+from gradcheck.autodiff.tracing import GradientTape, function
 from gradcheck.numerics.directions import signed_uniform
 from gradcheck.results import Comparison, Finding
 
@@ -121,7 +121,7 @@ def _traced(subject: Subject, operation: Operation, free: list[int]) -> Any:
     sources, variables = subject.sources, subject.gradients.variables
 
     def value_and_gradient(tensors: Any, weights: Any) -> Any:
-        with tf.GradientTape() as tape:
+        with GradientTape() as tape:
             watched = [tensors[i] for i in sources]
             tape.watch(watched)
             outputs = operation(tensors)
@@ -150,7 +150,7 @@ def _eager(subject: Subject, point: Sequence[Any]) -> list[Any]:
     weights = _weights(subject, point)
     subject.gradients.state.restore()
     tensors = [tf.constant(v) for v in point]
-    with tf.GradientTape() as tape:
+    with GradientTape() as tape:
         watched = [tensors[i] for i in subject.sources]
         tape.watch(watched)
         outputs = subject.operation(tensors)

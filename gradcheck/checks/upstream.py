@@ -15,6 +15,7 @@ from gradcheck.autodiff.modes import as_tensor, dense
 from gradcheck.autodiff.operation import differentiable
 from gradcheck.autodiff.reference import Reference
 from gradcheck.autodiff.subject import Subject
+from gradcheck.autodiff.tracing import GradientTape
 from gradcheck.checks.verdicts import gradient_at, main_reference
 from gradcheck.numerics.directions import signed_uniform
 from gradcheck.numerics.ladder import Array
@@ -137,7 +138,7 @@ def _single_outputs(subject: Subject) -> Iterator[Finding]:
         subject.gradients.state.restore()
         subject.probe.clear()
         try:
-            with tf.GradientTape() as tape:
+            with GradientTape() as tape:
                 tensors = [as_tensor(v) for v in subject.values]
                 watched = [tensors[i] for i in subject.sources]
                 tape.watch(watched)
@@ -190,7 +191,7 @@ def _sparse(subject: Subject) -> Iterator[Finding]:
 
 def _gathered(subject: Subject, position: int, rows: list[int], thick: bool) -> list[Any]:
     subject.gradients.state.restore()
-    with tf.GradientTape() as tape:
+    with GradientTape() as tape:
         tensors = [as_tensor(v) for v in subject.values]
         watched = [tensors[i] for i in subject.sources]
         tape.watch(watched)

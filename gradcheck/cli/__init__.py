@@ -20,6 +20,7 @@ from gradcheck.cli.schema import schema
 from gradcheck.cli.validate import validate
 from gradcheck.cli.watch import watch
 from gradcheck.errors import GradcheckError, Terminated, told
+from gradcheck.places import clean
 from gradcheck.version import VERSION
 
 INTERNAL, INTERRUPTED, TERMINATED = 3, 130, 143
@@ -74,6 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _complain(text: str) -> None:
     encoding = sys.stderr.encoding or "utf-8"
+    text = clean(text)
     sys.stderr.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
 
 

@@ -7,6 +7,8 @@ import sys
 
 from rich.console import Console
 
+LEAST = 76
+
 
 def make_consoles(color: str) -> tuple[Console, Console]:
     """Return the consoles for output and progress.
@@ -24,7 +26,9 @@ def _console(color: str, stderr: bool) -> Console:
     columns = os.environ.get("COLUMNS", "")
     stream = sys.stderr if stderr else sys.stdout
     if not stream.isatty():
-        width = int(columns) if columns.isdigit() and int(columns) > 0 else 80
+        asked = int(columns) if columns.isascii() and columns.isdigit() and len(columns) < 6 else 80
+        # Tables narrower than this show nothing of use.
+        width = max(asked, LEAST)
     force = {"always": True, "never": False}.get(color)
     return Console(
         stderr=stderr,

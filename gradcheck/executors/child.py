@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import os
 import signal
 import sys
-from collections.abc import Callable
+import time
 from multiprocessing.connection import Connection
 from typing import Any
 
-from gradcheck.executors.lifeline import die_with_parent
+from gradcheck.executors.lifeline import adopt_orphans, die_with_parent
 from gradcheck.spec.model import Case
 from gradcheck.worker import Limits
+
+FAREWELL_S = 30.0
+# Asked with this signal, a case that hangs says where it is.
+WHERE_SIGNAL = signal.SIGUSR1
 
 
 def main(case: Case, limits: Limits, messages: Connection, output: Connection) -> None:
@@ -22,10 +27,19 @@ def main(case: Case, limits: Limits, messages: Connection, output: Connection) -
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     die_with_parent()
+    adopt_orphans()
     _redirect(output)
+    faulthandler.enable()
+    faulthandler.register(WHERE_SIGNAL, all_threads=False)
     # Kept from the user's code, which may replace or close anything that has a name.
-    send: Callable[[Any], None] = messages.send
-    leave = os._exit
+    leave, number, own = os._exit, os.getpid, os.getpid()
+
+    def send(message: Any) -> None:
+        # What the user's code forked has no business on this pipe.
+        if number() != own:
+            leave(0)
+        messages.send(message)
+
     send(("started", None))
     from gradcheck.worker import check_case
 
@@ -38,8 +52,9 @@ def main(case: Case, limits: Limits, messages: Connection, output: Connection) -
         sys.stdout.flush()
         sys.stderr.flush()
     send(("result", result))
-    messages.close()
-    # No interpreter shutdown: threads and exit handlers of the user's code must not hold the run.
+    # The parent ends this process with all that it started, which it finds only while this one lives;
+    # and there is no interpreter shutdown: exit handlers of the user's code must not hold the run.
+    time.sleep(FAREWELL_S)
     leave(0)
 
 

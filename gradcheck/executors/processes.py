@@ -12,13 +12,14 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from gradcheck.events import CaseFinished, CaseProgress, CaseStarted, Event
 from gradcheck.executors import child
 from gradcheck.executors.memory import Family, default_limit
+from gradcheck.places import FRAME, is_user_file
 from gradcheck.results import CaseResult, Finding
 from gradcheck.spec.model import Case
 from gradcheck.worker import Limits, unfinished
@@ -26,6 +27,7 @@ from gradcheck.worker import Limits, unfinished
 OUTPUT_LIMIT = 16_384
 GRACE_S = 2.0
 WATCH_S = 0.2
+WHERE_S = 0.3
 
 
 @dataclass(slots=True)
@@ -175,8 +177,12 @@ class Processes:
 
     def _timed_out(self, running: _Running) -> CaseResult:
         message = f"ran longer than {self._seconds(running.case):g} s, in phase {running.phase}"
-        finding = Finding("timeout", message, hint="raise `timeout`, or make the inputs smaller")
-        return self._unfinished(running, finding)
+        with contextlib.suppress(OSError, TypeError):
+            os.kill(running.process.pid, child.WHERE_SIGNAL)
+            time.sleep(WHERE_S)
+        running.output.read()
+        hint = "an endless loop or a deadlock? if it is only slow, raise `timeout` or make the inputs smaller"
+        return self._unfinished(running, _placed("timeout", message, running.output.text(), hint))
 
     def _too_big(self, running: _Running) -> CaseResult:
         message = (
@@ -188,13 +194,10 @@ class Processes:
 
     def _died(self, running: _Running) -> CaseResult:
         output = running.output.text()
-        finding = Finding(
-            "crashed",
-            f"the case's process died in phase {running.phase}: {_how_it_died(running.process.exitcode)}",
-            hint="its last output is shown" if output else "it printed nothing; run the op alone under a debugger",
-            traceback=output or None,
-        )
-        return self._unfinished(running, finding)
+        message = f"the case's process died in phase {running.phase}: {_how_it_died(running.process.exitcode)}"
+        hint = "its last output is shown" if output else "it printed nothing; run the op alone under a debugger"
+        finding = _placed("crashed", message, output, hint)
+        return self._unfinished(running, replace(finding, traceback=finding.traceback or output or None))
 
     def _unfinished(self, running: _Running, finding: Finding) -> CaseResult:
         return unfinished(running.case, finding, time.monotonic() - running.started, running.output.text())
@@ -226,9 +229,23 @@ def _kill(running: _Running) -> None:
         process.join(GRACE_S)
 
 
+def _placed(code: str, message: str, output: str, hint: str) -> Finding:
+    """Return a finding with the user's lines that faulthandler wrote, innermost first, into the output."""
+    stack = output[output.rfind("(most recent call first)") :] if "(most recent call first)" in output else ""
+    mine = [(file, int(line)) for file, line in FRAME.findall(stack) if is_user_file(file)]
+    if not mine:
+        return Finding(code, message, hint=hint)
+    file, line = mine[0]
+    shown = "\n".join(f'  File "{f}", line {n}' for f, n in reversed(mine))
+    at = f"{message} ({os.path.basename(file)}:{line})"
+    return Finding(code, at, hint=hint, traceback=shown, file=file, line=line)
+
+
 def _how_it_died(code: int | None) -> str:
     if code is None:
         return "it closed its connection"
+    if code == 0:
+        return "it ended itself with exit code 0 (os._exit?)"
     if code < 0:
         try:
             return f"signal {signal.Signals(-code).name}"

@@ -12,7 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from gradcheck.events import CaseFinished, CaseProgress, CaseStarted, Event, RunFinished, RunStarted
-from gradcheck.reports.wording import clean, number, rerun_command, told, where
+from gradcheck.places import clean
+from gradcheck.reports.wording import number, rerun_command, told, where
 from gradcheck.results import CaseResult, Element, Finding, RunSummary
 
 STATUS = {
@@ -119,7 +120,7 @@ class _Progress:
 
     def __init__(self, console: Console) -> None:
         self.phases: dict[str, str] = {}
-        live = console.is_terminal and not console.is_dumb_terminal
+        live = console.file.isatty() and console.is_terminal and not console.is_dumb_terminal
         columns = (SpinnerColumn("line"), TextColumn("{task.completed}/{task.total}", markup=False))
         detail = TextColumn("{task.description}", markup=False)
         self.display = Progress(

@@ -7,8 +7,9 @@ from html import escape
 from typing import Any
 
 from gradcheck.events import CaseFinished, Event, RunFinished
+from gradcheck.places import clean
 from gradcheck.reports import pictures
-from gradcheck.reports.wording import clean, number, rerun_command, told, where
+from gradcheck.reports.wording import number, rerun_command, told, where
 from gradcheck.results import CaseResult, Element, Finding, Profile
 from gradcheck.version import VERSION
 

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import shlex
 
+from gradcheck.places import clean
 from gradcheck.results import CaseResult, Finding
-
-
-def clean(text: str) -> str:
-    """Return text without control characters, so that names cannot drive a terminal."""
-    return "".join(c if c == "\n" or c == "\t" or c.isprintable() else "?" for c in text)
 
 
 def number(value: object) -> str:

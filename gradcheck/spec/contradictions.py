@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from gradcheck.errors import Problem
 from gradcheck.spec.nodes import Document, KeyPath
 
 MAX_ELEMENTS = 2**28
+_FLOAT32_MAX = 3.4028234663852886e38
+_LARGEST = {"float16": 65504.0, "bfloat16": 3.3895e38, "float32": _FLOAT32_MAX, "complex64": _FLOAT32_MAX}
 _BYTES = {"float16": 2, "bfloat16": 2, "float64": 8, "complex64": 8, "complex128": 16, "int64": 8, "uint64": 8}
 
 
@@ -31,15 +34,35 @@ def input_problems(document: Document, folder: Path, path: KeyPath, value: Any) 
     yield from _dtype_problems(document, path, value)
     if "values" in value:
         yield from _literal_problems(document, (*path, "values"), value["values"], value)
-    if "file" in value and not (folder / value["file"]).is_file():
-        yield document.problem((*path, "file"), f"there is no file '{value['file']}' beside this spec")
+    if "file" in value and not is_file(folder / value["file"]):
+        yield document.problem((*path, "file"), f"there is no file '{value['file'][:80]}' beside this spec")
+
+
+def case_problems(document: Document, path: KeyPath, case: dict[str, Any]) -> Iterator[Problem]:
+    """Yield the contradictions of a case outside of its inputs."""
+    for key in ("rtol", "atol", "timeout"):
+        if isinstance(case.get(key), float) and not math.isfinite(case[key]):
+            yield document.problem((*path, key), f"must be a finite number, is {case[key]}")
+    arguments, inputs = case.get("arguments"), case.get("inputs")
+    if isinstance(arguments, dict) and isinstance(inputs, dict):
+        for key in arguments:
+            if key in inputs:
+                yield document.problem((*path, "arguments", key), f"`{key}` is an input already", at_key=True)
+
+
+def is_file(path: Path) -> bool:
+    """Return whether there is a file; a name that no file can have is none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def _size_problems(document: Document, path: KeyPath, value: dict[str, Any]) -> Iterator[Problem]:
     count = 1
     for size in value.get("shape", ()):
-        count *= int(size)
-    if count > MAX_ELEMENTS:
+        count = min(count * int(size), 10**24)
+    if count > MAX_ELEMENTS or max(value.get("shape", ()), default=0) > 2**31:
         size = count * _BYTES.get(value.get("dtype", "float32"), 4) / 2**30
         message = f"{count:.3g} elements would take {size:,.0f} GiB; at most {MAX_ELEMENTS} elements are allowed"
         yield document.problem((*path, "shape"), message)
@@ -48,6 +71,10 @@ def _size_problems(document: Document, path: KeyPath, value: dict[str, Any]) -> 
 
 
 def _bound_problems(document: Document, path: KeyPath, value: dict[str, Any]) -> Iterator[Problem]:
+    strange = list(_not_finite(document, path, value))
+    yield from strange
+    if strange:
+        return
     for source, low, high in (("uniform", 0.0, 1.0), ("log_uniform", 1e-3, 1e3), ("integers", 0, 10)):
         if source not in value:
             continue
@@ -59,28 +86,52 @@ def _bound_problems(document: Document, path: KeyPath, value: dict[str, Any]) ->
     a, b = value["domain"]
     if not a < b:
         yield document.problem((*path, "domain"), f"low {a} is not below high {b}")
-    for source in ("uniform", "log_uniform"):
-        if source in value and (value[source].get("low", a) > b or value[source].get("high", b) < a):
+    for source, low, high in (("uniform", 0.0, 1.0), ("log_uniform", 1e-3, 1e3)):
+        if source in value and (value[source].get("low", low) > b or value[source].get("high", high) < a):
             yield document.problem((*path, source), f"lies outside `domain` [{a}, {b}]")
 
 
+def _not_finite(document: Document, path: KeyPath, value: dict[str, Any]) -> Iterator[Problem]:
+    """Yield numbers that must be finite, and ranges too wide for a float64."""
+    for source in ("normal", "uniform", "log_uniform", "linspace"):
+        for key, number in value.get(source, {}).items():
+            if not _within(number, 1e300):
+                yield document.problem((*path, source, key), f"must be a finite number below 1e300, is {number}")
+    if not _within(value.get("margin", 0), 1e300):
+        yield document.problem((*path, "margin"), f"must be a finite number, is {value['margin']}")
+    for i, number in enumerate(value.get("avoid", ())):
+        if not _within(number, 1e300):
+            yield document.problem((*path, "avoid", i), f"must be a finite number, is {number}")
+
+
+def _within(number: float, limit: float) -> bool:
+    # Not by float(): a whole number may be larger than any float.
+    return -limit <= number <= limit
+
+
 def _structure_problems(document: Document, path: KeyPath, value: dict[str, Any]) -> Iterator[Problem]:
-    if "structure" not in value or "shape" not in value:
+    if "structure" not in value:
         return
-    shape = value["shape"]
+    if "shape" not in value and "values" not in value:
+        return
+    shape = list(value["shape"] if "shape" in value else _shape(value["values"]) or ())
     if len(shape) < 2 or shape[-1] != shape[-2]:
         message = f"`structure: {value['structure']}` needs square matrices, shape is {shape}"
         yield document.problem((*path, "shape"), message)
 
 
 def _dtype_problems(document: Document, path: KeyPath, value: dict[str, Any]) -> Iterator[Problem]:
-    dtype = value.get("dtype")
-    if dtype is None:
+    dtype = _dtype_of(value)
+    if isinstance(value.get("constant"), str) and dtype != "string":
+        yield document.problem((*path, "constant"), f"'{value['constant']}' does not fit {dtype}")
+        return
+    if dtype == "":
         return
     floating = dtype.startswith(("float", "bfloat", "complex"))
-    for source in ("normal", "uniform", "log_uniform"):
+    for source in ("normal", "uniform", "log_uniform", "linspace", *(("integers",) if dtype == "bool" else ())):
         if source in value and not floating:
-            yield document.problem((*path, source), f"`{source}` gives no {dtype}", "use `integers` or `values`")
+            use = "`values`" if dtype == "bool" else "`integers` or `values`"
+            yield document.problem((*path, source), f"`{source}` gives no {dtype}", f"use {use}")
     if dtype in ("string", "bool") and not any(key in value for key in ("values", "constant", "file")):
         if dtype == "string":
             yield document.problem((*path, "dtype"), "strings cannot be drawn", "give `values` or `constant`")
@@ -90,6 +141,40 @@ def _dtype_problems(document: Document, path: KeyPath, value: dict[str, Any]) ->
         yield document.problem((*path, "structure"), f"needs a floating dtype, is {dtype}")
     if dtype.startswith(("int", "uint")):
         yield from _range_problems(document, path, value, dtype)
+    if floating:
+        yield from _overflow_problems(document, path, value, dtype)
+
+
+def _dtype_of(value: dict[str, Any]) -> str:
+    """Return the dtype that an input will have, "" where its values or file decide."""
+    if "dtype" in value:
+        return str(value["dtype"])
+    if "values" in value or "file" in value:
+        return ""
+    return "int32" if "integers" in value else "float32"
+
+
+def _overflow_problems(document: Document, path: KeyPath, value: dict[str, Any], dtype: str) -> Iterator[Problem]:
+    numbers: list[tuple[tuple[str, ...], Any]]
+    numbers = [((source, key), x) for source in ("normal", "uniform", "log_uniform", "linspace")
+               for key, x in value.get(source, {}).items()]  # fmt: skip
+    if isinstance(value.get("constant"), (int, float)) and not isinstance(value["constant"], bool):
+        numbers.append((("constant",), value["constant"]))
+    for where, number in numbers:
+        if not _fits(number, dtype):
+            yield document.problem((*path, *where), f"{_brief(number)} does not fit {dtype}")
+
+
+def _fits(number: float, dtype: str) -> bool:
+    """Return whether a number is one of a floating dtype; infinities and NaN are."""
+    if isinstance(number, float) and not math.isfinite(number):
+        return True
+    return _within(number, _LARGEST.get(dtype, 1.7976931348623157e308))
+
+
+def _brief(number: float) -> str:
+    text = str(number)
+    return text if len(text) <= 24 else f"{text[:20]}..."
 
 
 def _range_problems(document: Document, path: KeyPath, value: dict[str, Any], dtype: str) -> Iterator[Problem]:
@@ -99,8 +184,10 @@ def _range_problems(document: Document, path: KeyPath, value: dict[str, Any], dt
     numbers = [("integers", bounds.get("low")), ("integers", bounds.get("high"))]
     numbers.append(("constant", constant if isinstance(constant, (int, float)) else None))
     for key, number in numbers:
-        if number is not None and not info.min <= number <= info.max + (key == "integers"):
-            yield document.problem((*path, key), f"{number} does not fit {dtype}")
+        if number is None:
+            continue
+        if not info.min <= number <= info.max + (key == "integers") or number != int(number):
+            yield document.problem((*path, key), f"{_brief(number)} does not fit {dtype}")
 
 
 def _literal_problems(document: Document, path: KeyPath, value: Any, drawn: dict[str, Any] | None) -> Iterator[Problem]:
@@ -112,8 +199,23 @@ def _literal_problems(document: Document, path: KeyPath, value: Any, drawn: dict
     if shape is None:
         yield document.problem(path, "rows have different lengths", "every row of a literal needs the same length")
         return
+    numbers = [x for x in _flat(value) if isinstance(x, (int, float)) and not isinstance(x, bool)]
+    kind = (drawn or {}).get("dtype") or ("int32" if numbers and {int} == {type(x) for x in numbers} else "float32")
+    if kind == "int32" and (drawn is None or "dtype" not in drawn):
+        bad = [x for x in numbers if not -(2**31) <= x < 2**31]
+        if bad:
+            hint = "give `values` with a `dtype`, int64 or float32"
+            yield document.problem(path, f"{_brief(bad[0])} does not fit int32", hint)
+    if kind in _LARGEST:
+        bad = [x for x in numbers if not _fits(x, kind)]
+        if bad:
+            yield document.problem(path, f"{_brief(bad[0])} does not fit {kind} (largest {_LARGEST[kind]:g})")
     if drawn is None:
         return
+    rows = len(value) if isinstance(value, list) else 0
+    if "ragged" in drawn and rows != sum(drawn["ragged"]):
+        message = f"holds {rows} rows, `ragged` asks for {sum(drawn['ragged'])}"
+        yield document.problem(path, message, "`values` of a ragged input are flat")
     dtype = drawn.get("dtype", "")
     if drawn.get("shape") is not None and list(shape) not in ([], drawn["shape"]):
         yield document.problem(path, f"has shape {list(shape)}, `shape` says {drawn['shape']}")
@@ -125,9 +227,7 @@ def _literal_problems(document: Document, path: KeyPath, value: Any, drawn: dict
         info = np.iinfo(dtype)
         bad = [x for x in _flat(value) if not isinstance(x, str) and not (info.min <= x <= info.max and x == int(x))]
         if bad:
-            yield document.problem(path, f"{bad[0]} does not fit {dtype}")
-    if dtype == "float16" and any(isinstance(x, (int, float)) and 65504 < abs(x) < float("inf") for x in _flat(value)):
-        yield document.problem(path, "a value does not fit float16 (largest 65504)")
+            yield document.problem(path, f"{_brief(bad[0])} does not fit {dtype}")
 
 
 def _flat(value: Any) -> list[Any]:

@@ -12,24 +12,39 @@ from gradcheck.errors import NothingSelected, Problem, SpecError, UsageError
 from gradcheck.spec.model import Case, Spec
 from gradcheck.spec.parse import parse
 
+MAX_TOKENS = 200
+
 
 def find_files(paths: Iterable[str]) -> list[tuple[Path, str, str | None]]:
     """Return (file, name, wanted case) for files, folders (searched) and `file::case`."""
     found: list[tuple[Path, str, str | None]] = []
     for text in paths:
-        name, _, case = text.partition("::")
+        # A path may itself hold two colons.
+        name, separator, case = (text, "", "") if _exists(text) else text.rpartition("::")
+        name = name or text
         path = Path(name)
+        if not text or not _exists(name):
+            raise UsageError(f"there is no file or folder '{name}'")
+        if separator and (path.is_dir() or not case):
+            raise UsageError(f"'{text}': a case is asked for as FILE::CASE")
         if path.is_dir():
             inside = sorted(p for p in path.rglob("*") if p.suffix in (".yaml", ".yml") and not _hidden(p, path))
-            found.extend((p, _name(p), None) for p in inside)
-        elif path.exists():
+            found.extend((p, _name(p), None) for p in inside if p.is_file())
+        elif path.is_file():
             found.append((path, _name(path), case or None))
         else:
-            raise UsageError(f"there is no file or folder '{name}'")
+            raise UsageError(f"'{name}' is neither a file nor a folder")
     unique: dict[tuple[str, str | None], tuple[Path, str, str | None]] = {}
     for entry in found:
         unique.setdefault((entry[1], entry[2]), entry)
     return list(unique.values())
+
+
+def _exists(text: str) -> bool:
+    try:
+        return os.path.exists(text)
+    except ValueError:
+        return False
 
 
 def _hidden(path: Path, root: Path) -> bool:
@@ -37,7 +52,10 @@ def _hidden(path: Path, root: Path) -> bool:
 
 
 def _name(path: Path) -> str:
-    relative = os.path.relpath(path)
+    try:
+        relative = os.path.relpath(path)
+    except OSError:
+        raise UsageError("the current folder is gone") from None
     return Path(path if relative.startswith("..") else relative).as_posix()
 
 
@@ -92,6 +110,8 @@ def compile_expression(text: str) -> Callable[[list[str]], bool]:
     if not text.strip():
         return lambda words: True
     tokens = re.findall(r"\(|\)|[^\s()]+", text)
+    if len(tokens) > MAX_TOKENS:
+        raise UsageError(f"-k: more than {MAX_TOKENS} words and parentheses")
     rest = list(tokens)
     test = _either(rest, text)
     if rest:

@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from gradcheck.errors import Problem, SpecError
-from gradcheck.spec.contradictions import input_problems
+from gradcheck.spec.contradictions import case_problems, input_problems, is_file
 from gradcheck.spec.model import Case, Input, Spec
 from gradcheck.spec.nodes import Document, KeyPath, read_document
-from gradcheck.spec.schema import SCHEMA, is_attribute
+from gradcheck.spec.schema import PATTERNS, SCHEMA, is_attribute
+
+MAX_CASES = 10_000
+# More numbers in a row than any key but a literal takes; more words than a message lists.
+MANY = 40
 
 
 def parse(path: Path, name: str | None = None) -> Spec:
@@ -20,6 +24,10 @@ def parse(path: Path, name: str | None = None) -> Spec:
     Raises SpecError with all problems of the file.
     """
     document = read_document(path, name or str(path))
+    cases = document.data.get("cases") if isinstance(document.data, dict) else None
+    if isinstance(cases, dict) and len(cases) > MAX_CASES:
+        message = f"{len(cases)} cases; at most {MAX_CASES} are read from one file"
+        raise SpecError((document.problem(("cases",), message, "split it into several files", at_key=True),))
     found = list(_schema_problems(document))
     problems = [*document.problems, *(problem for problem, _ in found)]
     problems += _meaning_problems(document, path, [where for _, where in found])
@@ -46,18 +54,32 @@ def _schema_problems(document: Document) -> Iterator[tuple[Problem, KeyPath]]:
     import jsonschema
 
     validator = jsonschema.Draft7Validator(SCHEMA)
-    seen: set[tuple[KeyPath, str]] = set()
-    for error in validator.iter_errors(document.data):
-        for problem, key in _describe(document, error):
-            if key not in seen:
-                seen.add(key)
-                yield problem, key[0]
+    found = [pair for error in validator.iter_errors(_thinned(document.data)) for pair in _describe(document, error)]
+    unknown = {where[:-1] for _, (where, kind) in found if kind == "unknown"}
+    seen: set[KeyPath] = set()
+    for problem, (where, kind) in found:
+        # A misspelt key is not also a missing one; and one mistake at a place is enough.
+        if where in seen or (kind == "missing" and where in unknown):
+            continue
+        seen.add(where)
+        yield problem, where
+
+
+def _thinned(value: Any) -> Any:
+    """Return the data with long rows of numbers cut, which need not be looked at one by one."""
+    if isinstance(value, dict):
+        return {key: _thinned(item) for key, item in value.items()}
+    if isinstance(value, list):
+        if len(value) > MANY and {type(item) for item in value} <= {int, float}:
+            return value[:MANY]
+        return [_thinned(item) for item in value]
+    return value
 
 
 def _describe(document: Document, error: Any) -> Iterator[tuple[Problem, tuple[KeyPath, str]]]:
     path: KeyPath = tuple(error.absolute_path)
     kind, limit, value = error.validator, error.validator_value, error.instance
-    if kind in ("if", "$ref") or (kind == "allOf" and error.context):
+    if kind in ("if", "$ref") or (kind in ("allOf", "dependencies") and error.context):
         for inner in error.context:
             yield from _describe(document, inner)
         return
@@ -72,39 +94,45 @@ def _describe(document: Document, error: Any) -> Iterator[tuple[Problem, tuple[K
         message = f"'{value}' is not a valid name"
         yield document.problem(key_path, message, "no spaces, colons or slashes", at_key=True), (key_path, "name")
         return
-    message, hint, deeper = _explain(kind, limit, value, error)
-    yield document.problem((*path, *deeper), message, hint), ((*path, *deeper), message)
+    message, hint = _explain(kind, limit, value, error)
+    yield document.problem(path, message, hint), (path, "missing" if kind in ("required", "anyOf") else kind)
 
 
-def _explain(kind: str, limit: Any, value: Any, error: Any) -> tuple[str, str, KeyPath]:
+def _explain(kind: str, limit: Any, value: Any, error: Any) -> tuple[str, str]:
     shown = _shown(value)
     if kind == "required":
         missing = [key for key in limit if key not in value]
-        return f"`{missing[0]}` is missing" if missing else "a key is missing", "", ()
+        return f"`{missing[0]}` is missing" if missing else "a key is missing", ""
     if kind == "enum":
         words = [str(word).lower() if isinstance(word, bool) else str(word) for word in limit]
-        listed = ", ".join(words) if len(words) <= 20 else f"one of {len(words)} words"
-        return f"{shown} is not one of {listed}", _nearest(str(value), words), ()
+        if isinstance(value, str) and value in words:
+            return f"{shown} is a string here", f"write {value} without quotes"
+        if len(words) > MANY:
+            return f"{shown} is not known here", _nearest(str(value), words)
+        return f"{shown} is not one of {', '.join(words)}", _nearest(str(value), words)
     if kind == "type":
         names = {"object": "a mapping", "array": "a list", "string": "a string", "integer": "a whole number"}
         names |= {"number": "a number", "boolean": "true or false"}
         wanted = " or ".join(names[t] for t in ([limit] if isinstance(limit, str) else limit))
-        return f"must be {wanted}, is {shown}", "", ()
+        return f"must be {wanted}, is {shown}", ""
     if kind == "not":
-        return f"{' and '.join(f'`{k}`' for k in limit['required'])} contradict each other; give one", "", ()
+        key = error.schema_path[-2]
+        other = next(k["required"][0] for k in limit["anyOf"] if k["required"][0] in value)
+        return f"`{key}` and `{other}` contradict each other; give one", ""
     if kind == "anyOf":
-        return "`shape` is missing", "write `shape: []` for a scalar", ()
+        return "`shape` is missing", "write `shape: []` for a scalar"
     if kind == "pattern":
-        return f"{shown} is not allowed here (pattern {limit})", "", ()
+        return f"{shown} is not allowed here", PATTERNS.get(limit, f"it must match {limit}")
     if kind == "uniqueItems":
-        return "an entry appears twice", "", ()
+        return "an entry appears twice", ""
     bounds = {"minimum": "at least", "maximum": "at most", "exclusiveMinimum": "above", "minLength": "at least"}
     if kind in bounds:
-        return (f"must be {bounds[kind]} {limit}, is {shown}" if kind != "minLength" else "must not be empty"), "", ()
+        return (f"must be {bounds[kind]} {limit}, is {shown}" if kind != "minLength" else "must not be empty"), ""
     if kind in ("minItems", "maxItems", "minProperties"):
         empty = not value
-        return ("must not be empty" if empty else f"needs {limit} entries, has {len(value)}"), "", ()
-    return str(error.message), "", ()
+        most = "at most " if kind == "maxItems" else ""
+        return ("must not be empty" if empty else f"needs {most}{limit} entries, has {len(value)}"), ""
+    return str(error.message), ""
 
 
 def _shown(value: Any) -> str:
@@ -126,12 +154,18 @@ def _nearest(word: str, allowed: list[str]) -> str:
 def _meaning_problems(document: Document, path: Path, bad: list[KeyPath]) -> Iterator[Problem]:
     """Yield what the schema cannot see, for the parts in which it saw no mistake (`bad`)."""
 
+    touched = {where[:i] for where in bad for i in range(len(where) + 1)}
+    everything = () in bad or ("cases",) in bad
+
     def sound(where: KeyPath) -> bool:
-        return not any(b[: len(where)] == where or (b == where[: len(b)] and b in ((), ("cases",))) for b in bad)
+        return not everything and where not in touched
 
     data = document.data
     if not isinstance(data, dict):
         return
+    yield from (
+        case_problems(document, ("defaults",), data["defaults"]) if isinstance(data.get("defaults"), dict) else ()
+    )
     if "module" in data and sound(("module",)):
         yield from _module_problems(document, path, data["module"])
     defaults = data.get("defaults") if sound(("defaults",)) else {}
@@ -142,9 +176,10 @@ def _meaning_problems(document: Document, path: Path, bad: list[KeyPath]) -> Ite
             if "op" not in case and not is_attribute(name):
                 yield document.problem(here, f"'{name}' is no name of an op; say which with `op:`", at_key=True)
             yield from _reference_problems(document, here, defaults or {}, case)
+            yield from case_problems(document, here, case)
             for i, file in enumerate(case.get("upstream", ()) if sound((*here, "upstream")) else ()):
-                if not (path.parent / file).is_file():
-                    yield document.problem((*here, "upstream", i), f"there is no file '{file}' beside this spec")
+                if not is_file(path.parent / file):
+                    yield document.problem((*here, "upstream", i), f"there is no file {_shown(file)} beside this spec")
             inputs = case.get("inputs")
             for key, value in inputs.items() if isinstance(inputs, dict) else ():
                 if sound((*here, "inputs", key)):
@@ -153,10 +188,12 @@ def _meaning_problems(document: Document, path: Path, bad: list[KeyPath]) -> Ite
 
 def _module_problems(document: Document, path: Path, module: str) -> Iterator[Problem]:
     if _is_file(module):
-        if not (path.parent / module).is_file():
-            yield document.problem(("module",), f"there is no file '{module}' beside this spec")
+        if not module.endswith(".py"):
+            yield document.problem(("module",), f"{_shown(module)} is neither a .py file nor a dotted module name")
+        elif not is_file(path.parent / module):
+            yield document.problem(("module",), f"there is no file {_shown(module)} beside this spec")
     elif not is_attribute(module):
-        yield document.problem(("module",), f"'{module}' is neither a .py file nor a dotted module name")
+        yield document.problem(("module",), f"{_shown(module)} is neither a .py file nor a dotted module name")
 
 
 def _reference_problems(

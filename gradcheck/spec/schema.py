@@ -19,6 +19,14 @@ FLOATING = DTYPES[:6]
 SOURCES = ("normal", "uniform", "log_uniform", "integers", "linspace", "constant", "values", "file")
 
 NAME = r"^[^\W\d]\w*(\.[^\W\d]\w*)*$"
+DEVICE = r"^(all|(cpu|gpu|tpu)(:[0-9]{1,2})?)$"
+TAG = r"^[\w.-]+$"
+# Each pattern in words, for messages.
+PATTERNS = {
+    NAME: "a Python name, dotted where nested",
+    DEVICE: "cpu, gpu or tpu, with an index if wanted (cpu:1), or all",
+    TAG: "letters, digits, _, . and - only",
+}
 _number = {"type": "number"}
 _positive = {"type": "number", "exclusiveMinimum": 0}
 _text = {"type": "string", "minLength": 1}
@@ -37,8 +45,16 @@ def _list_of(item: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {"type": "array", "items": item, "minItems": 1, **more}
 
 
-def _not_both(first: str, second: str) -> dict[str, Any]:
-    return {"not": {"required": [first, second]}}
+def _exclusive(*groups: tuple[str, ...]) -> dict[str, Any]:
+    """Return the dependencies that let only one key of each group stand in a mapping.
+
+    Dependencies are looked at only for keys that are there, so a valid file is read fast.
+    """
+    others: dict[str, list[str]] = {}
+    for group in groups:
+        for key in group:
+            others.setdefault(key, []).extend(other for other in group if other != key)
+    return {key: {"not": {"anyOf": [{"required": [other]} for other in rest]}} for key, rest in others.items()}
 
 
 _LITERAL = {
@@ -50,7 +66,8 @@ _LITERAL = {
 _DRAWN: dict[str, Any] = {
     "type": "object",
     "properties": {
-        "shape": {"type": "array", "items": {"type": "integer", "minimum": 0}, "description": "sizes; [] is a scalar"},
+        "shape": {"type": "array", "maxItems": 32, "items": {"type": "integer", "minimum": 0},
+                  "description": "sizes; [] is a scalar"},
         "dtype": _one_of(*DTYPES),
         "normal": _parameters(mean=_number, stddev={"type": "number", "minimum": 0}),
         "uniform": _parameters(low=_number, high=_number),
@@ -75,10 +92,12 @@ _DRAWN: dict[str, Any] = {
     },
     "additionalProperties": False,
     "minProperties": 1,
+    "dependencies": _exclusive(
+        SOURCES,
+        ("sparse", "ragged"),
+        *(("items", other) for other in (*SOURCES, "shape", "dtype", "structure", "sparse", "ragged")),
+    ),
     "allOf": [
-        *(_not_both(a, b) for i, a in enumerate(SOURCES) for b in SOURCES[i + 1 :]),
-        *(_not_both("items", other) for other in (*SOURCES, "shape", "dtype", "structure", "sparse", "ragged")),
-        _not_both("sparse", "ragged"),
         {"if": {"anyOf": [{"required": [s]} for s in ("normal", "uniform", "log_uniform", "integers", "linspace")]},
          "then": {"anyOf": [{"required": ["shape"]}, {"required": ["ragged"]}]}},
         {"if": {"required": ["constant"]}, "then": {"required": ["shape"]}},
@@ -102,7 +121,7 @@ _COMMON: dict[str, Any] = {
     "reason": _text,
     "modes": _list_of(_one_of(*_MODES), uniqueItems=True),
     "tapes": _list_of(_one_of("inside", "outside"), uniqueItems=True),
-    "devices": _list_of({"type": "string", "pattern": r"^(all|(cpu|gpu|tpu)(:[0-9]+)?)$"}, uniqueItems=True),
+    "devices": _list_of({"type": "string", "pattern": DEVICE}, uniqueItems=True),
     "dtypes": _list_of(_one_of(*FLOATING), uniqueItems=True),
     "order": {"enum": [1, 2]},
     "samples": {"type": "integer", "minimum": 1, "maximum": 10000},
@@ -119,11 +138,11 @@ _COMMON: dict[str, Any] = {
     "timeout": _positive,
     "skip": _text,
     "upstream": _list_of(_text, description="one .npy file per floating output, instead of a drawn upstream"),
-    "tags": _list_of({"type": "string", "pattern": r"^[\w.-]+$"}, uniqueItems=True),
+    "tags": _list_of({"type": "string", "pattern": TAG}, uniqueItems=True),
 }
 
 _REFERENCES = ("surrogate", "reference", "expected_vjp")
-_CONTRADICTIONS = [_not_both(a, b) for i, a in enumerate(_REFERENCES) for b in _REFERENCES[i + 1 :]]
+_CONTRADICTIONS = _exclusive(_REFERENCES)
 
 SCHEMA: dict[str, Any] = {
     "$schema": "http://json-schema.org/draft-07/schema#",
@@ -133,7 +152,8 @@ SCHEMA: dict[str, Any] = {
     "additionalProperties": False,
     "properties": {
         "module": {"type": "string", "minLength": 1, "description": "Python file relative to this one, or dotted name"},
-        "defaults": {"type": "object", "properties": _COMMON, "additionalProperties": False, "allOf": _CONTRADICTIONS},
+        "defaults": {"type": "object", "properties": _COMMON, "additionalProperties": False,
+                     "dependencies": _CONTRADICTIONS},
         "cases": {
             "type": "object",
             "minProperties": 1,
@@ -155,7 +175,7 @@ SCHEMA: dict[str, Any] = {
                 **_COMMON,
             },
             "additionalProperties": False,
-            "allOf": _CONTRADICTIONS,
+            "dependencies": _CONTRADICTIONS,
         },
         "input": {
             "if": {"type": "object"},
