@@ -17,6 +17,8 @@ from gradcheck.numerics.ladder import Array
 from gradcheck.numerics.precision import has_low_precision
 from gradcheck.numerics.tolerance import ROUNDOFF
 
+# How far the gradient of a trace may be from that of eager before the trace counts as another op.
+SAME, SAME_HALF = 2e-3, 2e-2
 FLOAT64, REWRITTEN, NATIVE = "float64", "float64 (rewritten graph)", "own dtype"
 
 
@@ -68,7 +70,7 @@ def _realm(subject: Subject, operation: Operation, kind: str) -> Realm | None:
     everything = [v.variable for v in subject.every_variable]
     narrow = [v for v in everything if differentiable(v) and v.dtype != wide_dtype(v.dtype)]
     plain = bypassed(operation, probe) if subject.custom else None
-    own = ROUNDOFF.get(subject.dtype, FLOAT64_ROUNDOFF)
+    own = ROUNDOFF.get(subject.coarsest, FLOAT64_ROUNDOFF)
     if kind == REWRITTEN:
         if subject.gradients.seed is not None:
             return None
@@ -138,6 +140,7 @@ def _reference(subject: Subject, realm: Realm, name: str, anyway: bool = False) 
         high,
         realm.roundoff,
         realm.quantize,
+        np.repeat(np.arange(len(subject.slots)), [slot.width for slot in subject.slots]),
     )
     if not realm.wide:
         return Reference(realm, point, False, alive)
@@ -167,7 +170,8 @@ def _same_gradient(subject: Subject, eager: Run, found: Array) -> bool:
     own = subject.layout.inputs.project(eager.gradients)
     both = np.isfinite(found) & np.isfinite(own)
     scale = float(np.abs(own[both]).max(initial=0.0))
-    return bool(np.all(np.abs(found - own)[both] <= 1e-2 * (np.abs(own)[both] + scale)))
+    loose = SAME_HALF if subject.coarsest in ("float16", "bfloat16") else SAME
+    return bool(np.all(np.abs(found - own)[both] <= loose * (np.abs(own)[both] + scale)))
 
 
 def _same_values(found: Array, own: Array) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import types
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from gradcheck.autodiff.target import TargetError, attribute, bind, import_modul
 from gradcheck.autodiff.tracing import GradientTape, function
 from gradcheck.numerics.directions import signed_uniform, stream
 from gradcheck.numerics.ladder import Array
+from gradcheck.numerics.tolerance import ROUNDOFF
 from gradcheck.results import Finding
 from gradcheck.spec.model import Case
 
@@ -68,7 +69,8 @@ class Subject:
     """Hold the op at a point: tensors, variables, upstream, and how to run its gradient.
 
     `slots` are what is differentiated (leaves, then variables); `cotangent` is the packed
-    upstream; `eager` the first eager run with it.
+    upstream; `eager` the first eager run with it; `coarsest` the dtype in which the op rounds
+    most, which is a half one under a mixed precision policy.
     """
 
     loaded: Loaded
@@ -86,6 +88,8 @@ class Subject:
     ways: tuple[Way, ...]
     custom: bool
     dtype: str
+    coarsest: str
+    devices: tuple[str, ...]
     state_changed: tuple[str, ...] = ()
     stateless_random: bool = False
     eager: Run | None = None
@@ -160,13 +164,21 @@ class Subject:
         return self.cache[name]
 
 
-def prepare(loaded: Loaded, dtype: str | None, sample: int, devices: tuple[str, ...]) -> Subject:
+def prepare(
+    loaded: Loaded,
+    dtype: str | None,
+    sample: int,
+    devices: tuple[str, ...],
+    values: tuple[Any, ...] | None = None,
+) -> Subject:
     """Draw inputs, call the op once and find its outputs and variables.
+
+    `values` are used instead of drawn ones, a leaf each.
 
     Raises Stopped if the op cannot be called or breaks its contract in the forward pass.
     """
     case, probe = loaded.case, loaded.probe
-    operation, leaves = _operation(loaded, dtype, sample)
+    operation, leaves = _operation(loaded, dtype, sample, values)
     values = tuple(leaf.values for leaf in leaves)
     probe.clear()
     before = State.of(v for v in loaded.creations.made)
@@ -205,15 +217,21 @@ def prepare(loaded: Loaded, dtype: str | None, sample: int, devices: tuple[str, 
         tuple(ways(case.modes, case.tapes, devices)),
         custom=probe.calls > 0 or unwrapped(loaded.op) is not None,
         dtype=_dtype_of(leaves, chosen),
+        coarsest=seen.coarsest(_dtype_of(leaves, chosen)),
+        devices=devices,
         state_changed=changed,
         stateless_random=seen.stateless,
     )
 
 
-def _operation(loaded: Loaded, dtype: str | None, sample: int) -> tuple[Operation, tuple[Leaf, ...]]:
+def _operation(
+    loaded: Loaded, dtype: str | None, sample: int, values: tuple[Any, ...] | None
+) -> tuple[Operation, tuple[Leaf, ...]]:
     case = loaded.case
     try:
         leaves, nesting = drawing.draw(case, dtype, sample)
+        if values is not None:
+            leaves = [replace(leaf, values=value) for leaf, value in zip(leaves, values, strict=True)]
         bound = bind(loaded.op, list(case.inputs), case.arguments)
     except drawing.InputError as error:
         raise Stopped(Finding("op-error", str(error))) from None
@@ -316,6 +334,11 @@ class Survey:
     random: bool
     stateless: bool
     captured: tuple[Any, ...] | None
+    halves: tuple[str, ...] = ()
+
+    def coarsest(self, dtype: str) -> str:
+        """Return the dtype of the op's trace that rounds most, `dtype` if that does."""
+        return max((dtype, *self.halves), key=lambda name: ROUNDOFF.get(name, 0.0))
 
     def reads(self, variable: Any) -> bool:
         """Return whether the op reads a variable; all count where the op cannot be traced."""
@@ -335,4 +358,6 @@ def survey(operation: Operation, values: tuple[Any, ...], state: State) -> Surve
     nodes = [*graph.node, *(node for f in graph.library.function for node in f.node_def)]
     drawing = [node.op for node in nodes if any(word in node.op for word in _RANDOM)]
     random = any("Stateless" not in name for name in drawing)
-    return Survey(random, any("Stateless" in name for name in drawing), tuple(concrete.captured_inputs))
+    kinds = {attribute.type for node in nodes for attribute in node.attr.values()}
+    halves = tuple(name for name in ("float16", "bfloat16") if tf.as_dtype(name).as_datatype_enum in kinds)
+    return Survey(random, any("Stateless" in name for name in drawing), tuple(concrete.captured_inputs), halves)

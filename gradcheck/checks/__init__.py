@@ -10,6 +10,7 @@ from gradcheck.checks import (
     captures,
     contract,
     determinism,
+    elsewhere,
     far,
     formula,
     precision,
@@ -35,6 +36,7 @@ CHECKS: dict[str, Check] = {
         agreement,
         shapes,
         second_order,
+        elsewhere,
         far,
     )
 }

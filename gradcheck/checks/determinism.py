@@ -67,7 +67,7 @@ def _close(x: Any, y: Any, subject: Subject, factor: float, floor: float = 0.0) 
     if np.asarray(x).dtype.kind in "OSUbiu":
         return bool(np.all(np.asarray(x) == np.asarray(y)))
     a, b = np.asarray(x).astype(np.complex128), np.asarray(y).astype(np.complex128)
-    unit = ROUNDOFF.get(subject.dtype, 2.0**-24)
+    unit = ROUNDOFF.get(subject.coarsest, 2.0**-24)
     finite = np.isfinite(a) & np.isfinite(b)
     if not np.array_equal(np.isfinite(a), np.isfinite(b)):
         return False

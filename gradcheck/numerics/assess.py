@@ -23,17 +23,28 @@ class Tolerance:
     atol: float = 0.0
     given: bool = False
 
-    def at(self, gradient: Array, value: Array, scale: Array) -> Array:
+    def at(self, gradient: Array, value: Array, scale: Array, groups: NDArray[np.int64] | None = None) -> Array:
         """Return the tolerance of each element.
 
         The floor comes from the data: a hundredth of the slope without cancellation, so that
-        a gradient of size 1e-8 is not passed by an absolute constant.
+        a gradient of size 1e-8 is not passed by an absolute constant.  `groups` numbers the
+        inputs: a large gradient of one excuses nothing in another.
         """
         size = np.fmax(np.abs(gradient), np.abs(value))
         if self.given:
             return np.asarray(self.atol + self.rtol * size)
-        largest = float(np.nanmax(scale)) if scale.size and np.isfinite(scale).any() else 0.0
+        largest = _largest(scale, groups)
         return np.asarray(self.rtol * np.fmax(size, np.fmax(1e-2 * scale, 1e-4 * largest)))
+
+
+def _largest(scale: Array, groups: NDArray[np.int64] | None) -> Array:
+    """Return the largest finite scale of each element's group."""
+    finite = np.where(np.isfinite(scale), scale, 0.0)
+    if groups is None or not scale.size:
+        return np.full(scale.shape, finite.max(initial=0.0))
+    most = np.zeros(int(groups.max()) + 1)
+    np.maximum.at(most, groups, finite)
+    return np.asarray(most[groups])
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +87,14 @@ def assess(
     coordinates = np.arange(point.x.size) if coordinates is None else coordinates
     tested = gradient[coordinates]
     stage = first_stage(point, coordinates, rng)
-    tol = tolerance.at(tested, stage.value, stage.scale)
+    groups = None if point.groups is None else point.groups[coordinates]
+    tol = tolerance.at(tested, stage.value, stage.scale, groups)
     constant = ~stage.moved & (tested == 0) & stage.finite & trusted
     constant[constant] = ~moves_when_pushed(point, coordinates[constant], rng)
     assessment = _from_first_stage(stage, tested, tol, constant)
     suspects = np.where(assessment.outcome == UNDECIDED)[0][:LADDER_LIMIT]
     slopes = slopes_along(point, coordinates[suspects], rng)
-    return _with_ladders(assessment, suspects, slopes, tested, tolerance, trusted)
+    return _with_ladders(assessment, suspects, slopes, tested, tolerance, trusted, groups)
 
 
 def _from_first_stage(stage: FirstStage, g: Array, tol: Array, constant: NDArray[np.bool_]) -> Assessment:
@@ -98,7 +110,13 @@ def _from_first_stage(stage: FirstStage, g: Array, tol: Array, constant: NDArray
 
 
 def _with_ladders(
-    base: Assessment, suspects: NDArray[np.int64], slopes: list[Slope], g: Array, tolerance: Tolerance, trusted: bool
+    base: Assessment,
+    suspects: NDArray[np.int64],
+    slopes: list[Slope],
+    g: Array,
+    tolerance: Tolerance,
+    trusted: bool,
+    groups: NDArray[np.int64] | None,
 ) -> Assessment:
     for i, slope in zip(suspects, slopes, strict=True):
         base.label[i], base.value[i], base.error[i] = slope.label, slope.value, slope.error
@@ -106,7 +124,7 @@ def _with_ladders(
         if slope.steps and trusted:
             base.value[i], base.error[i] = 0.0, 0.0
         base.scale[i] = slope.scale
-    tol = tolerance.at(g, base.value, base.scale)
+    tol = tolerance.at(g, base.value, base.scale, groups)
     for i, slope in zip(suspects, slopes, strict=True):
         base.outcome[i] = judge(float(g[i]), slope, float(tol[i]), tolerance.rtol, trusted)
     base.tolerance[:] = tol

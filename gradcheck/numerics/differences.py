@@ -46,7 +46,8 @@ class Point:
 
     `evaluate` maps rows of points (b, n) to rows of outputs (b, m); `low` and `high` (n,)
     bound the domain; `quantize` rounds a point to what the function really receives;
-    `roundoff` is the unit roundoff at which f is computed.
+    `roundoff` is the unit roundoff at which f is computed; `groups` (n,) numbers the input to
+    which each coordinate belongs.
     """
 
     evaluate: Callable[[Array], Array]
@@ -57,6 +58,7 @@ class Point:
     high: Array
     roundoff: float = FLOAT64_ROUNDOFF
     quantize: Callable[[Array], Array] = lambda rows: rows
+    groups: NDArray[np.int64] | None = None
 
     @property
     def sizes(self) -> Array:
