@@ -61,7 +61,7 @@ def check(fn: Callable[..., Any], inputs: Mapping[str, Any] | Sequence[Any], **o
         return Loaded(case, module, op, probe, creations), logical_devices(case.devices)
 
     with random_state_kept(), quiet(), installed(probe, [home]):
-        return check_started(case, start, Limits(show=show), lambda phase: None)
+        return check_started(case, start, Limits(show=show), lambda phase, known: None)
 
 
 def assert_gradients(fn: Callable[..., Any], inputs: Mapping[str, Any] | Sequence[Any], **options: Any) -> None:

@@ -13,9 +13,12 @@ from gradcheck.findings import CATALOGUE, INTERNAL
 from gradcheck.results import ERRORED, FAILED, PASSED, CaseResult, Comparison, Finding
 from gradcheck.spec.model import Case
 
-Report = Callable[[str], None]
+# Called with each phase that begins; before the last one also with what is known by then.
+Report = Callable[[str, "CaseResult | None"], None]
 
 # After these nothing that is compared means anything.
+# Inputs that nobody asked for may send an op into an endless loop; what is known before stands then.
+OPTIONAL = "far_values"
 DECISIVE = ("nondeterministic", "stale-state", "state-changed")
 
 
@@ -38,6 +41,7 @@ class _Notebook:
     """Collect what the checks of a case find, and how long each phase takes."""
 
     report: Report
+    provisional: Callable[[], CaseResult | None] = lambda: None
     findings: list[Finding] = field(default_factory=list)
     comparisons: list[Comparison] = field(default_factory=list)
     phases: dict[str, float] = field(default_factory=dict)
@@ -50,7 +54,7 @@ class _Notebook:
     def enter(self, phase: str) -> None:
         self.leave()
         self.phase, self._started = phase, time.perf_counter()
-        self.report(phase)
+        self.report(phase, self.provisional() if phase == OPTIONAL else None)
 
     def leave(self) -> None:
         if self.phase:
@@ -87,25 +91,29 @@ def check_started(
 ) -> CaseResult:
     """Check a case; `start` returns its loaded op and the devices to check on."""
     started = time.perf_counter()
-    notebook = _Notebook(report)
+
+    def result() -> CaseResult:
+        known = CaseResult(
+            id=case.id,
+            spec=case.spec,
+            line=case.line,
+            case=case.name,
+            status=PASSED,
+            duration_s=time.perf_counter() - started,
+            phases_s={name: round(spent, 4) for name, spent in notebook.phases.items()},
+            seed=case.seed,
+            comparisons=tuple(notebook.comparisons),
+            findings=tuple(notebook.findings),
+            reason=case.reason,
+            notes=tuple(dict.fromkeys(notebook.notes)),
+            **notebook.facts,
+        )
+        return judged(known, case)
+
+    notebook = _Notebook(report, result)
     _collect(case, start, limits, notebook)
     notebook.leave()
-    result = CaseResult(
-        id=case.id,
-        spec=case.spec,
-        line=case.line,
-        case=case.name,
-        status=PASSED,
-        duration_s=time.perf_counter() - started,
-        phases_s={name: round(spent, 4) for name, spent in notebook.phases.items()},
-        seed=case.seed,
-        comparisons=tuple(notebook.comparisons),
-        findings=tuple(notebook.findings),
-        reason=case.reason,
-        notes=tuple(dict.fromkeys(notebook.notes)),
-        **notebook.facts,
-    )
-    return _kept(judged(result, case), limits, notebook)
+    return _kept(result(), limits, notebook)
 
 
 def _kept(result: CaseResult, limits: Limits, notebook: _Notebook) -> CaseResult:
@@ -166,8 +174,12 @@ def _check_point(
     notebook.enter("trace")
     subject = prepare(loaded, dtype, sample, devices)
     subject.cache["show"] = limits.show
+    noted = False
     try:
         for phase, check in CHECKS.items():
+            if phase == OPTIONAL:
+                _note_facts(subject, limits, notebook)
+                noted = True
             notebook.enter(phase)
             for item in check(subject, list(notebook.findings)):
                 notebook.add(item)
@@ -175,7 +187,10 @@ def _check_point(
                 break
     except Stopped as stop:
         notebook.add(stop.finding)
-    _note_facts(subject, limits, notebook)
+    if not noted:
+        _note_facts(subject, limits, notebook)
+    if notebook.blamed is None and any(finding.level == "error" for finding in notebook.findings):
+        notebook.blamed = subject
 
 
 def _note_facts(subject: Any, limits: Limits, notebook: _Notebook) -> None:
@@ -187,8 +202,6 @@ def _note_facts(subject: Any, limits: Limits, notebook: _Notebook) -> None:
     for name in ("elements", "inconclusive"):
         facts.setdefault(name, 0)
     notebook.notes.extend(subject.cache.get("notes", ()))
-    if notebook.blamed is None and any(finding.level == "error" for finding in notebook.findings):
-        notebook.blamed = subject
     if limits.profiles and not facts.get("profiles"):
         from gradcheck.checks.profiles import profiles_of
 

@@ -9,8 +9,9 @@ import numpy as np
 from gradcheck.autodiff.coordinates import Slot
 from gradcheck.autodiff.subject import Subject
 from gradcheck.checks.causes import diagnosis_of
-from gradcheck.checks.verdicts import SlotVerdict, verdicts_of
+from gradcheck.checks.verdicts import SlotVerdict, measured_point, verdicts_of
 from gradcheck.numerics import ladder
+from gradcheck.numerics.assess import outside_of_subgradients
 from gradcheck.results import Comparison, Element, Finding
 
 PHASE = "finite_difference"
@@ -32,6 +33,8 @@ def check(subject: Subject, found: Sequence[Finding]) -> Iterator[Finding | Comp
     if any(f.code == "variables-order" for f in found):
         blocked |= {variable.name for variable in subject.variables}
     verdicts = verdicts_of(subject)
+    for verdict in verdicts if any((v.label == ladder.KINK).any() for v in verdicts) else ():
+        yield from _at_ties(subject, verdict, verdicts, blocked)
     swapped = False
     for verdict in verdicts:
         yield _comparison(subject, verdict)
@@ -75,6 +78,43 @@ def _findings(subject: Subject, verdict: SlotVerdict, verdicts: Sequence[SlotVer
     if verdict.wrong.any():
         yield _mismatch(subject, verdict, verdicts)
     yield from _inconclusive(subject, name, verdict)
+
+
+def _at_ties(
+    subject: Subject, verdict: SlotVerdict, verdicts: Sequence[SlotVerdict], blocked: set[str | None]
+) -> Iterator[Finding]:
+    """Blame a gradient that is between the one-sided slopes of each element, but of no direction.
+
+    At max(a, b) with a = b, the gradients (1, 0) and (0.5, 0.5) are subgradients, (1, 1) is not.
+    """
+    if verdict is not verdicts[0] or subject.case.expected_vjp:
+        return
+    joined = {name: np.concatenate([np.asarray(getattr(v, name)) for v in verdicts])
+              for name in ("gradient", "label", "wrong", "agrees_with_autodiff")}  # fmt: skip
+    at_kink = (joined["label"] == ladder.KINK) & ~joined["wrong"]
+    # What autodiff says too is TensorFlow's convention.
+    if not (at_kink & ~joined["agrees_with_autodiff"]).any():
+        return
+    point = measured_point(subject)
+    bad = outside_of_subgradients(point, joined["gradient"], np.where(at_kink)[0], subject.rng("ties"))
+    if bad is None:
+        return
+    odd = at_kink & ~joined["agrees_with_autodiff"]
+    named = next(v for v in verdicts if odd[v.part].any())
+    if named.slot.name in blocked:
+        return
+    yield Finding(
+        "gradient-mismatch",
+        f"the gradient of `{named.slot.name}` is wrong where values tie: along a direction that moves the tied elements"
+        f" together the slope is {bad.low:.6g} to {bad.high:.6g}, the gradient gives {bad.given:.6g}",
+        "elements",
+        hint="share the gradient between the tied elements, or give it to one of them",
+        wrt=named.slot.name,
+        mode="eager",
+        device="cpu:0",
+        dtype=subject.dtype,
+        elements=elements_of(subject, named, odd[named.part]),
+    )
 
 
 def _missing(subject: Subject, verdict: SlotVerdict) -> Finding:

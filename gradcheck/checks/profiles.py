@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from gradcheck.autodiff.subject import Subject
-from gradcheck.checks.verdicts import SlotVerdict, main_reference, other_reference
-from gradcheck.numerics.differences import Point, convergence_along
+from gradcheck.checks.verdicts import SlotVerdict, measured_point
+from gradcheck.numerics.differences import convergence_along
 from gradcheck.numerics.ladder import Array
 from gradcheck.results import Convergence, Profile
 
@@ -48,21 +48,12 @@ def _shape(verdict: SlotVerdict) -> tuple[int, ...]:
 
 
 def _convergence(subject: Subject, verdict: SlotVerdict) -> Iterator[Convergence]:
-    point = _measured(subject)
+    point = measured_point(subject)
     error = np.where(np.isfinite(verdict.abs_error), verdict.abs_error, np.inf)
     for place in np.argsort(-error)[:CURVES]:
         coordinate = verdict.part.start + int(place)
         steps, estimates = convergence_along(point, coordinate, subject.rng("profile"))
         yield Convergence(verdict.slot.where(int(place)), _floats(steps), _floats(estimates))
-
-
-def _measured(subject: Subject) -> Point:
-    reference = main_reference(subject)
-    point = reference.point.with_cotangent(np.where(reference.alive, subject.cotangent, 0.0))
-    other = other_reference(subject)
-    if other is not None and subject.case.surrogate:
-        return other.point.with_cotangent(point.cotangent)
-    return point
 
 
 def _floats(values: Array) -> tuple[float, ...]:

@@ -64,7 +64,64 @@ def check(subject: Subject, found: Sequence[Finding]) -> Iterator[Finding | Comp
             wrong = True
             yield _mismatch(subject, index, part, values.packed, slope, tolerance, bad)
     if not wrong:
+        yield from _through_upstream(subject, weights)
         yield from _other_ways(subject, weights, values)
+
+
+def _through_upstream(subject: Subject, weights: list[Any]) -> Iterator[Finding]:
+    """Hold d(w . gradient)/d upstream against the difference of the forward along w, which it equals."""
+    reference = main_reference(subject)
+    if subject.case.surrogate or subject.case.expected_vjp or not reference.realm.wide:
+        return
+    direction = subject.layout.inputs.pack(weights)
+    step = 2.0**-17 * float(np.median(reference.point.sizes)) / max(float(np.abs(direction).max()), 1.0)
+    x = reference.point.x
+    try:
+        found = _upstream_derivative(subject, subject.operation, weights)
+        plain = _upstream_derivative(subject, subject.plain(), weights)
+        ahead, behind = reference.realm.evaluate(np.stack([x + step * direction, x - step * direction]))
+    except Exception:
+        return
+    wanted = (ahead - behind) / (2 * step)
+    largest = float(np.abs(wanted).max(initial=0.0))
+    loose = 0.1 if subject.coarsest in ("float16", "bfloat16") else 1e-2
+    limit = loose * (np.abs(wanted) + largest)
+    # Autodiff, which shares no rule with the op, has to confirm the difference.
+    if plain is None or not np.all(np.abs(plain - wanted) <= limit):
+        return
+    if found is None and largest > 1e-6:
+        yield _missing_finding("the upstream gradient", "it is None, so a gradient of this gradient loses a part")
+    elif found is not None and not np.all(np.abs(found - wanted) <= limit):
+        worst = int(np.argmax(np.abs(found - wanted)))
+        yield Finding(
+            "second-order-mismatch",
+            f"the derivative of the gradient with respect to the upstream is wrong: {found[worst]:.6g}, by finite"
+            f" differences {wanted[worst]:.6g}",
+            hint="the gradient must be differentiable in the upstream too: no tf.stop_gradient or .numpy() on it",
+            mode="eager",
+            dtype=subject.dtype,
+        )
+
+
+def _upstream_derivative(subject: Subject, operation: Operation, weights: list[Any]) -> Array | None:
+    """Return d(w . gradient)/d upstream, packed; None if there is none."""
+    g, slots = subject.gradients, subject.layout.outputs.slots
+    g.state.restore()
+    tensors = [as_tensor(v) for v in subject.values]
+    ups = [as_tensor(u) for u in subject.upstream]
+    directions = [tf.constant(w, s.dtype) for w, s in zip(weights, subject.slots, strict=True)]
+    with GradientTape() as outer:
+        outer.watch(ups)
+        with GradientTape() as inner:
+            watched = [tensors[i] for i in subject.sources]
+            inner.watch(watched)
+            outputs = operation(tensors)
+        first = inner.gradient(_floating(outputs), [*watched, *g.variables], output_gradients=ups)
+    found = _outer(outer, first, ups, directions)
+    if all(h is None for h in found):
+        return None
+    arrays = [np.zeros(s.shape) if h is None else to_array(h) for h, s in zip(found, slots, strict=True)]
+    return subject.layout.outputs.pack(arrays)
 
 
 def _large(slope: Array, outcome: np.ndarray) -> bool:
@@ -75,11 +132,15 @@ def _large(slope: Array, outcome: np.ndarray) -> bool:
 def _missing_finding(name: str, how: str) -> Finding:
     return Finding(
         "second-order-missing",
-        f"there is no second derivative with respect to `{name}`: {how}",
+        f"there is no second derivative with respect to {_quoted(name)}: {how}",
         hint="look for tf.stop_gradient, .numpy() or numpy_function in grad_fn; or set `order: 1`",
-        wrt=None if name == "all inputs" else name,
+        wrt=None if name in ("all inputs", "the upstream gradient") else name,
         mode="eager",
     )
+
+
+def _quoted(name: str) -> str:
+    return name if " " in name else f"`{name}`"
 
 
 def _mismatch(

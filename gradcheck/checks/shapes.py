@@ -13,7 +13,7 @@ from gradcheck.autodiff.modes import pull_back, to_array
 from gradcheck.autodiff.operation import Operation, differentiable
 from gradcheck.autodiff.subject import Subject
 from gradcheck.autodiff.tracing import GradientTape, function
-from gradcheck.checks.elsewhere import resized
+from gradcheck.checks.elsewhere import one_row_more
 from gradcheck.numerics.directions import signed_uniform
 from gradcheck.results import Comparison, Finding
 
@@ -76,7 +76,7 @@ def _finding(message: str, told: Finding | None) -> Finding:
 
 def _grown(subject: Subject) -> tuple[list[int], list[Any]] | None:
     """Return which leaves may grow along their first axis, and values with one more row."""
-    values = resized(subject, subject.plain(), 0, more=True)
+    values = one_row_more(subject, subject.plain())
     if values is None:
         return None
     return [i for i, (a, b) in enumerate(zip(values, subject.values, strict=True)) if a is not b], values

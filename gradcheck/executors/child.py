@@ -43,7 +43,7 @@ def main(case: Case, limits: Limits, messages: Connection, output: Connection) -
     send(("started", None))
     from gradcheck.worker import check_case
 
-    result = check_case(case, limits, lambda phase: send(("phase", phase)))
+    result = check_case(case, limits, lambda phase, known: send(("phase", (phase, known))))
     with contextlib.suppress(Exception):
         from gradcheck.autodiff.runtime import environment
 
