@@ -34,9 +34,15 @@ class Operation:
     def structured(self, values: Sequence[Any]) -> Any:
         """Return the outputs as the op returns them."""
         parts = [leaf.assemble(value) for leaf, value in zip(self.leaves, values, strict=True)]
-        arguments = [self._argument(argument, parts) for argument in self.bound.positional]
+        arguments = [value for argument in self.bound.positional for value in self._arguments(argument, parts)]
         keywords = {name: self._argument(argument, parts) for name, argument in self.bound.keywords.items()}
         return autographed(self.op)(*arguments, **keywords)
+
+    def _arguments(self, argument: tuple[str, Any], parts: Sequence[Any]) -> list[Any]:
+        if argument[0] == "spread":
+            nesting = self.nesting[argument[1]]
+            return list(pack(nesting, parts)) if isinstance(nesting, list) else [pack(nesting, parts)]
+        return [self._argument(argument, parts)]
 
     def _argument(self, argument: tuple[str, Any], parts: Sequence[Any]) -> Any:
         kind, value = argument

@@ -330,6 +330,13 @@ def _note_of(gradient: Any, argument: Any, name: str, function: str, variable: b
     )
     if gradient is None or not differentiable:
         return GradientNote(function, name, gradient is None, variable=variable)
+    if not hasattr(gradient, "dtype") and np.asarray(gradient).dtype.kind not in "biufc":
+        raise ContractBroken(
+            "gradient-error",
+            f"grad_fn of `{function}` returned {_describe(gradient)} for `{name}`, not a tensor",
+            name,
+            "return one tensor (or None) per argument",
+        )
     shape = gradient.shape if hasattr(gradient, "shape") else np.shape(gradient)
     dtype = getattr(gradient, "dtype", None) or np.asarray(gradient).dtype
     return GradientNote(

@@ -55,6 +55,9 @@ def load(case: Case) -> Loaded:
             raise Stopped(Finding(error.code, error.message, hint=error.hint)) from None
         except (Exception, SystemExit) as error:
             raise Stopped(finding_from(error, "import-error")) from error
+        if not tf.executing_eagerly():
+            message = "the module turned eager execution off; gradcheck checks TensorFlow 2 code"
+            raise Stopped(Finding("import-error", message, hint="leave out tf.compat.v1.disable_eager_execution()"))
         try:
             op = resolve(module, case.op, case.build)
         except TargetError as error:

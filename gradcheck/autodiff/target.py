@@ -106,7 +106,8 @@ def _is_static(owner: type, method: str) -> bool:
 class Bound:
     """Hold how inputs and arguments become a call.
 
-    Each argument is ("input", name) or ("value", value).
+    Each argument is ("input", name), ("spread", name) for a list that fills `*args`, or
+    ("value", value).
     """
 
     positional: tuple[tuple[str, Any], ...]
@@ -138,9 +139,11 @@ def bind(op: Any, inputs: list[str], arguments: Mapping[str, Any]) -> Bound:
     """
     signature = signature_of(op)
     if signature is None or _only_variadic(signature):
-        return Bound(
-            tuple(("input", name) for name in inputs), {name: ("value", value) for name, value in arguments.items()}
+        rest = (
+            next((p.name for p in signature.parameters.values() if p.kind is p.VAR_POSITIONAL), "") if signature else ""
         )
+        positions = tuple(("spread" if name == rest else "input", name) for name in inputs)
+        return Bound(positions, {name: ("value", value) for name, value in arguments.items()})
     parameters = list(signature.parameters.values())
     _check_names(op, parameters, inputs, arguments)
     kinds = inspect.Parameter
@@ -159,7 +162,15 @@ def bind(op: Any, inputs: list[str], arguments: Mapping[str, Any]) -> Bound:
             raise TargetError("op-error", f"the op's parameter `{p.name}` is neither in `inputs` nor in `arguments`")
     named = {p.name for p in parameters}
     positional += [given.pop(name) for name in list(given) if name not in named and given[name][0] == "input"]
+    rest = _rest_of(signature)
+    if rest in given:
+        positional.append(("spread", given.pop(rest)[1]))
     return Bound(tuple(positional), given)
+
+
+def _rest_of(signature: inspect.Signature) -> str | None:
+    """Return the name of the parameter `*args`, None if there is none."""
+    return next((p.name for p in signature.parameters.values() if p.kind is p.VAR_POSITIONAL), None)
 
 
 def _bind_layer(parameters: list[inspect.Parameter], given: dict[str, tuple[str, Any]]) -> Bound:

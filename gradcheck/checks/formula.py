@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from gradcheck.autodiff.coordinates import Slot
+from gradcheck.autodiff.failures import Stopped
 from gradcheck.autodiff.subject import Subject
 from gradcheck.checks.causes import diagnosis_of
-from gradcheck.checks.verdicts import SlotVerdict, measured_point, verdicts_of
+from gradcheck.checks.verdicts import (
+    SlotVerdict,
+    autodiff_at,
+    gradient_at,
+    main_reference,
+    measured_point,
+    verdicts_of,
+    verdicts_with,
+)
 from gradcheck.numerics import ladder
 from gradcheck.numerics.assess import outside_of_subgradients
 from gradcheck.results import Comparison, Element, Finding
 
 PHASE = "finite_difference"
+MAX_OUTPUTS = 8
 
 _INCONCLUSIVE = {
     ladder.KINK: "kink",
@@ -35,6 +46,8 @@ def check(subject: Subject, found: Sequence[Finding]) -> Iterator[Finding | Comp
     verdicts = verdicts_of(subject)
     for verdict in verdicts if any((v.label == ladder.KINK).any() for v in verdicts) else ():
         yield from _at_ties(subject, verdict, verdicts, blocked)
+    if not any(verdict.wrong.any() or verdict.nonfinite.any() for verdict in verdicts):
+        yield from _outputs_alone(subject, blocked)
     swapped = False
     for verdict in verdicts:
         yield _comparison(subject, verdict)
@@ -78,6 +91,46 @@ def _findings(subject: Subject, verdict: SlotVerdict, verdicts: Sequence[SlotVer
     if verdict.wrong.any():
         yield _mismatch(subject, verdict, verdicts)
     yield from _inconclusive(subject, name, verdict)
+
+
+def _outputs_alone(subject: Subject, blocked: set[str | None]) -> Iterator[Finding]:
+    """Look at each output alone: a large one hides what is wrong with a small one."""
+    outputs = subject.layout.outputs
+    if not 2 <= len(outputs.slots) <= MAX_OUTPUTS or subject.case.expected_vjp or not subject.custom:
+        return
+    point = main_reference(subject).point
+    for number, part in enumerate(outputs.ranges()):
+        cotangent = np.zeros(outputs.width)
+        cotangent[part] = subject.cotangent[part]
+        alone = point.with_cotangent(cotangent)
+        try:
+            gradient = gradient_at(subject, main_reference(subject), alone)
+        except Stopped:
+            return
+        autodiff = autodiff_at(subject, main_reference(subject), alone)
+        if autodiff is None or not _differ(subject, gradient, autodiff):
+            continue
+        for verdict in verdicts_with(subject, cotangent, f"output {number}"):
+            if verdict.wrong.any() and verdict.slot.name not in blocked:
+                yield replace(
+                    _mismatch(subject, verdict, [verdict]),
+                    cause="one-output",
+                    message=f"the gradient of `{verdict.slot.name}` is wrong in the part of output {number}, which is"
+                    f" small beside the others. {odd_one_out(verdict)}",
+                    hint=f"look at the upstream of output {number}",
+                )
+                return
+
+
+def _differ(subject: Subject, gradient: np.ndarray, autodiff: np.ndarray) -> bool:
+    """Return whether a gradient and autodiff differ by more than 1e-4 of what one input has."""
+    for part in subject.layout.inputs.ranges():
+        g, a = gradient[part], autodiff[part]
+        both = np.isfinite(g) & np.isfinite(a)
+        size = np.fmax(np.abs(g), np.abs(a))
+        if np.any(np.abs(g - a)[both] > 1e-4 * (size[both] + 1e-2 * size[both].max(initial=0.0))):
+            return True
+    return False
 
 
 def _at_ties(

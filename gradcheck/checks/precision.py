@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from gradcheck.autodiff.coordinates import Slot
+from gradcheck.autodiff.modes import EAGER, Gradients
 from gradcheck.autodiff.subject import Subject
 from gradcheck.checks.rounding import own_gradient, rounding_of
 from gradcheck.checks.verdicts import SlotVerdict, main_reference, verdicts_of
@@ -73,6 +74,10 @@ def _lost_digits(subject: Subject, verdict: SlotVerdict, own: Array) -> Iterator
     with np.errstate(all="ignore"):
         error = np.abs(own - exact)
         excess = error > 4 * tolerance + LOST * rounding.roundoff * np.maximum(np.abs(exact), 1e-3 * largest)
+    bias = _bias(own, exact, rounding.roundoff)
+    if bias is not None and not _shared_with_autodiff(subject, verdict, exact, bias):
+        yield _biased(subject, verdict, own, bias)
+        return
     if not excess.any():
         return
     worst = float(np.max(error[excess] / np.maximum(np.abs(exact[excess]), 1e-300)))
@@ -86,6 +91,48 @@ def _lost_digits(subject: Subject, verdict: SlotVerdict, own: Array) -> Iterator
         mode="eager",
         dtype=subject.dtype,
         elements=_elements(subject, verdict, own, excess),
+    )
+
+
+def _bias(own: Array, exact: Array, roundoff: float) -> float | None:
+    """Return the common factor (less one) by which the own dtype is off, None if it looks like rounding.
+
+    Rounding errors have no common sign, so their mean is small beside their spread.
+    """
+    usable = np.isfinite(own) & np.isfinite(exact) & (np.abs(exact) > 1e-3 * np.abs(exact).max(initial=0.0))
+    if usable.sum() < 4:
+        return None
+    relative = own[usable] / exact[usable] - 1
+    mean = float(relative.mean())
+    return mean if abs(mean) > max(4 * float(relative.std()), 4 * roundoff) else None
+
+
+def _shared_with_autodiff(subject: Subject, verdict: SlotVerdict, exact: Array, bias: float) -> bool:
+    """Return whether autodiff in the own dtype is off likewise, or cannot tell."""
+    g = subject.gradients
+    try:
+        run = Gradients(subject.plain(), g.sources, g.variables, g.state, g.seed).run(
+            EAGER, subject.values, subject.upstream
+        )
+        other = own_gradient(subject, run)[verdict.part]
+    except Exception:
+        return True
+    usable = np.isfinite(other) & np.isfinite(exact) & (np.abs(exact) > 1e-3 * np.abs(exact).max(initial=0.0))
+    return not usable.any() or abs(float((other[usable] / exact[usable] - 1).mean())) > abs(bias) / 4
+
+
+def _biased(subject: Subject, verdict: SlotVerdict, own: Array, bias: float) -> Finding:
+    name = verdict.slot.name
+    return Finding(
+        "gradient-mismatch",
+        f"the gradient of `{name}` is right in float64 and wrong in {subject.dtype}: gradient / reference ="
+        f" {1 + bias:.4g} at every element, which no rounding gives",
+        "constant-factor",
+        hint="look for a branch on the dtype, and for constants that the dtype cannot hold",
+        wrt=name,
+        mode="eager",
+        dtype=subject.dtype,
+        elements=_elements(subject, verdict, own, np.isfinite(own)),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from gradcheck.autodiff.coordinates import Slot
 from gradcheck.autodiff.failures import Stopped, finding_from
+from gradcheck.autodiff.operation import differentiable
 from gradcheck.autodiff.promote import wide_dtype
 from gradcheck.autodiff.reference import Reference, choose
 from gradcheck.autodiff.subject import Subject
@@ -20,6 +21,7 @@ from gradcheck.numerics.bisect import suspects
 from gradcheck.numerics.differences import Point
 from gradcheck.numerics.ladder import Array
 from gradcheck.numerics.tolerance import formula_tolerance
+from gradcheck.results import Finding
 
 FULL_LIMIT = 2500
 AUTODIFF_RTOL = 1e-4
@@ -79,7 +81,7 @@ def main_reference(subject: Subject) -> Reference:
 
 def verdicts_of(subject: Subject) -> list[SlotVerdict]:
     """Return one verdict per differentiated input and variable."""
-    return subject.once("verdicts", lambda: _verdicts(subject, subject.cotangent, "sample"))  # type: ignore[no-any-return]
+    return subject.once("verdicts", lambda: verdicts_with(subject, subject.cotangent, "sample"))  # type: ignore[no-any-return]
 
 
 def tolerance_of(subject: Subject, reference: Reference) -> Tolerance:
@@ -93,10 +95,27 @@ def other_reference(subject: Subject) -> Reference | None:
     name = subject.case.surrogate or subject.case.reference
     if name is None:
         return None
-    return subject.once("other", lambda: choose(subject, subject.function(name), "other"))  # type: ignore[no-any-return]
+    return subject.once("other", lambda: _other(subject, name))  # type: ignore[no-any-return]
 
 
-def _verdicts(subject: Subject, cotangent: Array, stream: str) -> list[SlotVerdict]:
+def _other(subject: Subject, name: str) -> Reference:
+    """Return a function of the user's that stands for the op; Stopped with `op-error` if it cannot."""
+    word = "surrogate" if subject.case.surrogate else "reference"
+    operation = subject.function(name)
+    try:
+        outputs = operation([tf.constant(value) for value in subject.values])
+    except Exception as error:
+        told = finding_from(error, "op-error")
+        raise Stopped(replace(told, message=f"`{word}: {name}` fails: {told.message}")) from error
+    wanted = [list(slot.shape) for slot in subject.layout.outputs.slots]
+    got = [list(o.shape) for o in outputs if differentiable(o)]
+    if got != wanted:
+        raise Stopped(Finding("op-error", f"`{word}: {name}` returns shapes {got}, the op {wanted}"))
+    return choose(subject, operation, "other")
+
+
+def verdicts_with(subject: Subject, cotangent: Array, stream: str) -> list[SlotVerdict]:
+    """Return one verdict per differentiated input and variable for an upstream of one's own."""
     reference = main_reference(subject)
     point = reference.point.with_cotangent(np.where(reference.alive, cotangent, 0.0))
     gradient = gradient_at(subject, reference, point)
@@ -208,9 +227,13 @@ def _expected(subject: Subject, reference: Reference, point: Point) -> Array:
     operation = subject.function(str(subject.case.expected_vjp))
     try:
         return _expected_in(subject, reference, point, operation.op, wide=reference.realm.wide)
+    except Stopped:
+        raise
     except Exception as first:
         try:
             return _expected_in(subject, reference, point, operation.op, wide=False)
+        except Stopped:
+            raise
         except Exception:
             raise Stopped(finding_from(first, "op-error")) from first
 
@@ -226,7 +249,19 @@ def _expected_in(subject: Subject, reference: Reference, point: Point, function:
     result = tf.nest.flatten(function(*parts, *upstream))
     if len(result) == len(subject.leaves):
         result = [result[i] for i in subject.sources]
+    if len(result) not in (len(subject.sources), len(subject.slots)):
+        counts = f"{len(result)} gradient{'s' * (len(result) != 1)} for {len(subject.leaves)} inputs"
+        raise Stopped(
+            Finding("op-error", f"`expected_vjp: {subject.case.expected_vjp}` returned {counts}",
+                    hint="it takes the inputs and the upstream, and returns one gradient per input")
+        )  # fmt: skip
     arrays = [None if r is None else np.asarray(tf.convert_to_tensor(r)) for r in result]
+    for array, slot in zip(arrays, subject.slots, strict=False):
+        if array is not None and array.shape != slot.shape:
+            raise Stopped(
+                Finding("op-error", f"`expected_vjp: {subject.case.expected_vjp}` returned a gradient of shape"
+                        f" {list(array.shape)} for `{slot.name}`, which has {list(slot.shape)}")
+            )  # fmt: skip
     arrays += [None] * (len(subject.slots) - len(arrays))
     return subject.layout.inputs.project(arrays)
 

@@ -99,7 +99,10 @@ def assess(
     constant = ~stage.moved & (tested == 0) & stage.finite & trusted
     constant[constant] = ~moves_when_pushed(point, coordinates[constant], rng)
     assessment = _from_first_stage(stage, tested, tol, constant)
-    suspects = np.where(assessment.outcome == UNDECIDED)[0][:LADDER_LIMIT]
+    # An input that is no number has no slope.
+    lost = ~np.isfinite(point.x[coordinates])
+    assessment.label[lost] = ladder.NONFINITE
+    suspects = np.where((assessment.outcome == UNDECIDED) & ~lost)[0][:LADDER_LIMIT]
     slopes = slopes_along(point, coordinates[suspects], rng)
     return _with_ladders(assessment, suspects, slopes, tested, tolerance, trusted, groups)
 
