@@ -139,9 +139,7 @@ def bind(op: Any, inputs: list[str], arguments: Mapping[str, Any]) -> Bound:
     """
     signature = signature_of(op)
     if signature is None or _only_variadic(signature):
-        rest = (
-            next((p.name for p in signature.parameters.values() if p.kind is p.VAR_POSITIONAL), "") if signature else ""
-        )
+        rest = _rest_of(signature) if signature else None
         positions = tuple(("spread" if name == rest else "input", name) for name in inputs)
         return Bound(positions, {name: ("value", value) for name, value in arguments.items()})
     parameters = list(signature.parameters.values())

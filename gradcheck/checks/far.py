@@ -30,7 +30,7 @@ PLAIN_REACH = 100.0
 NEGLIGIBLE = 1e-10
 ASKED = 16
 STOPPING = ("gradient-mismatch", "gradient-nonfinite", "gradient-shape", "gradient-missing", "nondeterministic",
-            "upstream-nonlinear", "stale-state", "gradient-dtype", "state-changed")  # fmt: skip
+            "upstream-nonlinear", "stale-state", "gradient-dtype", "state-changed", "variables-order")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

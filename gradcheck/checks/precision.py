@@ -24,6 +24,8 @@ def check(subject: Subject, found: Sequence[Finding]) -> Iterator[Finding | Comp
     if subject.eager is None or not subject.layout.inputs.width or not subject.layout.outputs.width:
         return
     blocked = {f.wrt for f in found if f.level == "error"}
+    if any(f.code == "variables-order" for f in found):
+        blocked |= {variable.name for variable in subject.variables}
     gradient = own_gradient(subject, subject.eager)
     for verdict in verdicts_of(subject):
         if verdict.slot.name in blocked or verdict.missing:
