@@ -117,7 +117,7 @@ class Bound:
 def signature_of(op: Any) -> inspect.Signature | None:
     """Return the signature of what the user wrote, below decorators, or None."""
     function = op.call if isinstance(op, tf.keras.layers.Layer) else op
-    if isinstance(op, tf.keras.layers.Layer) and type(op) in (tf.keras.Sequential, tf.keras.Model):
+    if isinstance(op, tf.keras.Model) and type(op).__module__.startswith("keras."):
         return None
     plain = unwrapped(function)
     for candidate in (plain, getattr(function, "python_function", None), function):
@@ -143,6 +143,11 @@ def bind(op: Any, inputs: list[str], arguments: Mapping[str, Any]) -> Bound:
         positions = tuple(("spread" if name == rest else "input", name) for name in inputs)
         return Bound(positions, {name: ("value", value) for name, value in arguments.items()})
     parameters = list(signature.parameters.values())
+    if _is_keras_own(op) and not set(inputs) & {p.name for p in parameters}:
+        # Keras calls every first input `inputs` or `sequences`; whoever writes a spec need not know.
+        return Bound(
+            tuple(("input", name) for name in inputs), {name: ("value", value) for name, value in arguments.items()}
+        )
     _check_names(op, parameters, inputs, arguments)
     kinds = inspect.Parameter
     given = {**{name: ("input", name) for name in inputs}, **{name: ("value", v) for name, v in arguments.items()}}
@@ -164,6 +169,10 @@ def bind(op: Any, inputs: list[str], arguments: Mapping[str, Any]) -> Bound:
     if rest in given:
         positional.append(("spread", given.pop(rest)[1]))
     return Bound(tuple(positional), given)
+
+
+def _is_keras_own(op: Any) -> bool:
+    return isinstance(op, tf.keras.layers.Layer) and type(op).__module__.startswith("keras.")
 
 
 def _rest_of(signature: inspect.Signature) -> str | None:

@@ -129,3 +129,37 @@ class Untracked(tf.keras.layers.Layer):
 
     def call(self, x):
         return x * self.v
+
+
+class PositiveDenseUnfit(PositiveDense):
+    """Multiplies matrices whose shapes do not fit."""
+
+    @tf.custom_gradient
+    def call(self, x):
+        positive = tf.nn.relu(tf.convert_to_tensor(self.w))
+        return tf.matmul(positive, x), lambda upstream, variables=None: (upstream, [upstream])
+
+
+class AffineSwapped(Affine):
+    """Returns the gradients of its variables in the order in which they were made."""
+
+    @tf.custom_gradient
+    def affine(self, x):
+        v1, v2 = tf.convert_to_tensor(self.v1), tf.convert_to_tensor(self.v2)
+
+        def grad(upstream, variables=None):
+            return upstream * v1, [tf.reduce_sum(upstream * x, axis=0), tf.reduce_sum(upstream, axis=0)]
+
+        return x * v1 + v2, grad
+
+
+def functional_model(units):
+    """A functional model around the sine layer, with a skip connection."""
+    inputs = tf.keras.Input((3,))
+    hidden = Sine()(tf.keras.layers.Dense(units)(inputs))
+    return tf.keras.Model(inputs, tf.keras.layers.Concatenate()([hidden, inputs]))
+
+
+def mixed_precision_dense(units):
+    """Computes in bfloat16 and keeps float32 weights."""
+    return tf.keras.layers.Dense(units, activation="gelu", dtype="mixed_bfloat16")

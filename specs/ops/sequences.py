@@ -61,3 +61,37 @@ def running_state_own_step(x, initial_state):
         return upstream * masks, tf.reduce_sum(upstream, axis=1)
 
     return states, grad
+
+
+def running_state_list(x, initial_state):
+    """Collects the states of a traced loop in a Python list."""
+    state, states = initial_state, []
+    for step in tf.range(tf.shape(x)[1]):
+        state = state + x[:, step]
+        states.append(state)
+    return tf.stack(states, axis=1)
+
+
+def exponential_average(x, decay):
+    """The running average as a tf.scan, differentiated by TensorFlow."""
+    return tf.scan(lambda mean, value: decay * mean + (1.0 - decay) * value, x, tf.zeros_like(x[0]))
+
+
+@tf.custom_gradient
+def newton_root(a):
+    """The square root by Newton's method; its gradient by the implicit function theorem."""
+    _, root = tf.while_loop(lambda i, _: i < 20, lambda i, r: (i + 1, (r + a / r) / 2.0), (0, a), maximum_iterations=20)
+
+    def grad(upstream):
+        return tf.convert_to_tensor(upstream) / (2.0 * root)
+
+    return root, grad
+
+
+def running_maximum(x):
+    """A tf.map_fn over the rows with a tf.cond inside."""
+
+    def row(values):
+        return tf.cond(tf.reduce_sum(values) > 0.0, lambda: values * 2.0, lambda: tf.sin(values))
+
+    return tf.map_fn(row, x)
