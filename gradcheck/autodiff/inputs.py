@@ -38,6 +38,7 @@ class Leaf:
     indices: np.ndarray[Any, Any] | None = None
     dense_shape: tuple[int, ...] | None = None
     row_lengths: tuple[int, ...] | None = None
+    avoids_zero: bool = False
 
     @property
     def floating(self) -> bool:
@@ -86,7 +87,8 @@ def _leaf(case: Case, spec: Input, name: str, dtype: str | None, rng: np.random.
     elif dtype and kind.startswith("complex") and dtype.startswith(("complex", "float64", "float32")):
         kind = {"float64": "complex128", "float32": "complex64"}.get(dtype, dtype)
     array = _cast(np.asarray(values), kind, name)
-    leaf = Leaf(name, array, kind, spec.differentiate, spec.domain, spec.structure)
+    shy = any(abs(number) <= spec.margin for number in spec.avoid)
+    leaf = Leaf(name, array, kind, spec.differentiate, spec.domain, spec.structure, avoids_zero=shy)
     if spec.sparse:
         return _sparse(leaf, spec.source, rng)
     if spec.ragged is not None:

@@ -7,11 +7,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import tensorflow as tf
 
+from gradcheck.autodiff.coordinates import Slot
 from gradcheck.autodiff.modes import Run
 from gradcheck.autodiff.operation import Operation, State, bypassed, differentiable
 from gradcheck.autodiff.promote import wide_dtype
 from gradcheck.autodiff.realm import Pullback, Realm, direct_kernels, rewritten_kernels, twin_variables
 from gradcheck.autodiff.subject import Subject
+from gradcheck.numerics.blocks import Part, find_blocks
 from gradcheck.numerics.differences import FLOAT64_ROUNDOFF, Point
 from gradcheck.numerics.ladder import Array
 from gradcheck.numerics.precision import has_low_precision
@@ -142,6 +144,12 @@ def _reference(subject: Subject, realm: Realm, name: str, anyway: bool = False) 
         realm.quantize,
         np.repeat(np.arange(len(subject.slots)), [slot.width for slot in subject.slots]),
     )
+    if name in ("op", "other"):
+        rng = subject.rng("blocks", name)
+        parts, results = [_part(s) for s in subject.slots], [_part(s) for s in subject.layout.outputs.slots]
+        if alive.all():
+            blocks = find_blocks(evaluate, point.x, point.y, point.sizes, parts, results, rng)
+            point = replace(point, blocks=blocks)
     if not realm.wide:
         return Reference(realm, point, False, alive)
     low_inside = has_low_precision(point, subject.rng("precision", name))
@@ -149,6 +157,10 @@ def _reference(subject: Subject, realm: Realm, name: str, anyway: bool = False) 
         realm.roundoff = 2.0**-24
         point = replace(point, roundoff=realm.roundoff)
     return Reference(realm, point, not low_inside, alive)
+
+
+def _part(slot: Slot) -> Part:
+    return Part(slot.shape, 2 if slot.complex else 1, slot.size == slot.index.size)
 
 
 def _gradient_of(reference: Reference) -> Array | None:

@@ -70,6 +70,7 @@ def random_state_kept() -> Iterator[None]:
     plain, array = random.getstate(), np.random.get_state()
     context = _context()
     seed, generator = getattr(context, "_seed", None), getattr(context, "_rng", None)
+    drawn = generator.getstate() if generator is not None else None
     try:
         yield
     finally:
@@ -77,6 +78,8 @@ def random_state_kept() -> Iterator[None]:
         np.random.set_state(array)
         if context is not None:
             context._seed, context._rng = seed, generator
+            if generator is not None:
+                generator.setstate(drawn)
             with contextlib.suppress(Exception):
                 context._clear_caches()
 

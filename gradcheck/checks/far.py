@@ -79,9 +79,10 @@ def _trusted(subject: Subject) -> bool:
 def _points(subject: Subject) -> Iterator[Array]:
     """Yield points: every magnitude with both signs at some coordinate, mixed over the coordinates."""
     base = subject.vector()
-    free = np.zeros(base.size, bool)
+    free, shy = np.zeros(base.size, bool), np.zeros(base.size, bool)
     for position, part in zip(subject.sources, subject.layout.inputs.ranges(), strict=False):
         free[part] = subject.leaves[position].structure is None
+        shy[part] = subject.leaves[position].avoids_zero
     if not free.any():
         return
     signed = [s * m for m in MAGNITUDES for s in (1.0, -1.0)]
@@ -97,11 +98,11 @@ def _points(subject: Subject) -> Iterator[Array]:
                 order = list(rng.permutation(signed))
             x[i] = _inside(order.pop() * rng.uniform(0.9, 1.1), low[i], high[i], base[i])
         yield x
-    for share in (0.5, 1.0):
+    for share in (0.5, 1.0) if subject.custom else ():
         # Nothing is as particular as zero: 0 / 0, the norm of nothing, a branch on the sign.
         chosen = places[rng.random(places.size) < share]
         x = base.copy()
-        x[chosen] = np.where((low[chosen] < 0) & (high[chosen] > 0), 0.0, base[chosen])
+        x[chosen] = np.where((low[chosen] < 0) & (high[chosen] > 0) & ~shy[chosen], 0.0, base[chosen])
         yield x
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from gradcheck.numerics.blocks import Blocks
 from gradcheck.numerics.ladder import Array, Rungs, Slope, read_ladder
 
 FLOAT64_ROUNDOFF = 2.0**-53
@@ -47,7 +48,7 @@ class Point:
     `evaluate` maps rows of points (b, n) to rows of outputs (b, m); `low` and `high` (n,)
     bound the domain; `quantize` rounds a point to what the function really receives;
     `roundoff` is the unit roundoff at which f is computed; `groups` (n,) numbers the input to
-    which each coordinate belongs.
+    which each coordinate belongs; `blocks` are independent parts of f, if it has any.
     """
 
     evaluate: Callable[[Array], Array]
@@ -59,6 +60,7 @@ class Point:
     roundoff: float = FLOAT64_ROUNDOFF
     quantize: Callable[[Array], Array] = lambda rows: rows
     groups: NDArray[np.int64] | None = None
+    blocks: Blocks | None = None
 
     @property
     def sizes(self) -> Array:
@@ -85,6 +87,19 @@ class Point:
         """Return how many points are evaluated at once, so that memory stays bounded."""
         return int(np.clip(CHUNK_NUMBERS // max(self.x.size, self.y.size, 1), 4, 1024))
 
+    def entries_per_chunk(self) -> int:
+        """Return how many differences are taken at once; those of different blocks share evaluations."""
+        rows = self.rows_per_chunk()
+        return rows if self.blocks is None else rows * len(self.blocks.outputs)
+
+    def cost(self) -> int:
+        """Return how many evaluations move every coordinate once."""
+        if self.blocks is None:
+            return int(self.x.size)
+        shared = self.blocks.of_input < 0
+        own = np.bincount(self.blocks.of_input[~shared], minlength=1)
+        return int(own.max(initial=0) + shared.sum())
+
 
 def power_of_two(size: Array) -> Array:
     """Return the largest power of two not above each size."""
@@ -102,51 +117,101 @@ def evaluate_inside(point: Point, rows: Array) -> Array:
 
 @dataclass(frozen=True, slots=True)
 class Sides:
-    """Hold both sides of differences, a row per difference: outputs (b, m) and steps (b,)."""
+    """Hold both sides of differences, a row per difference: outputs (b, k) and steps (b,).
+
+    `y` and `v` (b, k) are the value and the cotangent of the outputs that the coordinate of
+    the row can move: all of them, or those of its block.
+    """
 
     plus: Array
     minus: Array
     step_plus: Array
     step_minus: Array
+    y: Array
+    v: Array
 
     def select(self, rows: NDArray[np.int64]) -> Sides:
         """Return some of the differences."""
-        return Sides(self.plus[rows], self.minus[rows], self.step_plus[rows], self.step_minus[rows])
+        return Sides(*(getattr(self, name)[rows] for name in self.__slots__))
+
+    @property
+    def output_size(self) -> Array:
+        """Return sum |v||Y0| of each row."""
+        return np.asarray(np.sum(np.abs(self.v * self.y), axis=1))
+
+    @property
+    def output_norm(self) -> Array:
+        """Return the 2-norm of v * Y0 of each row."""
+        return np.asarray(np.linalg.norm(self.v * self.y, axis=1))
 
 
 def coordinate_sides(point: Point, coordinates: NDArray[np.int64], widths: Array) -> Sides:
     """Evaluate f at x +- width along each coordinate, one difference per entry."""
-    count = len(coordinates)
+    blocks = point.blocks
+    if blocks is None:
+        return _sides(point, coordinates, widths, np.arange(len(coordinates)), None)
+    shared = blocks.of_input[coordinates] < 0
+    if shared.all():
+        return _sides(point, coordinates, widths, np.arange(len(coordinates)), None)
+    if shared.any():
+        raise ValueError("coordinates of blocks and shared ones are differenced apart")
+    return _sides(point, coordinates, widths, _rows_of(blocks.of_input[coordinates]), blocks)
+
+
+def _rows_of(owner: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return an evaluation for each difference, such that no two of a block share one."""
+    order = np.argsort(owner, kind="stable")
+    starts = np.r_[0, np.flatnonzero(np.diff(owner[order])) + 1]
+    ranks = np.arange(len(owner)) - np.repeat(starts, np.diff(np.r_[starts, len(owner)]))
+    rows = np.empty(len(owner), np.int64)
+    rows[order] = ranks
+    return rows
+
+
+def _sides(
+    point: Point,
+    coordinates: NDArray[np.int64],
+    widths: Array,
+    rows_of: NDArray[np.int64],
+    blocks: Blocks | None,
+) -> Sides:
+    count = int(rows_of.max()) + 1 if len(rows_of) else 0
     rows = np.repeat(point.x[None], 2 * count, axis=0)
-    where = np.concatenate([coordinates, coordinates])
-    rows[np.arange(2 * count), where] += np.concatenate([widths, -widths])
+    rows[rows_of, coordinates] += widths
+    rows[count + rows_of, coordinates] -= widths
     rows = point.quantize(rows)
-    steps = rows[np.arange(2 * count), where] - point.x[where]
+    steps = rows[rows_of, coordinates] - point.x[coordinates], rows[count + rows_of, coordinates] - point.x[coordinates]
     values = evaluate_inside(point, rows)
-    return Sides(values[:count], values[count:], steps[:count], steps[count:])
+    if blocks is None:
+        shape = (len(rows_of), point.y.size)
+        y, v = np.broadcast_to(point.y, shape), np.broadcast_to(point.cotangent, shape)
+        return Sides(values[:count], values[count:], *steps, y, v)
+    reached = blocks.outputs[blocks.of_input[coordinates]]
+    plus, minus = values[rows_of[:, None], reached], values[count + rows_of[:, None], reached]
+    return Sides(plus, minus, *steps, point.y[reached], point.cotangent[reached])
 
 
-def contract(point: Point, sides: Sides, counted: NDArray[np.bool_] | None = None) -> Rungs:
+def contract(sides: Sides, counted: NDArray[np.bool_] | None = None) -> Rungs:
     """Contract differences with the cotangent.
 
-    `counted` (m,) are the outputs whose rounding counts; the default is those that move at
-    any of the given differences, because an output that stays within one rounding step at a
-    fine width is not free of noise.
+    `counted` (b, k) are the outputs whose rounding counts; the default is those that move at
+    any of the given differences (of one coordinate), because an output that stays within one
+    rounding step at a fine width is not free of noise.
     """
-    v, weight = point.cotangent, np.abs(point.cotangent)
+    v, weight = sides.v, np.abs(sides.v)
     with np.errstate(all="ignore"):
-        moved = (sides.plus != point.y) | (sides.minus != point.y)
+        moved = (sides.plus != sides.y) | (sides.minus != sides.y)
         finite_plus = np.asarray(np.isfinite(sides.plus).all(axis=1))
         finite_minus = np.asarray(np.isfinite(sides.minus).all(axis=1))
         usable = finite_plus & finite_minus
         if counted is None:
-            counted = moved[usable].any(axis=0) if usable.any() else np.zeros(point.y.size, bool)
+            counted = moved[usable].any(axis=0) if usable.any() else np.zeros(moved.shape[1], bool)
         largest = np.maximum(np.abs(sides.plus), np.abs(sides.minus))
         return Rungs(
             width=(sides.step_plus - sides.step_minus) / 2,
             odd=_dot(sides.plus - sides.minus, v),
-            plus=_dot(sides.plus - point.y, v),
-            minus=_dot(point.y - sides.minus, v),
+            plus=_dot(sides.plus - sides.y, v),
+            minus=_dot(sides.y - sides.minus, v),
             magnitude=_dot(np.where(counted, largest, 0.0), weight),
             spread=_dot(np.abs(sides.plus - sides.minus), weight),
             moved=moved.any(axis=1),
@@ -156,8 +221,7 @@ def contract(point: Point, sides: Sides, counted: NDArray[np.bool_] | None = Non
 
 
 def _dot(rows: Array, v: Array) -> Array:
-    # einsum, not matmul: a not-a-number in one row must not spread to the others.
-    return np.asarray(np.einsum("bm,m->b", rows, v))
+    return np.asarray(np.einsum("bk,bk->b", rows, v))
 
 
 def ladder_widths(point: Point, coordinate: int, rng: np.random.Generator) -> Array:
@@ -175,18 +239,30 @@ def slopes_along(point: Point, coordinates: NDArray[np.int64], rng: np.random.Ge
     Ladders are evaluated in groups, as many as one chunk of memory holds.
     """
     ladders = [ladder_widths(point, int(c), rng) for c in coordinates]
-    room = max(1, point.rows_per_chunk() // (2 * max((len(w) for w in ladders), default=1)))
-    slopes: list[Slope] = []
-    for start in range(0, len(ladders), room):
-        group = ladders[start : start + room]
-        where = coordinates[start : start + room]
-        owner = np.repeat(np.arange(len(group)), [len(w) for w in group])
-        sides = coordinate_sides(point, where[owner], np.concatenate(group))
-        taken = (sides.step_plus > 0) & (sides.step_minus < 0)
-        for k, coordinate in enumerate(where):
-            rungs = contract(point, sides.select(np.where(taken & (owner == k))[0]))
-            slopes.append(read_ladder(rungs, abs(float(point.x[coordinate])), point.output_size, point.roundoff))
-    return slopes
+    room = max(1, point.entries_per_chunk() // (2 * max((len(w) for w in ladders), default=1)))
+    slopes: dict[int, Slope] = {}
+    for chosen in _alike(point, coordinates):
+        for start in range(0, len(chosen), room):
+            places = chosen[start : start + room]
+            lengths = [len(ladders[i]) for i in places]
+            where = np.repeat(coordinates[places], lengths)
+            sides = coordinate_sides(point, where, np.concatenate([ladders[i] for i in places]))
+            taken = (sides.step_plus > 0) & (sides.step_minus < 0)
+            ends = np.cumsum(lengths)
+            for i, end, length in zip(places, ends, lengths, strict=True):
+                own = np.arange(end - length, end)
+                one = sides.select(own[taken[own]])
+                size = float(sides.output_size[end - 1]) if length else 0.0
+                slopes[int(i)] = read_ladder(contract(one), abs(float(point.x[coordinates[i]])), size, point.roundoff)
+    return [slopes[i] for i in range(len(coordinates))]
+
+
+def _alike(point: Point, coordinates: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Return the places of coordinates that can be differenced together: those of blocks, and shared ones."""
+    if point.blocks is None:
+        return [np.arange(len(coordinates))] if len(coordinates) else []
+    shared = point.blocks.of_input[coordinates] < 0
+    return [places for places in (np.where(~shared)[0], np.where(shared)[0]) if len(places)]
 
 
 def convergence_along(point: Point, coordinate: int, rng: np.random.Generator) -> tuple[Array, Array]:
@@ -194,7 +270,7 @@ def convergence_along(point: Point, coordinate: int, rng: np.random.Generator) -
     widths = ladder_widths(point, coordinate, rng)
     sides = coordinate_sides(point, np.full(len(widths), coordinate), widths)
     taken = np.where((sides.step_plus > 0) & (sides.step_minus < 0))[0]
-    rungs = contract(point, sides.select(taken))
+    rungs = contract(sides.select(taken))
     with np.errstate(all="ignore"):
         return rungs.width, rungs.odd / (2 * rungs.width)
 
@@ -217,28 +293,32 @@ def first_stage(point: Point, coordinates: NDArray[np.int64], rng: np.random.Gen
     exponent = ladder_shape(point.roundoff).stage_one
     wide = power_of_two(point.sizes[coordinates]) * 2.0**exponent * rng.uniform(1, 1.6, len(coordinates))
     narrow = wide * 0.5 * rng.uniform(0.9, 1.1, len(coordinates))
-    chunk = max(1, point.rows_per_chunk() // 4)
-    parts = []
-    for start in range(0, len(coordinates), chunk):
-        part = slice(start, start + chunk)
-        parts.append(_four_points(point, coordinates[part], wide[part], narrow[part]))
-    return FirstStage(*(np.concatenate([getattr(p, name) for p in parts]) for name in FirstStage.__slots__))
+    chunk = max(1, point.entries_per_chunk() // 4)
+    numbers, marks = np.zeros((5, len(coordinates))), np.zeros((2, len(coordinates)), bool)
+    whole = FirstStage(*numbers, *marks)
+    for chosen in _alike(point, coordinates):
+        for start in range(0, len(chosen), chunk):
+            places = chosen[start : start + chunk]
+            part = _four_points(point, coordinates[places], wide[places], narrow[places])
+            for name in FirstStage.__slots__:
+                getattr(whole, name)[places] = getattr(part, name)
+    return whole
 
 
 def _four_points(point: Point, coordinates: NDArray[np.int64], wide: Array, narrow: Array) -> FirstStage:
     count = len(coordinates)
     sides = coordinate_sides(point, np.tile(coordinates, 2), np.concatenate([wide, narrow]))
     with np.errstate(all="ignore"):
-        moved = (sides.plus != point.y) | (sides.minus != point.y)
+        moved = (sides.plus != sides.y) | (sides.minus != sides.y)
         either = np.tile(moved[:count] | moved[count:], (2, 1))
-        rungs = contract(point, sides, either)
+        rungs = contract(sides, either)
         slope = rungs.odd / (2 * rungs.width)
         ratio = rungs.width[:count] / rungs.width[count:]
         coarse, fine = slope[:count], slope[count:]
         value = fine + (fine - coarse) / (ratio * ratio - 1)
         both = rungs.moved[:count] & rungs.moved[count:]
         magnitude = np.maximum(rungs.magnitude[:count], rungs.magnitude[count:])
-        magnitude = np.maximum(np.where(both, magnitude, point.output_size), point.output_norm)
+        magnitude = np.maximum(np.where(both, magnitude, sides.output_size[:count]), sides.output_norm[:count])
         width = rungs.width[count:]
         noise = 2 * point.roundoff * (magnitude + np.abs(point.x[coordinates] * value)) / width
         return FirstStage(
@@ -258,13 +338,15 @@ def moves_when_pushed(point: Point, coordinates: NDArray[np.int64], rng: np.rand
     Near an extremum of a smooth function fine steps move nothing, yet the slope is not zero.
     """
     moved = np.zeros(len(coordinates), bool)
-    chunk = max(1, point.rows_per_chunk() // 2)
-    for start in range(0, len(coordinates), chunk):
-        part = coordinates[start : start + chunk]
-        widths = power_of_two(np.maximum(np.abs(point.x[part]), 1.0)) / 4 * rng.uniform(1, 1.6, len(part))
-        sides = coordinate_sides(point, part, widths)
-        changed = (sides.plus != point.y) | (sides.minus != point.y)
-        moved[start : start + chunk] = (changed & np.isfinite(point.y)).any(axis=1)
+    chunk = max(1, point.entries_per_chunk() // 2)
+    for chosen in _alike(point, coordinates):
+        for start in range(0, len(chosen), chunk):
+            places = chosen[start : start + chunk]
+            part = coordinates[places]
+            widths = power_of_two(np.maximum(np.abs(point.x[part]), 1.0)) / 4 * rng.uniform(1, 1.6, len(part))
+            sides = coordinate_sides(point, part, widths)
+            changed = (sides.plus != sides.y) | (sides.minus != sides.y)
+            moved[places] = (changed & np.isfinite(sides.y)).any(axis=1)
     return moved
 
 

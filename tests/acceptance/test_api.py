@@ -1,0 +1,101 @@
+"""Gradients checked from Python, in this process, beside other tests."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+
+import gradcheck
+from gradcheck.errors import SpecError
+
+tf = pytest.importorskip("tensorflow")
+
+
+@tf.custom_gradient
+def cube(x):
+    return x**3, lambda u: tf.convert_to_tensor(u) * 3.0 * x**2
+
+
+@tf.custom_gradient
+def scaled_product(x, y):
+    def grad(u):
+        u = tf.convert_to_tensor(u)
+        return u * y * 1.01, u * x
+
+    return x * y, grad
+
+
+@tf.custom_gradient
+def rounded(x):
+    return tf.round(x), lambda u: u
+
+
+def nested(pair):
+    return tf.reduce_sum(scaled_product(pair["a"], pair["b"]))
+
+
+class InATestCase(tf.test.TestCase):
+    def test_a_right_gradient_passes(self):
+        gradcheck.assert_gradients(cube, {"x": tf.constant([1.0, 2.0, 3.0])}, order=2)
+
+
+def test_inputs_are_arrays_or_what_a_spec_says():
+    gradcheck.assert_gradients(cube, {"x": {"shape": [3, 2]}})
+    gradcheck.assert_gradients(cube, [np.linspace(-1, 1, 6).reshape(2, 3)])
+    gradcheck.assert_gradients(cube, [1.5])
+    gradcheck.assert_gradients(tf.keras.layers.Dense(3), [tf.ones((2, 4))])
+
+
+def test_the_message_of_a_failure_is_the_table():
+    with pytest.raises(AssertionError) as failure:
+        gradcheck.assert_gradients(scaled_product, {"x": np.ones(3, np.float32), "y": [1.0, 2.0, 3.0]})
+    text = str(failure.value)
+    assert "gradient-mismatch/constant-factor [x]" in text
+    assert "finite diff" in text
+    assert "[y]" not in text
+
+
+def test_a_decorated_function_that_another_calls_is_seen_through():
+    result = gradcheck.check(nested, [{"a": tf.constant([1.0, 2.0]), "b": tf.constant([2.0, 3.0])}])
+    assert result.status == "failed"
+    assert result.findings[0].wrt == "pair.a"
+    assert type(scaled_product).__module__.startswith("tensorflow")
+
+
+def test_functions_stand_for_the_words_of_a_spec():
+    gradcheck.assert_gradients(rounded, [np.linspace(0.1, 2, 7)], surrogate=lambda x: x, reason="straight through")
+    result = gradcheck.check(rounded, [np.linspace(0.1, 2, 7)], expect=["gradient-mismatch/straight-through"])
+    assert result.status == "passed"
+
+
+def test_the_random_state_is_left_as_it_was():
+    def state():
+        tf.random.set_seed(3)
+        return random.random(), np.random.rand(), float(tf.random.uniform([]))
+
+    random.seed(1)
+    np.random.seed(1)
+    first = state()
+    random.seed(1)
+    np.random.seed(1)
+    tf.random.set_seed(3)
+    before = tf.custom_gradient
+    gradcheck.check(lambda x: tf.nn.dropout(x, 0.5), {"x": tf.ones(8)})
+    assert (random.random(), np.random.rand(), float(tf.random.uniform([]))) == first
+    assert tf.custom_gradient is before
+
+
+def test_a_misspelt_option_is_named():
+    with pytest.raises(SpecError, match="did you mean `surrogate`"):
+        gradcheck.check(cube, [1.0], surogate=cube)
+
+
+def test_a_spec_is_asserted(tmp_path):
+    (tmp_path / "ops.py").write_text("import tensorflow as tf\n\nf = tf.sin\ng = tf.round\n")
+    (tmp_path / "s.yaml").write_text("module: ops.py\ncases:\n  f: {inputs: {x: {shape: [2]}}}\n")
+    gradcheck.assert_spec(tmp_path / "s.yaml")
+    (tmp_path / "s.yaml").write_text("module: ops.py\ncases:\n  h: {inputs: {x: {shape: [2]}}}\n")
+    with pytest.raises(AssertionError, match="there is no `h`"):
+        gradcheck.assert_spec(tmp_path / "s.yaml")
