@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -26,6 +27,18 @@ def _total() -> int:
     return total
 
 
+def _of(process: psutil.Process, measure: Callable[[psutil.Process], int]) -> int:
+    try:
+        return measure(process)
+    except psutil.Error:
+        return 0
+
+
+def _proportional(process: psutil.Process) -> int:
+    memory = process.memory_full_info()
+    return int(getattr(memory, "pss", memory.uss))
+
+
 class Family:
     """Follow a process and all that it starts, also what leaves its group."""
 
@@ -35,18 +48,18 @@ class Family:
         with contextlib.suppress(psutil.Error):
             self.root = psutil.Process(pid)
 
-    def resident(self) -> int:
-        """Return the bytes of memory that all of them hold now."""
-        total = 0
+    def held(self, limit: int) -> int:
+        """Return the bytes of memory that all of them hold now; exact only above `limit`."""
         if self.root is None:
             return 0
         with contextlib.suppress(psutil.Error):
             self.children.update(self.root.children(recursive=True))
-            total = int(self.root.memory_info().rss)
-        for child in self.children:
-            with contextlib.suppress(psutil.Error):
-                total += int(child.memory_info().rss)
-        return total
+        everyone = (self.root, *self.children)
+        resident = sum(_of(process, lambda p: int(p.memory_info().rss)) for process in everyone)
+        if resident <= limit or not self.children:
+            return resident
+        # What forked processes share must count once, which takes longer to find out.
+        return sum(_of(process, _proportional) for process in everyone)
 
     def kill(self) -> None:
         """End the children; psutil sees to it that a reused process number is not hit."""

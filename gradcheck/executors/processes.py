@@ -71,7 +71,7 @@ class _Running:
     phase: str = "start"
     result: CaseResult | None = None
     known: CaseResult | None = None
-    resident: int = 0
+    held: int = 0
 
 
 class Processes:
@@ -85,6 +85,7 @@ class Processes:
         self.memory = memory or default_limit(jobs)
         self.environment: dict[str, Any] = {}
         self._running: list[_Running] = []
+        self._ending: list[Any] = []
         self._watched = 0.0
         self._context = start_server()
 
@@ -102,7 +103,17 @@ class Processes:
         """End every process that still runs."""
         for running in self._running:
             _kill(running)
+            self._ending.append(running.process)
         self._running.clear()
+        self._reap(GRACE_S)
+
+    def _reap(self, patience: float) -> None:
+        """Take leave of killed processes; that the system needs a while to end a large one holds up nobody."""
+        for process in list(self._ending):
+            process.join(patience)
+            if process.exitcode is not None:
+                process.close()
+                self._ending.remove(process)
 
     def _start(self, case: Case) -> _Running:
         messages, sender = self._context.Pipe(duplex=False)
@@ -134,10 +145,11 @@ class Processes:
         now = time.monotonic()
         if now - self._watched >= WATCH_S:
             self._watched = now
+            self._reap(0)
             for running in self._running:
-                running.resident = running.family.resident()
+                running.held = running.family.held(self.memory)
         for running in list(self._running):
-            if running.resident > self.memory:
+            if running.held > self.memory:
                 yield from self._finish(running, self._too_big(running))
             elif now >= running.deadline:
                 yield from self._finish(running, self._timed_out(running))
@@ -180,9 +192,8 @@ class Processes:
         _kill(running)
         running.messages.close()
         running.output.pipe.close()
-        with contextlib.suppress(ValueError):
-            running.process.close()
         self._running.remove(running)
+        self._ending.append(running.process)
         yield CaseFinished(result)
 
     def _timed_out(self, running: _Running) -> CaseResult:
@@ -200,7 +211,7 @@ class Processes:
 
     def _too_big(self, running: _Running) -> CaseResult:
         message = (
-            f"held {running.resident / 2**30:.1f} GiB of memory in phase {running.phase},"
+            f"held {running.held / 2**30:.1f} GiB of memory in phase {running.phase},"
             f" its limit is {self.memory / 2**30:.1f} GiB"
         )
         finding = Finding("out-of-memory", message, hint="make the inputs smaller, lower -j, or raise --memory-limit")
@@ -238,9 +249,7 @@ def _kill(running: _Running) -> None:
     with contextlib.suppress(OSError, TypeError):
         os.killpg(pid, signal.SIGKILL)
     with contextlib.suppress(Exception):
-        if process.is_alive():
-            process.kill()
-        process.join(GRACE_S)
+        process.kill()
 
 
 def _placed(code: str, message: str, output: str, hint: str) -> Finding:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from gradcheck.errors import Problem
 from gradcheck.spec.nodes import Document, KeyPath
@@ -177,8 +176,22 @@ def _brief(number: float) -> str:
     return text if len(text) <= 24 else f"{text[:20]}..."
 
 
+@dataclass(frozen=True, slots=True)
+class _WholeRange:
+    min: int
+    max: int
+
+
+def _whole_range(dtype: str) -> _WholeRange:
+    """Return the range of a whole-number dtype; not from NumPy, whose import would double the start-up."""
+    bits = int(dtype.lstrip("uint"))
+    return (
+        _WholeRange(0, 2**bits - 1) if dtype.startswith("u") else _WholeRange(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+    )
+
+
 def _range_problems(document: Document, path: KeyPath, value: dict[str, Any], dtype: str) -> Iterator[Problem]:
-    info = np.iinfo(dtype)
+    info = _whole_range(dtype)
     bounds = value.get("integers", {})
     constant = value.get("constant")
     numbers = [("integers", bounds.get("low")), ("integers", bounds.get("high"))]
@@ -224,7 +237,7 @@ def _literal_problems(document: Document, path: KeyPath, value: Any, drawn: dict
     if dtype == "string" and kinds - {str}:
         yield document.problem(path, "numbers do not fit string", "write them in quotes")
     if dtype.startswith(("int", "uint")):
-        info = np.iinfo(dtype)
+        info = _whole_range(dtype)
         bad = [x for x in _flat(value) if not isinstance(x, str) and not (info.min <= x <= info.max and x == int(x))]
         if bad:
             yield document.problem(path, f"{_brief(bad[0])} does not fit {dtype}")

@@ -1,0 +1,237 @@
+"""Time gradcheck against its peers, each figure a ratio within one run (`make bench`).
+
+python -m tests.benchmarks.bench [--json FILE] [-k WORD]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+HERE = Path(__file__).parent
+SMALL = "{module: ops.py, cases: {c: {op: elementwise, inputs: {x: {shape: [4, 3]}}}}}"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Hold one measured ratio, the bound it has to keep, and how the two compare."""
+
+    name: str
+    value: float
+    bound: float
+    at_most: bool
+    told: str
+
+    @property
+    def holds(self) -> bool:
+        """Return whether the bound is kept."""
+        return self.value <= self.bound if self.at_most else self.value >= self.bound
+
+
+def seconds(command: list[str], repeats: int = 1, **more) -> float:
+    """Return the median wall time of a command."""
+    spent = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        subprocess.run(command, check=False, capture_output=True, **more)
+        spent.append(time.perf_counter() - started)
+    return statistics.median(spent)
+
+
+def tool(*args: str) -> list[str]:
+    return [sys.executable, "-m", "gradcheck", *args]
+
+
+def import_seconds() -> float:
+    return seconds([sys.executable, "-c", "import tensorflow"], 3)
+
+
+def start_up(folder: Path) -> Iterator[Figure]:
+    base = import_seconds()
+    spec = write(folder, SMALL)
+    commands = {
+        "--help": ["--help"],
+        "list": ["list", str(spec)],
+        "validate": ["validate", str(spec)],
+        "scaffold": ["scaffold", "gate", "--dir", str(folder / "new"), "--force"],
+        "completion": ["completion", "bash"],
+    }
+    for name, args in commands.items():
+        spent = seconds(tool(*args), 5)
+        told = f"{spent:.2f} s against {base:.2f} s"
+        yield Figure(f"{name} / TensorFlow's import", spent / base, 1 / 15, True, told)
+
+
+def one_case(folder: Path) -> Iterator[Figure]:
+    spec = write(folder, SMALL)
+    pairs = [(seconds(tool("run", str(spec))), seconds([sys.executable, "-c", "import tensorflow"])) for _ in range(3)]
+    ratio = statistics.median(a / b for a, b in pairs)
+    told = f"{statistics.median(a for a, _ in pairs):.2f} s end to end"
+    yield Figure("one small case / TensorFlow's import", ratio, 1.35, True, told)
+
+
+def many_cases(folder: Path) -> Iterator[Figure]:
+    base = import_seconds()
+    cases = ", ".join(f"c{i}: {{op: elementwise, inputs: {{x: {{shape: [4, 3]}}}}}}" for i in range(40))
+    many = write(folder, f"{{module: ops.py, cases: {{{cases}}}}}", "many.yaml")
+    one = seconds(tool("run", f"{many}::c0"), 2)
+    serial, parallel = seconds(tool("run", str(many))), seconds(tool("run", str(many), "-j", "2"))
+    further = (serial - one) / 39
+    told = f"{further:.2f} s a case"
+    yield Figure("a further small case / TensorFlow's import", further / base, 1 / 6, True, told)
+    yield Figure("-j 1 / -j 2 over 40 cases", serial / parallel, 1.6, False, f"{serial:.1f} s and {parallel:.1f} s")
+
+
+def full_coverage(folder: Path) -> Iterator[Figure]:
+    for name, spec, count, whole, part in (
+        ("10,000 elements", "{coverage: full, op: elementwise, inputs: {x: {shape: [10000], dtype: float64}}}",
+         1, 20, 100),
+        ("matmul 64x64", "{op: product, inputs: {a: {shape: [64, 64], dtype: float64},"
+         " b: {shape: [64, 64], dtype: float64}}}", 2, 10, None),
+    ):  # fmt: skip
+        report = checked(folder, f"{{module: ops.py, cases: {{c: {spec}}}}}")
+        peer = compute_gradient("elementwise" if count == 1 else "product", "10000" if count == 1 else "64,64", count)
+        spent, differences = report["duration_s"], report["phases_s"]["finite_difference"]
+        told = f"{peer:.1f} s and {spent:.2f} s"
+        yield Figure(f"compute_gradient / whole check, {name}", peer / spent, whole, False, told)
+        if part:
+            told = f"{peer:.1f} s and {differences:.2f} s"
+            yield Figure(f"compute_gradient / differences, {name}", peer / differences, part, False, told)
+
+
+def compute_gradient(op: str, shape: str, count: int) -> float:
+    """Return the seconds that tf.test.compute_gradient takes, the import left out."""
+    code = (
+        f"import time, numpy as np, tensorflow as tf; from tests.benchmarks.ops import {op} as f\n"
+        f"x = [tf.constant(np.random.default_rng(0).normal(size=({shape},))) for _ in range({count})]\n"
+        "t = time.perf_counter(); tf.test.compute_gradient(f, x); print(time.perf_counter() - t)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=HERE.parents[1])
+    return float(done.stdout.split()[-1])
+
+
+def directional_coverage(folder: Path) -> Iterator[Figure]:
+    code = (
+        "import json, sys, time, resource, psutil\n"
+        "import gradcheck.executors.warm\n"
+        "import tensorflow as tf\n"
+        "from gradcheck.worker import check_case, Limits\n"
+        "from gradcheck.spec.discover import load, select\n"
+        "case = select(load([sys.argv[1]]))[0]\n"
+        "before = psutil.Process().memory_info().rss\n"
+        "t = time.perf_counter(); r = check_case(case, Limits(), lambda *_: None); spent = time.perf_counter() - t\n"
+        "peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024\n"
+        "from tests.benchmarks.ops import elementwise as f\n"
+        "x = tf.random.normal([1000000])\n"
+        "def once():\n"
+        "    with tf.GradientTape() as tape:\n"
+        "        tape.watch(x); y = f(x)\n"
+        "    return tape.gradient(y, x).numpy()\n"
+        "once(); t = time.perf_counter()\n"
+        "for _ in range(5): once()\n"
+        "print(json.dumps([r.status, spent, (time.perf_counter() - t) / 5, (peak - before) / 4e6]))\n"
+    )
+    spec = write(folder, "{module: ops.py, cases: {c: {op: elementwise, inputs: {x: {shape: [1000000]}}}}}")
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(spec)], capture_output=True, text=True, check=True, cwd=HERE.parents[1]
+    )
+    status, spent, once, sizes = json.loads(done.stdout.splitlines()[-1])
+    told = f"{spent:.1f} s and {once * 1e3:.0f} ms, {status}"
+    yield Figure("10^6 inputs: whole check / forward and backward pass", spent / once, 100, True, told)
+    yield Figure("10^6 inputs: memory above the import / input", sizes, 40, True, f"{sizes * 4:.0f} MB")
+    report = checked(
+        folder, "{module: ops.py, cases: {c: {op: one_wrong, coverage: directional,"
+        " inputs: {x: {shape: [10000], dtype: float64}}}}}",
+    )  # fmt: skip
+    named = [e["index"] for f in report["findings"] for e in f["elements"]] == [[4321]]
+    yield Figure("one wrong of 10^4 along directions: named", float(named), 1, False, f"{report['duration_s']:.1f} s")
+
+
+def checked(folder: Path, spec: str) -> dict:
+    """Return the report of the one case of a spec."""
+    path = write(folder, spec)
+    done = subprocess.run(tool("run", str(path), "--format", "json"), capture_output=True, text=True, check=False)
+    return json.loads(done.stdout)["cases"][0]
+
+
+def write(folder: Path, spec: str, name: str = "spec.yaml") -> Path:
+    (folder / "ops.py").write_text((HERE / "ops.py").read_text())
+    (folder / name).write_text(spec)
+    return folder / name
+
+
+def other_frameworks(folder: Path) -> Iterator[Figure]:
+    """Yield the same op under PyTorch's and JAX's checkers, where they are installed; there is no bound."""
+    report = checked(
+        folder, "{module: ops.py, cases: {c: {op: elementwise, inputs: {x: {shape: [300], dtype: float64}}}}}"
+    )
+    codes = {
+        "PyTorch gradcheck": "import torch; x = torch.randn(300, dtype=torch.float64, requires_grad=True)\n"
+        "run = lambda: torch.autograd.gradcheck(lambda v: torch.sin(v) * v, (x,))",
+        "PyTorch gradcheck, fast mode": "import torch; x = torch.randn(300, dtype=torch.float64, requires_grad=True)\n"
+        "run = lambda: torch.autograd.gradcheck(lambda v: torch.sin(v) * v, (x,), fast_mode=True)",
+        "JAX check_grads": "import jax; jax.config.update('jax_enable_x64', True)\nimport jax.numpy as jnp\n"
+        "from jax.test_util import check_grads\nx = jax.random.normal(jax.random.key(0), (300,))\n"
+        "run = lambda: check_grads(lambda v: jnp.sin(v) * v, (x,), 1, modes=['rev'])",
+    }
+    for name, code in codes.items():
+        timed = code + "\nimport time\nt = time.perf_counter(); run(); print(time.perf_counter() - t)"
+        done = subprocess.run([sys.executable, "-c", timed], capture_output=True, text=True, check=False)
+        if done.returncode == 0:
+            peer = float(done.stdout.split()[-1])
+            told = f"{report['duration_s']:.2f} s in five ways and {peer:.3f} s in one"
+            yield Figure(f"whole check / {name}, 300 elements", report["duration_s"] / peer, float("inf"), True, told)
+
+
+PARTS: dict[str, Callable[[Path], Iterator[Figure]]] = {
+    "start-up": start_up,
+    "one": one_case,
+    "many": many_cases,
+    "full": full_coverage,
+    "directional": directional_coverage,
+    "others": other_frameworks,
+}
+
+
+def main() -> int:
+    """Print the table, write JSON, return 1 if a bound is not kept."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("-k", default="", help="only parts whose name holds this")
+    options = parser.parse_args()
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    figures: list[Figure] = []
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        for name, part in PARTS.items():
+            if options.k in name:
+                figures += part(Path(folder))
+    table = Table("figure", "measured", "bound", "holds", "")
+    for figure in figures:
+        sign = "<=" if figure.at_most else ">="
+        table.add_row(
+            figure.name,
+            f"{figure.value:.3g}",
+            f"{sign} {figure.bound:.3g}",
+            "yes" if figure.holds else "NO",
+            figure.told,
+        )
+    Console(width=150).print(table)
+    if options.json:
+        options.json.write_text(json.dumps([{**asdict(f), "holds": f.holds} for f in figures], indent=1))
+    return 0 if all(figure.holds for figure in figures) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
