@@ -55,7 +55,7 @@ def _same(subject: Subject, a: Run, b: Run, factor: float = 64.0) -> bool:
 def _largest(x: Any) -> float:
     if x is None or np.asarray(x).dtype.kind in "OSUbiu":
         return 0.0
-    size = np.abs(np.asarray(x).astype(np.complex128))
+    size = np.abs(np.asarray(x).astype(np.complex128 if np.asarray(x).dtype.kind == "c" else np.float64))
     return float(size[np.isfinite(size)].max(initial=0.0))
 
 
@@ -66,7 +66,8 @@ def _close(x: Any, y: Any, subject: Subject, factor: float, floor: float = 0.0) 
         return False
     if np.asarray(x).dtype.kind in "OSUbiu":
         return bool(np.all(np.asarray(x) == np.asarray(y)))
-    a, b = np.asarray(x).astype(np.complex128), np.asarray(y).astype(np.complex128)
+    wide = np.complex128 if np.asarray(x).dtype.kind == "c" else np.float64
+    a, b = np.asarray(x).astype(wide), np.asarray(y).astype(wide)
     unit = ROUNDOFF.get(subject.coarsest, 2.0**-24)
     finite = np.isfinite(a) & np.isfinite(b)
     if not np.array_equal(np.isfinite(a), np.isfinite(b)):

@@ -243,7 +243,9 @@ def odd_one_out(verdict: SlotVerdict) -> str:
 
 def _inconclusive(subject: Subject, name: str, verdict: SlotVerdict) -> Iterator[Finding]:
     groups: dict[str, list[int]] = {}
-    for i in np.where(~verdict.wrong & ~verdict.nonfinite)[0]:
+    open_ones = (verdict.outcome == "undecided") & ~verdict.agrees_with_autodiff
+    open_ones |= np.isin(verdict.label, list(_INCONCLUSIVE))
+    for i in np.where(open_ones & ~verdict.wrong & ~verdict.nonfinite)[0]:
         label = str(verdict.label[i])
         if label in _INCONCLUSIVE:
             groups.setdefault(_INCONCLUSIVE[label], []).append(int(i))

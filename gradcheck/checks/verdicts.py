@@ -15,7 +15,7 @@ from gradcheck.autodiff.operation import differentiable
 from gradcheck.autodiff.promote import wide_dtype
 from gradcheck.autodiff.reference import Reference, choose
 from gradcheck.autodiff.subject import Subject
-from gradcheck.numerics import ladder
+from gradcheck.numerics import blocks, ladder
 from gradcheck.numerics.assess import AGREES, UNDECIDED, WRONG, Assessment, Tolerance, assess
 from gradcheck.numerics.bisect import suspects
 from gradcheck.numerics.differences import Point, slopes_along
@@ -23,8 +23,8 @@ from gradcheck.numerics.ladder import Array
 from gradcheck.numerics.tolerance import formula_tolerance
 from gradcheck.results import Finding
 
-# Evaluations that full coverage may take, and elements that it may hold, before directions are taken.
-FULL_LIMIT, LARGEST_FULL = 2500, 100_000
+# Evaluations that full coverage may take before directions are taken.
+FULL_LIMIT = 2500
 AUTODIFF_RTOL = 1e-4
 # The rounding of an autodiff gradient in float64, against output size over input size.
 AUTODIFF_NOISE = 2.0**-46
@@ -179,7 +179,7 @@ def _assess(
 ) -> Assessment:
     rng = subject.rng("differences", stream)
     coverage = subject.case.coverage
-    if coverage == "full" or (coverage == "auto" and point.cost() <= FULL_LIMIT and point.x.size <= LARGEST_FULL):
+    if coverage == "full" or (coverage == "auto" and point.cost() <= FULL_LIMIT and point.x.size <= blocks.MOST):
         subject.cache["coverage"] = "full"
         return assess(point, gradient, tolerance, rng, trusted=trusted)
     subject.cache["coverage"] = "directional"

@@ -70,6 +70,11 @@ class Point:
         return np.where(size > 0, size, typical if typical > 0 else 1.0)
 
     @property
+    def bounded(self) -> bool:
+        """Return whether there is a domain to keep."""
+        return bool(np.isfinite(self.low).any() or np.isfinite(self.high).any())
+
+    @property
     def output_size(self) -> float:
         """Return sum |v||Y0| over the finite outputs."""
         return float(np.sum(np.abs(self.cotangent * np.where(np.isfinite(self.y), self.y, 0.0))))
@@ -108,6 +113,8 @@ def power_of_two(size: Array) -> Array:
 
 def evaluate_inside(point: Point, rows: Array) -> Array:
     """Evaluate rows (b, n); a row outside the domain gives not-a-number."""
+    if not point.bounded:
+        return point.evaluate(rows)
     outside = np.any((rows < point.low) | (rows > point.high), axis=1)
     values = np.full((len(rows), point.y.size), np.nan)
     if not outside.all():

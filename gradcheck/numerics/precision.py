@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gradcheck.numerics.differences import Point, evaluate_inside
 from gradcheck.numerics.ladder import Array
@@ -20,14 +21,17 @@ def visible_exponent(point: Point, rng: np.random.Generator) -> int | None:
     size = point.x.size
     direction = rng.choice([-1.0, 1.0], size) * rng.uniform(0.5, 1.0, size)
     steps = direction * point.sizes
-    rows = point.x + np.stack([steps * 2.0**-k for k in EXPONENTS])
-    values = evaluate_inside(point, rows)
-    changed = (values != point.y) & np.isfinite(values)
+    changed = np.stack([_moved(point, steps * 2.0**-k) for k in EXPONENTS])
     reference = changed[-1]
     if not reference.any():
         return None
     share = changed[:, reference].mean(axis=1)
     return EXPONENTS[int(np.argmax(share >= 0.5))]
+
+
+def _moved(point: Point, step: Array) -> NDArray[np.bool_]:
+    values = evaluate_inside(point, (point.x + step)[None])[0]
+    return np.asarray((values != point.y) & np.isfinite(values))
 
 
 def has_low_precision(point: Point, rng: np.random.Generator) -> bool:
