@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 T ?=
 
-.PHONY: demo test lint format numerics verdicts clean help
+.PHONY: demo test lint format numerics verdicts bench faults mistakes readme clean help
 
 help:
 	@echo "make demo      set up and check the shipped specs"
@@ -13,6 +13,10 @@ help:
 	@echo "make lint      ruff, mypy strict, import-linter"
 	@echo "make numerics  rates of the finite differences over 76 functions"
 	@echo "make verdicts  verdicts on right and wrong gradients, beside tf.test.compute_gradient"
+	@echo "make bench     times against the peers, each a ratio with its bound"
+	@echo "make faults    every fault of users' code, machine and specs, for real"
+	@echo "make mistakes  write the table of classic mistakes into specs/README.md"
+	@echo "make readme    draw the README's picture and table of findings"
 	@echo "make format    let ruff format the code"
 
 $(VENV)/.ready: pyproject.toml constraints.txt
@@ -41,6 +45,18 @@ numerics: $(VENV)/.ready
 
 verdicts: $(VENV)/.ready
 	$(BIN)/python -m tests.rates.verdicts -j $(JOBS)
+
+bench: $(VENV)/.ready
+	$(BIN)/python -m tests.benchmarks.bench --json bench.json
+
+faults: $(VENV)/.ready
+	$(BIN)/python -m tests.faults.matrix
+
+mistakes: $(VENV)/.ready
+	$(BIN)/python -m tests.mistakes
+
+readme: $(VENV)/.ready
+	$(BIN)/python -m tests.picture
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
