@@ -77,7 +77,8 @@ def _lost_digits(subject: Subject, verdict: SlotVerdict, own: Array) -> Iterator
         error = np.abs(own - exact)
         excess = error > 4 * tolerance + LOST * rounding.roundoff * np.maximum(np.abs(exact), 1e-3 * largest)
     bias = _bias(own, exact, rounding.roundoff)
-    if bias is not None and not _shared_with_autodiff(subject, verdict, exact, bias):
+    shared = bias is not None and _shared_with_autodiff(subject, verdict, exact, bias)
+    if bias is not None and not shared and _shared_with_a_trace(subject, verdict, exact, bias):
         yield _biased(subject, verdict, own, bias)
         return
     if not excess.any():
@@ -116,11 +117,26 @@ def _shared_with_autodiff(subject: Subject, verdict: SlotVerdict, exact: Array, 
         run = Gradients(subject.plain(), g.sources, g.variables, g.state, g.seed).run(
             EAGER, subject.values, subject.upstream
         )
-        other = own_gradient(subject, run)[verdict.part]
     except Exception:
         return True
-    usable = np.isfinite(other) & np.isfinite(exact) & (np.abs(exact) > 1e-3 * np.abs(exact).max(initial=0.0))
-    return not usable.any() or abs(float((other[usable] / exact[usable] - 1).mean())) > abs(bias) / 4
+    return _off_by(own_gradient(subject, run)[verdict.part], exact) > abs(bias) / 4
+
+
+def _shared_with_a_trace(subject: Subject, verdict: SlotVerdict, exact: Array, bias: float) -> bool:
+    """Return whether a trace is off likewise; if not, the mode is at fault and not the dtype."""
+    way = next((way for way in subject.ways if way.mode == "function" and way.tape == "inside"), None)
+    try:
+        run = subject.run(way) if way is not None else subject.eager
+    except Exception:
+        return True
+    assert run is not None
+    return _off_by(own_gradient(subject, run)[verdict.part], exact) > abs(bias) / 2
+
+
+def _off_by(found: Array, exact: Array) -> float:
+    """Return how far the mean ratio is from one; infinity where there is none."""
+    usable = np.isfinite(found) & np.isfinite(exact) & (np.abs(exact) > 1e-3 * np.abs(exact).max(initial=0.0))
+    return abs(float((found[usable] / exact[usable] - 1).mean())) if usable.any() else float("inf")
 
 
 def _biased(subject: Subject, verdict: SlotVerdict, own: Array, bias: float) -> Finding:

@@ -37,3 +37,18 @@ def test_the_help_block_is_the_real_one(run_cli):
 def test_every_exit_code_and_command_of_the_help_is_in_the_readme(run_cli):
     for code in ("0", "1", "2", "3", "5", "130"):
         assert f"| {code} |" in README
+
+
+def test_the_tables_are_those_of_the_code():
+    from tests import mistakes, picture
+
+    assert picture.findings_table() in README
+    shipped = (ROOT / "specs" / "README.md").read_text()
+    assert mistakes.table() in shipped
+    assert len([line for line in mistakes.table().splitlines() if line.startswith("| ")]) == 40
+
+
+def test_the_picture_shows_what_the_example_prints():
+    drawn = (ROOT / ".github" / "gradcheck.svg").read_text()
+    assert "gradient-mismatch/constant-factor" in drawn.replace("&#160;", " ").replace("\u00a0", " ")
+    assert "font-face" not in drawn

@@ -1,0 +1,114 @@
+"""Cases on the workers of a real Dask scheduler that share no folder with the specs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+pytest.importorskip("distributed")
+
+OPS = """
+from helper import TWO
+
+
+@tf.custom_gradient
+def wrong(x):
+    return x * x, lambda u: tf.convert_to_tensor(u) * 2.1 * x
+
+
+def right(x):
+    return TWO * x
+
+
+def dies(x):
+    import os
+    os.abort()
+
+"""
+SPEC = """module: ops.py
+cases:
+  wrong: {inputs: {x: {shape: [3]}}}
+  right: {inputs: {x: {file: x.npy}}}
+  dies: {inputs: {x: {shape: [3]}}}
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """Start a scheduler and two workers, each in a folder of its own; return the address."""
+    port = free_port()
+    address = f"127.0.0.1:{port}"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+
+    def start(*args):
+        return subprocess.Popen(
+            [sys.executable, "-m", "distributed.cli.dask_scheduler" if args[0] == "scheduler" else
+             "distributed.cli.dask_worker", *args[1:]],
+            cwd=tmp_path_factory.mktemp(args[0]), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    started = [start("scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard")]
+    wait_for(port)
+    started += [start("worker", f"tcp://{address}", "--nthreads", "1", "--no-dashboard", "--no-nanny") for _ in "ab"]
+    yield address
+    for process in started:
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=30)
+
+
+def wait_for(port: int) -> None:
+    for _ in range(120):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.25)
+    raise TimeoutError("the scheduler does not answer")
+
+
+def test_verdicts_are_those_of_this_machine(cluster, run_cli, write_spec, tmp_path):
+    import numpy as np
+
+    np.save(tmp_path / "x.npy", np.ones(3, np.float32))
+    (tmp_path / "helper.py").write_text("TWO = 2.0\n")
+    spec = write_spec(SPEC, OPS)
+    here = run_cli("run", spec, "--format", "json").report
+    for _ in range(20):
+        there = run_cli("run", spec, "--format", "json", "--executor", f"dask://{cluster}")
+        if "has no workers" not in there.err:
+            break
+        time.sleep(1)
+    found = json.loads(there.out)
+    assert there.code == 1
+    for a, b in zip(here["cases"], found["cases"], strict=True):
+        assert (a["id"], a["status"]) == (b["id"], b["status"])
+        assert [f["code"] for f in a["findings"]] == [f["code"] for f in b["findings"]]
+        assert [f["elements"] for f in a["findings"]] == [f["elements"] for f in b["findings"]]
+        assert [f["file"] for f in a["findings"]] == [f["file"] for f in b["findings"]]
+
+
+def test_a_scheduler_that_is_not_there_is_told(run_cli, write_spec):
+    told = run_cli("run", write_spec("module: ops.py\ncases: {s: {inputs: {x: 1.0}}}\n", "s = tf.sin\n"),
+                   "--executor", f"dask://127.0.0.1:{free_port()}")  # fmt: skip
+    assert told.code == 2
+    assert "no Dask scheduler answers" in told.err
+
+
+@pytest.mark.parametrize("url", ["dask://x", "http://a:1", "dask://a:b", "a:1"])
+def test_an_address_that_makes_no_sense_is_refused(run_cli, write_spec, url):
+    told = run_cli("run", write_spec("module: ops.py\ncases: {s: {inputs: {x: 1.0}}}\n", "s = tf.sin\n"),
+                   "--executor", url)  # fmt: skip
+    assert told.code == 2
+    assert "dask://host:port" in told.err

@@ -1,0 +1,62 @@
+"""An edit is answered by the cases that it touches, with TensorFlow still imported."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+pytest.importorskip("watchfiles")
+
+OPS = """import tensorflow as tf
+
+
+@tf.custom_gradient
+def f(x):
+    return x * x, lambda u: tf.convert_to_tensor(u) * 2.0 * x
+"""
+
+
+def test_an_edit_runs_what_it_touches(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "ops.py").write_text(OPS)
+        (tmp_path / name / "spec.yaml").write_text("module: ops.py\ncases:\n  f: {inputs: {x: {shape: [3]}}}\n")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gradcheck", "watch", "."], cwd=tmp_path, stdout=subprocess.PIPE, text=True
+    )
+    rescue = threading.Timer(90, process.kill)
+    rescue.start()
+    try:
+        assert "2 passed" in until_summary(process)
+        # Written until it is seen: the watcher needs a moment to begin.
+        writer = threading.Event()
+        threading.Thread(target=keep_editing, args=(tmp_path / "b" / "ops.py", writer), daemon=True).start()
+        told = until_summary(process)
+        writer.set()
+        assert "b/spec.yaml::f  gradient-mismatch/sign-flip" in told
+        assert "a/spec.yaml" not in told
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=20) == 0
+        rescue.cancel()
+
+
+def keep_editing(path, done) -> None:
+    number = 0
+    while not done.wait(1.5):
+        number += 1
+        path.write_text(OPS.replace("2.0", "-2.0") + f"# {number}\n")
+
+
+def until_summary(process) -> str:
+    lines = []
+    while True:
+        line = process.stdout.readline()
+        assert line, "".join(lines)
+        lines.append(line)
+        if " passed in " in line or " failed in " in line:
+            return "".join(lines)
