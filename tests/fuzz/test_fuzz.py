@@ -1,0 +1,64 @@
+"""Whatever a spec or an op holds, gradcheck answers in its own words (`make fuzz` runs it long)."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gradcheck.errors import SpecError
+from gradcheck.spec.parse import parse
+from gradcheck.spec.write import reproduction
+from tests.fuzz.strategies import dtypes, modules, shapes, spec_bytes
+
+SPECS = int(os.environ.get("FUZZ_SPECS", "150"))
+CASES = int(os.environ.get("FUZZ_CASES", "3"))
+AT_ONCE = 8
+QUIET = {"deadline": None, "suppress_health_check": list(HealthCheck), "database": None}
+
+
+@settings(max_examples=SPECS, **QUIET)
+@given(spec_bytes())
+def test_a_spec_is_read_or_refused_with_places(text):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "spec.yaml"
+        path.write_bytes(text)
+        (Path(folder) / "ops.py").write_text("")
+        problems = ()
+        try:
+            for case in parse(path, "spec.yaml").cases:
+                assert reproduction(case, Path(folder), {}, (), "float32")
+        except SpecError as error:
+            problems = error.problems or (None,)
+        for problem in problems:
+            assert problem.line >= 1
+            assert problem.render().startswith("spec.yaml:")
+
+
+@settings(max_examples=CASES, **QUIET)
+@given(st.lists(st.tuples(modules(), shapes, dtypes, st.sampled_from([1, 2])), min_size=AT_ONCE, max_size=AT_ONCE))
+def test_the_whole_checker_answers(run_cli, drawn):
+    with tempfile.TemporaryDirectory() as folder:
+        for number, (source, shape, dtype, order) in enumerate(drawn):
+            place = Path(folder) / f"{number}"
+            place.mkdir()
+            (place / "ops.py").write_text(source)
+            spec = {
+                "module": "ops.py",
+                "cases": {"op": {"order": order, "inputs": {"x": {"shape": shape, "dtype": dtype}}}},
+            }
+            (place / "spec.yaml").write_text(json.dumps(spec))
+        report = Path(folder) / "r.json"
+        told = run_cli("run", folder, "-j", "2", "--timeout", "60", "--json", report)
+        cases = json.loads(report.read_text())["cases"]
+        assert told.code in (0, 1), told.err
+        assert "Traceback" not in told.err
+        assert len(cases) == AT_ONCE
+        for case, (source, shape, dtype, _) in zip(sorted(cases, key=lambda c: c["id"]), drawn, strict=True):
+            codes = {f["code"] for f in case["findings"]}
+            assert not codes & {"crashed", "timeout", "out-of-memory"}, (source, shape, dtype, case["findings"])
+            assert case["status"] in ("passed", "failed", "errored")
