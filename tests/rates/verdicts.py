@@ -10,6 +10,7 @@ counts as finding a mistake if its error is above 1e-3 or if it raises.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import logging
 import os
 import sys
@@ -19,7 +20,9 @@ from rich.console import Console
 from rich.table import Table
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-FOLDERS = ["tests/verdicts", "tests/specs", "specs"]
+FOLDERS = ["tests/verdicts", "tests/specs", "specs", "tests/others/tensorflow.yaml"]
+# Other people's ops, where the package is installed.
+OTHERS = {"tensorflow_probability": "tests/others/probability.yaml"}
 PEER_LIMIT = 1e-3
 
 
@@ -74,7 +77,10 @@ def main() -> int:
     from gradcheck.spec.discover import load, select
 
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    cases = select(load(options.paths))
+    paths = list(options.paths)
+    if paths == FOLDERS:
+        paths += [path for package, path in OTHERS.items() if importlib.util.find_spec(package) is not None]
+    cases = select(load(paths))
     results = own_verdicts(cases, options.jobs)
     counts: Counter = Counter()
     disagreements = []
