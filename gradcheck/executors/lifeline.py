@@ -7,6 +7,8 @@ import ctypes
 import signal
 import sys
 
+# The environment variable in which a process tells the fork server its number.
+PARENT = "GRADCHECK_PARENT"
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from gradcheck.events import CaseFinished, CaseProgress, CaseStarted, Event
 from gradcheck.executors import child
+from gradcheck.executors.lifeline import PARENT
 from gradcheck.executors.memory import Family, default_limit
 from gradcheck.places import FRAME, is_user_file
 from gradcheck.results import CaseResult, Finding
@@ -237,7 +238,11 @@ def start_server() -> Any:
 
     context = mp.get_context("forkserver")
     context.set_forkserver_preload(["gradcheck.executors.warm"])
-    forkserver.ensure_running()
+    os.environ[PARENT] = str(os.getpid())
+    try:
+        forkserver.ensure_running()
+    finally:
+        del os.environ[PARENT]
     return context
 
 

@@ -7,12 +7,15 @@ import os
 import signal
 import sys
 
-from gradcheck.executors.lifeline import die_with_parent
+from gradcheck.executors.lifeline import PARENT, die_with_parent
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Ctrl-C goes to every process of the terminal; the parent decides what it means.
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 die_with_parent()
+if os.environ.pop(PARENT, str(os.getppid())) != str(os.getppid()):
+    # The parent was gone before it could be watched.
+    os._exit(0)
 
 
 def _quietly() -> None:

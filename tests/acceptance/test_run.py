@@ -193,7 +193,7 @@ def test_an_interrupt_reports_what_is_done_and_leaves_no_process(write_spec, tmp
     report = tmp_path / "r.json"
     process = subprocess.Popen(
         [sys.executable, "-m", "gradcheck", "run", str(write_spec(spec, ops)), "--json", str(report)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, preexec_fn=interruptible,
     )  # fmt: skip
     assert process.stdout is not None
     first = process.stdout.readline()

@@ -26,8 +26,9 @@ def test_an_edit_runs_what_it_touches(tmp_path):
         (tmp_path / name / "ops.py").write_text(OPS)
         (tmp_path / name / "spec.yaml").write_text("module: ops.py\ncases:\n  f: {inputs: {x: {shape: [3]}}}\n")
     process = subprocess.Popen(
-        [sys.executable, "-m", "gradcheck", "watch", "."], cwd=tmp_path, stdout=subprocess.PIPE, text=True
-    )
+        [sys.executable, "-m", "gradcheck", "watch", "."], cwd=tmp_path, stdout=subprocess.PIPE, text=True,
+        preexec_fn=interruptible,
+    )  # fmt: skip
     rescue = threading.Timer(90, process.kill)
     rescue.start()
     try:

@@ -20,6 +20,8 @@ from tests.faults.modules import FAULTS, HEAD, SQUARE, Fault
 SPEC = "module: {module}\ncases:\n  op: {{timeout: {timeout}, inputs: {{x: {{shape: [3]}}}}}}\n"
 SLOW = f"{HEAD}import time\ndef op(x):\n    time.sleep(60)\n    return x\n"
 # Only what hangs has to be waited for; a slow machine needs longer for the rest.
+# Two seconds on an idle machine; one that is busy takes longer to end large processes.
+ENDED_S = 6.0
 HANGS_S, PATIENCE_S, MEMORY = 6, 100, "1G"
 
 
@@ -91,7 +93,9 @@ def _interrupted(folder: Path, sign: signal.Signals, after: float, code: int) ->
     write_case(folder / "a", HEAD + SQUARE)
     write_case(folder / "b", SLOW)
     command = [sys.executable, "-m", "gradcheck", "run", ".", "-j", "2", "--json", "r.json"]
-    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=interruptible
+    )
     if after < 0:
         _wait_for_result(process)
     else:
@@ -100,7 +104,7 @@ def _interrupted(folder: Path, sign: signal.Signals, after: float, code: int) ->
     process.send_signal(sign)
     started = time.monotonic()
     _, err = process.communicate(timeout=20)
-    gone, alive = psutil.wait_procs(children, timeout=max(0.0, 2.0 - (time.monotonic() - started)))
+    gone, alive = psutil.wait_procs(children, timeout=ENDED_S)
     spent = time.monotonic() - started
     assert process.returncode == code, f"exit {process.returncode}, {err[-300:]}"
     assert not alive, f"{len(alive)} child processes lived on"
@@ -110,6 +114,11 @@ def _interrupted(folder: Path, sign: signal.Signals, after: float, code: int) ->
         assert report["summary"]["passed"] == 1
         assert report["summary"]["stop_reason"] in ("interrupted", "terminated")
     return f"exit {code} after {spent:.2f} s, {len(gone)} child processes ended"
+
+
+def interruptible() -> None:
+    """Undo what a shell does to what it starts in the background: ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _wait_for_result(process: subprocess.Popen[str]) -> None:
@@ -144,7 +153,7 @@ def a_killed_parent_leaves_nothing(folder: Path) -> str:
         children = psutil.Process(process.pid).children(recursive=True)
     process.kill()
     process.wait()
-    _, alive = psutil.wait_procs(children, timeout=3)
+    _, alive = psutil.wait_procs(children, timeout=ENDED_S)
     assert not alive, f"{len(alive)} of {len(children)} child processes lived on"
     return f"{len(children)} child processes ended with it"
 
