@@ -14,6 +14,7 @@ import jsonschema
 import pytest
 
 from gradcheck.reports.schema import REPORT_SCHEMA
+from tests.faults.matrix import interruptible
 
 OPS = """
 @tf.custom_gradient

@@ -9,6 +9,8 @@ import threading
 
 import pytest
 
+from tests.faults.matrix import interruptible
+
 pytest.importorskip("watchfiles")
 
 OPS = """import tensorflow as tf
