@@ -73,7 +73,8 @@ class Subject:
 
     `slots` are what is differentiated (leaves, then variables); `cotangent` is the packed
     upstream; `eager` the first eager run with it; `coarsest` the dtype in which the op rounds
-    most, which is a half one under a mixed precision policy.
+    most, which is a half one under a mixed precision policy; `asked` the dtype that replaces
+    the inputs' own, None if none does.
     """
 
     loaded: Loaded
@@ -93,6 +94,7 @@ class Subject:
     dtype: str
     coarsest: str
     devices: tuple[str, ...]
+    asked: str | None
     state_changed: tuple[str, ...] = ()
     stateless_random: bool = False
     eager: Run | None = None
@@ -222,6 +224,7 @@ def prepare(
         dtype=_dtype_of(leaves, chosen),
         coarsest=seen.coarsest(_dtype_of(leaves, chosen)),
         devices=devices,
+        asked=dtype,
         state_changed=changed,
         stateless_random=seen.stateless,
     )

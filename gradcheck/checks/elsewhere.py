@@ -254,7 +254,7 @@ def _confirmed(subject: Subject, place: Place) -> Finding | None:
     """Return what the whole comparison says at a place, None if it does not blame the op there."""
     place.state.restore()
     try:
-        there = prepare(subject.loaded, None, 0, subject.devices, values=place.values)
+        there = prepare(subject.loaded, subject.asked, 0, subject.devices, values=place.values)
         there.eager = there.run(there.ways[0])
         there.cache["show"] = subject.cache.get("show", 10)
         items = list(formula.check(there, []))
