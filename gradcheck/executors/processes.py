@@ -182,11 +182,11 @@ class Processes:
             yield from self._finish(running, self._died(running))
 
     def _enter(self, running: _Running, phase: str, known: CaseResult | None) -> None:
-        running.phase = phase
+        running.phase, running.known = phase, known
+        running.deadline = running.started + self._seconds(running.case)
         if known is not None:
             # A last, optional phase: it may take as long as all before, and its end is not waited for.
             now = time.monotonic()
-            running.known = known
             running.deadline = min(running.deadline, now + max(OPTIONAL_S, now - running.started))
 
     def _finish(self, running: _Running, result: CaseResult) -> Iterator[Event]:

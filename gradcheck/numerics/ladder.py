@@ -97,7 +97,7 @@ def read_ladder(rungs: Rungs, x: float, output_size: float, roundoff: float) -> 
         slope = look(rungs, noise)
         if slope is not None:
             return slope
-    return _smooth(rungs, noise)
+    return _smooth(rungs, noise, output_size)
 
 
 def _at_edge(rungs: Rungs) -> Slope:
@@ -236,7 +236,7 @@ def _kink(rungs: Rungs, noise: _Noise) -> Slope | None:
     return Slope(KINK, (low + high) / 2, float(error[best]), low, high, float(scale), float(width[best]))
 
 
-def _smooth(rungs: Rungs, noise: _Noise) -> Slope:
+def _smooth(rungs: Rungs, noise: _Noise, output_size: float) -> Slope:
     """Intersect the intervals of the levels from the finest upwards; keep the tightest."""
     slope, width = noise.slope, rungs.width
     ratio = width[:-1] / width[1:]
@@ -257,4 +257,6 @@ def _smooth(rungs: Rungs, noise: _Noise) -> Slope:
     )
     label = SMOOTH if error[best] <= 1e-3 * max(abs(value[best]), 1e-2 * natural) else NOISY
     scale = rungs.spread[best] / (2 * width[best])
-    return Slope(label, float(value[best]), float(error[best]), scale=float(scale), width=float(width[best]))
+    # Outputs that move at no level may hide a change of one rounding at the coarsest.
+    hidden = noise.roundoff * max(output_size - float(noise.magnitude[-1]), 0.0) / float(width[0])
+    return Slope(label, float(value[best]), float(error[best]) + hidden, scale=float(scale), width=float(width[best]))
