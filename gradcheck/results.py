@@ -158,9 +158,10 @@ class RunSummary:
     duration_s: float
     stop_reason: str = "completed"
     faults: int = 0
+    not_run: int = 0
 
 
-def summarize(results: list[CaseResult], duration_s: float, stop_reason: str) -> RunSummary:
+def summarize(results: list[CaseResult], duration_s: float, stop_reason: str, not_run: int = 0) -> RunSummary:
     """Count `results` by status."""
     statuses = [result.status for result in results]
     return RunSummary(
@@ -173,6 +174,7 @@ def summarize(results: list[CaseResult], duration_s: float, stop_reason: str) ->
         duration_s=duration_s,
         stop_reason=stop_reason,
         faults=sum(any(f.label == FAULT for f in result.findings) for result in results),
+        not_run=not_run,
     )
 
 

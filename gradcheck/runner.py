@@ -76,7 +76,8 @@ def run(cases: list[Case], options: Options) -> Generator[Event, None, None]:
         finally:
             environment = dict(executor.environment)
             executor.close()
-    yield RunFinished(summarize(results, time.monotonic() - started, stop_reason), environment)
+    spent, left = time.monotonic() - started, len(cases) - len(results)
+    yield RunFinished(summarize(results, spent, stop_reason, left), environment)
 
 
 def _executor(jobs: int, options: Options) -> Executor:

@@ -215,6 +215,7 @@ def _summary(summary: RunSummary) -> Text:
         "failed": summary.failed,
         "errored": summary.errored,
         "skipped": summary.skipped,
+        "not run": summary.not_run,
     }
     text = Text("\n")
     bad = summary.failed + summary.errored

@@ -105,6 +105,7 @@ _SUMMARY = _object(
         "stop_reason": {"enum": ["completed", "fail-fast", INTERRUPTED, TERMINATED]},
     },
     faults=_COUNT,
+    not_run=_COUNT,
 )
 
 REPORT_SCHEMA: dict[str, Any] = {

@@ -7,7 +7,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from gradcheck.errors import SpecError
@@ -18,7 +18,15 @@ from tests.fuzz.strategies import dtypes, modules, shapes, spec_bytes
 SPECS = int(os.environ.get("FUZZ_SPECS", "150"))
 CASES = int(os.environ.get("FUZZ_CASES", "3"))
 AT_ONCE = 8
-QUIET = {"deadline": None, "suppress_health_check": list(HealthCheck), "database": None}
+LONG = "FUZZ_CASES" in os.environ
+# The short run of CI draws the same examples each time and does not shrink, which would take minutes.
+QUIET = {
+    "deadline": None,
+    "suppress_health_check": list(HealthCheck),
+    "database": None,
+    "derandomize": not LONG,
+    "phases": [Phase.generate, Phase.shrink] if LONG else [Phase.generate],
+}
 
 
 @settings(max_examples=SPECS, **QUIET)
