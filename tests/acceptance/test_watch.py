@@ -52,7 +52,10 @@ def keep_editing(path, done) -> None:
     number = 0
     while not done.wait(1.5):
         number += 1
-        path.write_text(OPS.replace("2.0", "-2.0") + f"# {number}\n")
+        # Moved into place, as editors do: half a file would be another mistake.
+        whole = path.with_suffix(".new")
+        whole.write_text(OPS.replace("2.0", "-2.0") + f"# {number}\n")
+        whole.replace(path)
 
 
 def until_summary(process) -> str:
