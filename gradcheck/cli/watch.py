@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import click
 
 from gradcheck.cli.completion import complete_case
 from gradcheck.errors import GradcheckError, UsageError
+from gradcheck.events import RunFinished
 from gradcheck.spec.model import Case
 
 SUFFIXES = (".py", ".yaml", ".yml")
@@ -35,18 +37,20 @@ def watch(paths: tuple[str, ...], expression: str, jobs: int, show: int, color: 
     start_server()
     options = {"jobs": jobs, "show": show, "color": color}
     known = _cases(paths, expression)
-    _run(list(known.values()), options)
-    for changes in changes_in(*_folders(paths, known.values()), watch_filter=_wanted, raise_interrupt=False):
-        touched = {Path(file).resolve() for _, file in changes}
-        try:
-            now = _cases(paths, expression)
-        except GradcheckError as error:
-            click.echo(f"{error}", err=True)
-            continue
-        affected = [case for case in now.values() if case != known.get(case.id) or _uses(case, touched)]
-        known = now
-        if affected:
-            _run(affected, options)
+    # Ctrl-C is how watching ends, also while cases run.
+    with contextlib.suppress(KeyboardInterrupt):
+        _run(list(known.values()), options)
+        for changes in changes_in(*_folders(paths, known.values()), watch_filter=_wanted, raise_interrupt=True):
+            touched = {Path(file).resolve() for _, file in changes}
+            try:
+                now = _cases(paths, expression)
+            except GradcheckError as error:
+                click.echo(f"{error}", err=True)
+                continue
+            affected = [case for case in now.values() if case != known.get(case.id) or _uses(case, touched)]
+            known = now
+            if affected:
+                _run(affected, options)
     return 0
 
 
@@ -86,6 +90,8 @@ def _run(cases: list[Case], options: Mapping[str, Any]) -> None:
     try:
         for event in run_cases(cases, Options(options["jobs"], show=max(options["show"], 10))):
             console.handle(event)
+            if isinstance(event, RunFinished) and event.summary.stop_reason != "completed":
+                raise KeyboardInterrupt
     finally:
         console.close()
     out.file.flush()
