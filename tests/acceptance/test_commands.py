@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -68,3 +69,30 @@ def test_unknown_commands_and_options_exit_with_two(run_cli):
     assert run_cli("rnu").code == 2
     assert run_cli("run", "--nonsense").code == 2
     assert run_cli("run").code == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("gradcheck run specs/several.yaml::add", "plain,specs/several.yaml::add_bias"),
+        ("gradcheck explain gradient-mis", "plain,gradient-mismatch"),
+        ("gradcheck explain gradient-mismatch/sign", "plain,gradient-mismatch/sign-flip"),
+    ],
+)
+def test_the_shell_completes_cases_and_codes(words, offered):
+    environment = {
+        **os.environ, "_GRADCHECK_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": "2",
+        "PYTHONPATH": str(ROOT),
+    }  # fmt: skip
+    code = "import sys; sys.argv[0] = 'gradcheck'; from gradcheck.cli import entry; entry()"
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", code], capture_output=True, text=True, cwd=ROOT, env=environment,
+        check=False,
+    )  # fmt: skip
+    assert offered in done.stdout
+    assert "tensorflow" not in done.stderr
+
+
+def test_the_completion_script_is_printed(run_cli):
+    for shell in ("bash", "zsh", "fish"):
+        assert "_GRADCHECK_COMPLETE" in run_cli("completion", shell).out
