@@ -10,10 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gradcheck.events import CaseFinished, RunFinished
 from gradcheck.reports.wording import failure_text
 from gradcheck.results import PASSED, SKIPPED, CaseResult
-from gradcheck.runner import Options, run
+from gradcheck.runner import Options, results_of
 from gradcheck.spec.model import Case, Input
 from gradcheck.spec.parse import parse_data
 from gradcheck.spec.schema import DTYPES, SCHEMA
@@ -81,12 +80,7 @@ def assert_spec(path: str | Path) -> None:
     __tracebackhide__ = True
     from gradcheck.spec.discover import load, select
 
-    results: list[CaseResult] = []
-    for event in run(select(load([str(path)])), Options()):
-        if isinstance(event, CaseFinished):
-            results.append(event.result)
-        elif isinstance(event, RunFinished) and event.summary.stop_reason != "completed":
-            raise KeyboardInterrupt
+    results = results_of(select(load([str(path)])), Options())
     bad = [result for result in results if result.status not in (PASSED, SKIPPED)]
     if bad:
         raise AssertionError("\n".join(failure_text(result) for result in bad))

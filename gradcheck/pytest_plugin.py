@@ -66,17 +66,10 @@ class CaseItem(pytest.Item):
 
     def runtest(self) -> None:
         """Check the case; raise Mismatch if it does not pass."""
-        from gradcheck.events import CaseFinished, RunFinished
         from gradcheck.reports.wording import finding_text
-        from gradcheck.runner import Options, run
+        from gradcheck.runner import Options, results_of
 
-        result = None
-        for event in run([self.case], Options(strict=self.config.getini("gradcheck_strict"))):
-            if isinstance(event, CaseFinished):
-                result = event.result
-            elif isinstance(event, RunFinished) and event.summary.stop_reason != "completed":
-                raise KeyboardInterrupt
-        assert result is not None
+        (result,) = results_of([self.case], Options(strict=self.config.getini("gradcheck_strict")))
         self.user_properties += [("seed", result.seed), ("max_rel_error", result.max_rel_error)]
         for finding in result.findings:
             if finding.level == "warning":

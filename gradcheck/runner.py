@@ -80,6 +80,20 @@ def run(cases: list[Case], options: Options) -> Generator[Event, None, None]:
     yield RunFinished(summarize(results, spent, stop_reason, left), environment)
 
 
+def results_of(cases: list[Case], options: Options) -> list[CaseResult]:
+    """Check `cases` and return their results.
+
+    Raises KeyboardInterrupt if the run was interrupted.
+    """
+    results: list[CaseResult] = []
+    for event in run(cases, options):
+        if isinstance(event, CaseFinished):
+            results.append(event.result)
+        elif isinstance(event, RunFinished) and event.summary.stop_reason in (INTERRUPTED, TERMINATED):
+            raise KeyboardInterrupt
+    return results
+
+
 def _executor(jobs: int, options: Options) -> Executor:
     limits = Limits(max(1, cores() // jobs), options.show, options.profiles, options.save)
     if options.cluster is None:

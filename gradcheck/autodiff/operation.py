@@ -73,6 +73,11 @@ def differentiable(tensor: Any) -> bool:
     return bool(tensor.dtype.is_floating or tensor.dtype.is_complex)
 
 
+def floating(tensors: Iterable[Any]) -> Tensors:
+    """Return the tensors that can carry a gradient."""
+    return [tensor for tensor in tensors if differentiable(tensor)]
+
+
 def bypassed(operation: Operation, probe: Probe) -> Operation:
     """Return the operation with every custom gradient of the user's code bypassed."""
     inner = unwrapped(operation.op)

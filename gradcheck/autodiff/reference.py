@@ -182,7 +182,7 @@ def _same_gradient(subject: Subject, eager: Run, found: Array) -> bool:
     own = subject.layout.inputs.project(eager.gradients)
     both = np.isfinite(found) & np.isfinite(own)
     scale = float(np.abs(own[both]).max(initial=0.0))
-    loose = SAME_HALF if subject.coarsest in ("float16", "bfloat16") else SAME
+    loose = SAME_HALF if subject.rounds_to_half else SAME
     return bool(np.all(np.abs(found - own)[both] <= loose * (np.abs(own)[both] + scale)))
 
 

@@ -111,6 +111,11 @@ class Subject:
         return self.loaded.probe
 
     @property
+    def rounds_to_half(self) -> bool:
+        """Return whether the op rounds to half precision somewhere."""
+        return self.coarsest in ("float16", "bfloat16")
+
+    @property
     def slots(self) -> tuple[Slot, ...]:
         """Return what is differentiated."""
         return self.layout.inputs.slots

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from gradcheck.autodiff.failures import Stopped, finding_from
 from gradcheck.autodiff.modes import pull_back, to_array
-from gradcheck.autodiff.operation import Operation, State, differentiable
+from gradcheck.autodiff.operation import Operation, State, differentiable, floating
 from gradcheck.autodiff.subject import Subject, prepare
 from gradcheck.autodiff.tracing import GradientTape
 from gradcheck.checks import formula
@@ -79,13 +79,13 @@ def _places(subject: Subject, plain: Operation) -> Iterator[Place]:
 def _moved_variables(subject: Subject) -> State | None:
     """Return the state with every floating variable at a general value near its own."""
     state = subject.gradients.state
-    floating = [differentiable(v) for v in state.variables]
-    if not any(floating):
+    movable = [differentiable(v) for v in state.variables]
+    if not any(movable):
         return None
     rng = subject.rng("variables")
     moved = [
         _moved(value, rng, v.trainable) if f else value
-        for v, value, f in zip(state.variables, state.values, floating, strict=True)
+        for v, value, f in zip(state.variables, state.values, movable, strict=True)
     ]
     return State(state.variables, tuple(moved))
 
@@ -204,11 +204,11 @@ def _pull(subject: Subject, operation: Operation, values: Sequence[Any], state: 
         watched = [tensors[i] for i in subject.sources]
         tape.watch(watched)
         outputs = operation(tensors)
-    floating = [o for o in outputs if differentiable(o)]
+    results = floating(outputs)
     rng = subject.rng("elsewhere")
-    ups = [tf.cast(tf.reshape(signed_uniform(rng, int(tf.size(o))), tf.shape(o)), o.dtype) for o in floating]
+    ups = [tf.cast(tf.reshape(signed_uniform(rng, int(tf.size(o))), tf.shape(o)), o.dtype) for o in results]
     found = pull_back(tape, outputs, [*watched, *subject.gradients.variables], ups)
-    return _Pulled(tuple(to_array(o) for o in floating), tuple(to_array(g) for g in found))
+    return _Pulled(tuple(to_array(o) for o in results), tuple(to_array(g) for g in found))
 
 
 def _at(subject: Subject, plain: Operation, place: Place) -> Finding | None:
@@ -234,7 +234,7 @@ def _at(subject: Subject, plain: Operation, place: Place) -> Finding | None:
 
 
 def _agree(subject: Subject, place: Place, wanted: _Pulled, got: _Pulled) -> bool:
-    rtol = HALF_RTOL if subject.coarsest in ("float16", "bfloat16") else RTOL
+    rtol = HALF_RTOL if subject.rounds_to_half else RTOL
     points = [*(place.values[i] for i in subject.sources), *(v.numpy() for v in subject.gradients.variables)]
     unit = ROUNDOFF.get(subject.coarsest, 2.0**-24)
     for value, a, b in zip(points, wanted.gradients, got.gradients, strict=True):

@@ -44,8 +44,7 @@ def check(subject: Subject, found: Sequence[Finding]) -> Iterator[Finding | Comp
     if any(f.code == "variables-order" for f in found):
         blocked |= {variable.name for variable in subject.variables}
     verdicts = verdicts_of(subject)
-    for verdict in verdicts if any((v.label == ladder.KINK).any() for v in verdicts) else ():
-        yield from _at_ties(subject, verdict, verdicts, blocked)
+    yield from _at_ties(subject, verdicts, blocked)
     if not any(verdict.wrong.any() or verdict.nonfinite.any() for verdict in verdicts):
         yield from _outputs_alone(subject, blocked)
     swapped = False
@@ -133,26 +132,24 @@ def _differ(subject: Subject, gradient: np.ndarray, autodiff: np.ndarray) -> boo
     return False
 
 
-def _at_ties(
-    subject: Subject, verdict: SlotVerdict, verdicts: Sequence[SlotVerdict], blocked: set[str | None]
-) -> Iterator[Finding]:
+def _at_ties(subject: Subject, verdicts: Sequence[SlotVerdict], blocked: set[str | None]) -> Iterator[Finding]:
     """Blame a gradient that is between the one-sided slopes of each element, but of no direction.
 
     At max(a, b) with a = b, the gradients (1, 0) and (0.5, 0.5) are subgradients, (1, 1) is not.
     """
-    if verdict is not verdicts[0] or subject.case.expected_vjp:
+    if subject.case.expected_vjp:
         return
     joined = {name: np.concatenate([np.asarray(getattr(v, name)) for v in verdicts])
               for name in ("gradient", "label", "wrong", "agrees_with_autodiff")}  # fmt: skip
     at_kink = (joined["label"] == ladder.KINK) & ~joined["wrong"]
     # What autodiff says too is TensorFlow's convention.
-    if not (at_kink & ~joined["agrees_with_autodiff"]).any():
+    odd = at_kink & ~joined["agrees_with_autodiff"]
+    if not odd.any():
         return
     point = measured_point(subject)
     bad = outside_of_subgradients(point, joined["gradient"], np.where(at_kink)[0], subject.rng("ties"))
     if bad is None:
         return
-    odd = at_kink & ~joined["agrees_with_autodiff"]
     named = next(v for v in verdicts if odd[v.part].any())
     if named.slot.name in blocked:
         return

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from gradcheck.autodiff.failures import first_line
 from gradcheck.autodiff.modes import Way, as_tensor, dense, to_array
-from gradcheck.autodiff.operation import Operation, differentiable
+from gradcheck.autodiff.operation import Operation, differentiable, floating
 from gradcheck.autodiff.promote import promote, wide_dtype
 from gradcheck.autodiff.realm import twin_variables
 from gradcheck.autodiff.reference import FLOAT64, REWRITTEN
@@ -84,7 +84,7 @@ def _through_upstream(subject: Subject, weights: list[Any]) -> Iterator[Finding]
         return
     wanted = (ahead - behind) / (2 * step)
     largest = float(np.abs(wanted).max(initial=0.0))
-    loose = 0.1 if subject.coarsest in ("float16", "bfloat16") else 1e-2
+    loose = 0.1 if subject.rounds_to_half else 1e-2
     limit = loose * (np.abs(wanted) + largest)
     # Autodiff, which shares no rule with the op, has to confirm the difference.
     if plain is None or not np.all(np.abs(plain - wanted) <= limit):
@@ -116,7 +116,7 @@ def _upstream_derivative(subject: Subject, operation: Operation, weights: list[A
             watched = [tensors[i] for i in subject.sources]
             inner.watch(watched)
             outputs = operation(tensors)
-        first = inner.gradient(_floating(outputs), [*watched, *g.variables], output_gradients=ups)
+        first = inner.gradient(floating(outputs), [*watched, *g.variables], output_gradients=ups)
     found = _outer(outer, first, ups, directions)
     if all(h is None for h in found):
         return None
@@ -263,14 +263,10 @@ def _second_program(subject: Subject, operation: Operation, forward: Any = None)
             with GradientTape() as inner:
                 inner.watch(watched)
                 outputs = call(tensors)
-            first = inner.gradient(_floating(outputs), [*watched, *variables], output_gradients=ups)
+            first = inner.gradient(floating(outputs), [*watched, *variables], output_gradients=ups)
         return _outer(outer, first, [*watched, *variables], directions)
 
     return second
-
-
-def _floating(outputs: Any) -> list[Any]:
-    return [o for o in outputs if differentiable(o)]
 
 
 def _outer(tape: Any, first: Any, sources: Any, directions: Any) -> Any:

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from gradcheck.autodiff.failures import finding_from
 from gradcheck.autodiff.modes import pull_back, to_array
-from gradcheck.autodiff.operation import Operation, differentiable
+from gradcheck.autodiff.operation import Operation, floating
 from gradcheck.autodiff.subject import Subject
 from gradcheck.autodiff.tracing import GradientTape, function
 from gradcheck.checks.elsewhere import one_row_more
@@ -51,7 +51,7 @@ def check(subject: Subject, found: Sequence[Finding]) -> Iterator[Finding | Comp
         for point in (list(subject.values), values):
             wanted = _eager(subject, point)
             got = _call(subject, traced, point)
-            if not _agree(wanted, got, subject.coarsest in ("float16", "bfloat16")):
+            if not _agree(wanted, got, subject.rounds_to_half):
                 yield _finding("the gradient of a function traced with unknown dimensions differs from eager", None)
                 return
     except Exception as error:
@@ -112,7 +112,7 @@ def _traced(subject: Subject, operation: Operation, free: list[int]) -> Any:
             watched = [tensors[i] for i in sources]
             tape.watch(watched)
             outputs = operation(tensors)
-        ups = [tf.reshape(w, tf.shape(o)) for w, o in zip(weights, _differentiable(outputs), strict=True)]
+        ups = [tf.reshape(w, tf.shape(o)) for w, o in zip(weights, floating(outputs), strict=True)]
         return outputs, pull_back(tape, outputs, [*watched, *variables], ups)
 
     weights = [tf.TensorSpec([None], slot.dtype) for slot in subject.layout.outputs.slots]
@@ -121,16 +121,12 @@ def _traced(subject: Subject, operation: Operation, free: list[int]) -> Any:
     return function(value_and_gradient, input_signature=[_specs(subject, free), weights])
 
 
-def _differentiable(outputs: Any) -> list[Any]:
-    return [o for o in outputs if differentiable(o)]
-
-
 def _weights(subject: Subject, point: Sequence[Any]) -> list[Any]:
     subject.gradients.state.restore()
     outputs = subject.operation([tf.constant(v) for v in point])
     rng = subject.rng("dynamic")
     return [tf.constant(signed_uniform(rng, int(tf.size(o))), o.dtype) if not o.dtype.is_complex
-            else tf.cast(signed_uniform(rng, int(tf.size(o))), o.dtype) for o in _differentiable(outputs)]  # fmt: skip
+            else tf.cast(signed_uniform(rng, int(tf.size(o))), o.dtype) for o in floating(outputs)]  # fmt: skip
 
 
 def _eager(subject: Subject, point: Sequence[Any]) -> list[Any]:
@@ -141,7 +137,7 @@ def _eager(subject: Subject, point: Sequence[Any]) -> list[Any]:
         watched = [tensors[i] for i in subject.sources]
         tape.watch(watched)
         outputs = subject.operation(tensors)
-    ups = [tf.reshape(w, tf.shape(o)) for w, o in zip(weights, _differentiable(outputs), strict=True)]
+    ups = [tf.reshape(w, tf.shape(o)) for w, o in zip(weights, floating(outputs), strict=True)]
     gradients = pull_back(tape, outputs, [*watched, *subject.gradients.variables], ups)
     return [to_array(g) for g in gradients]
 

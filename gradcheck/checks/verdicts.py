@@ -331,7 +331,7 @@ def _of_slot(
             same = np.abs(g - a) <= SAME_RTOL * np.fmax(np.abs(g), np.abs(a))
         # Gradient and autodiff together outweigh a difference that is not clearly elsewhere, and any where
         # the op's constants were rounded to half precision: the forward's and the gradient's differ then.
-        coarse = subject.coarsest in ("float16", "bfloat16")
+        coarse = subject.rounds_to_half
         wrong &= ~((outcome == WRONG) & same & (coarse | ~_far(g, value, error, s.tolerance[part])))
     reference = np.where(outcome == UNDECIDED, a if a is not None else value, value)
     inside = (label == ladder.KINK) & (outcome == AGREES)

@@ -13,7 +13,7 @@ from gradcheck.cli.consoles import make_consoles
 from gradcheck.errors import UsageError
 from gradcheck.events import Event
 from gradcheck.files import write_whole
-from gradcheck.results import RunSummary
+from gradcheck.results import INTERRUPTED, TERMINATED, RunSummary
 from gradcheck.spec.model import Case
 
 
@@ -25,6 +25,7 @@ class _Report(_Handler, Protocol):
     def text(self) -> str: ...
 
 
+STOPPED = {INTERRUPTED: 130, TERMINATED: 143}
 FILES = {"json_file": "--json", "junit": "--junit", "html": "--html"}
 
 
@@ -148,8 +149,8 @@ def _report(key: str, stated: Mapping[str, Any]) -> _Report:
 
 def exit_code(summary: RunSummary) -> int:
     """Return the exit code of a run."""
-    if summary.stop_reason in ("interrupted", "terminated"):
-        return {"interrupted": 130, "terminated": 143}[summary.stop_reason]
+    if summary.stop_reason in STOPPED:
+        return STOPPED[summary.stop_reason]
     if summary.faults:
         return 3
     return 1 if summary.failed or summary.errored else 0

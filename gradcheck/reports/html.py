@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping
 from html import escape
 from typing import Any
 
-from gradcheck.events import CaseFinished, Event, RunFinished
+from gradcheck.events import RunFinished
 from gradcheck.places import clean
 from gradcheck.reports import pictures
+from gradcheck.reports.collected import Collected
 from gradcheck.reports.wording import number, rerun_command, told, where
 from gradcheck.results import CaseResult, Element, Finding, Profile
 from gradcheck.version import VERSION
@@ -45,20 +46,12 @@ svg .curve0{stroke:var(--c0)} svg .curve1{stroke:var(--c1)} svg .curve2{stroke:v
 """
 
 
-class HtmlReport:
+class HtmlReport(Collected):
     """Collect events; `text` is the page once the run has finished."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:
+        super().__init__()
         self.options = options
-        self.cases: list[CaseResult] = []
-        self.finished: RunFinished | None = None
-
-    def handle(self, event: Event) -> None:
-        """Take in an event."""
-        if isinstance(event, CaseFinished):
-            self.cases.append(event.result)
-        elif isinstance(event, RunFinished):
-            self.finished = event
 
     def text(self) -> str:
         """Return the page."""

@@ -6,25 +6,17 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from gradcheck.events import CaseFinished, Event, RunFinished
+from gradcheck.reports.collected import Collected
 from gradcheck.results import SCHEMA_VERSION, CaseResult, to_json
 from gradcheck.version import VERSION
 
 
-class JsonReport:
+class JsonReport(Collected):
     """Collect events; `text` is the report once the run has finished."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:
+        super().__init__()
         self.options = options
-        self.cases: list[CaseResult] = []
-        self.finished: RunFinished | None = None
-
-    def handle(self, event: Event) -> None:
-        """Take in an event."""
-        if isinstance(event, CaseFinished):
-            self.cases.append(event.result)
-        elif isinstance(event, RunFinished):
-            self.finished = event
 
     def text(self) -> str:
         """Return the report."""

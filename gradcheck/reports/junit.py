@@ -5,27 +5,16 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree as Xml
 
-from gradcheck.events import CaseFinished, Event, RunFinished
+from gradcheck.reports.collected import Collected
 from gradcheck.reports.wording import result_text, told
-from gradcheck.results import ERRORED, FAILED, SKIPPED, CaseResult, RunSummary
+from gradcheck.results import ERRORED, FAILED, SKIPPED, CaseResult
 
 # What XML 1.0 cannot hold even when escaped.
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-class JunitReport:
+class JunitReport(Collected):
     """Collect events; `text` is the XML once the run has finished."""
-
-    def __init__(self) -> None:
-        self.cases: list[CaseResult] = []
-        self.summary: RunSummary | None = None
-
-    def handle(self, event: Event) -> None:
-        """Take in an event."""
-        if isinstance(event, CaseFinished):
-            self.cases.append(event.result)
-        elif isinstance(event, RunFinished):
-            self.summary = event.summary
 
     def text(self) -> str:
         """Return the report: one suite per spec, one test case per case."""
