@@ -18,12 +18,15 @@ from gradcheck.numerics.ladder import Array
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """Describe one packed tensor: entry k of the flat tensor is coordinate `index[k]`, or fixed (-1)."""
+    """Describe one packed tensor: entry k of the flat tensor is coordinate `index[k]`, or fixed (-1).
+
+    `index` is None where every entry is a coordinate of its own, in order.
+    """
 
     name: str
     shape: tuple[int, ...]
     dtype: str
-    index: np.ndarray[Any, np.dtype[np.int64]]
+    index: np.ndarray[Any, np.dtype[np.int64]] | None
     size: int
     low: float = -np.inf
     high: float = np.inf
@@ -38,9 +41,16 @@ class Slot:
         """Return the number of real coordinates."""
         return self.size * (2 if self.complex else 1)
 
+    @property
+    def plain(self) -> bool:
+        """Return whether every entry is a coordinate of its own, in order."""
+        return self.index is None
+
     def pack(self, value: Any) -> Array:
         """Return the coordinates of a tensor."""
         flat = np.asarray(value).reshape(-1).astype(np.complex128 if self.complex else np.float64)
+        if self.index is None:
+            return _as_reals(flat)
         entries = np.zeros(self.size, flat.dtype)
         free = self.index >= 0
         entries[self.index[free][::-1]] = flat[free][::-1]
@@ -51,6 +61,8 @@ class Slot:
         entries: Any = coordinates
         if self.complex:
             entries = coordinates[: self.size] + 1j * coordinates[self.size :]
+        if self.index is None:
+            return np.array(entries).reshape(self.shape)
         flat = np.where(self.index >= 0, entries[self.index] if self.size else 0.0, 0.0)
         return np.asarray(flat).reshape(self.shape)
 
@@ -62,6 +74,9 @@ class Slot:
             return np.full(self.width, np.nan)
         dtype = np.complex128 if self.complex else np.float64
         flat = np.asarray(gradient).astype(dtype).reshape(-1)
+        if self.index is None:
+            # A sum with zero, as below, so that no gradient is a negative zero.
+            return _as_reals(flat + 0.0)
         entries = np.zeros(self.size, dtype)
         free = self.index >= 0
         np.add.at(entries, self.index[free], flat[free])
@@ -70,7 +85,7 @@ class Slot:
     def where(self, coordinate: int) -> tuple[int, ...]:
         """Return the index inside the tensor of a coordinate (the first, if several share it)."""
         entry = coordinate % self.size if self.complex else coordinate
-        position = int(np.argmax(self.index == entry))
+        position = entry if self.index is None else int(np.argmax(self.index == entry))
         return tuple(int(i) for i in np.unravel_index(position, self.shape)) if self.shape else ()
 
 
@@ -84,10 +99,10 @@ def make_slot(
     return Slot(name, shape, dtype, index, size, low, high)
 
 
-def _free_entries(shape: tuple[int, ...], structure: str | None) -> tuple[np.ndarray[Any, Any], int]:
+def _free_entries(shape: tuple[int, ...], structure: str | None) -> tuple[np.ndarray[Any, Any] | None, int]:
     count = int(np.prod(shape))
     if structure is None:
-        return np.arange(count), count
+        return None, count
     n = shape[-1]
     rows, columns = np.divmod(np.arange(n * n), n)
     below = rows >= columns
@@ -139,10 +154,14 @@ class Coordinates:
 
     def bounds(self) -> tuple[Array, Array]:
         """Return the domain of each coordinate."""
+        if all(np.isinf(slot.low) and np.isinf(slot.high) for slot in self.slots):
+            return np.broadcast_to(-np.inf, self.width), np.broadcast_to(np.inf, self.width)
         low = _join([np.full(slot.width, slot.low) for slot in self.slots])
         high = _join([np.full(slot.width, slot.high) for slot in self.slots])
         return low, high
 
 
 def _join(parts: list[Array]) -> Array:
+    if len(parts) == 1:
+        return parts[0]
     return np.concatenate(parts) if parts else np.zeros(0)

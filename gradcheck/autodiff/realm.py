@@ -205,8 +205,7 @@ def _unpack(slot: Any, part: Any) -> Any:
     entries = part
     if slot.complex:
         entries = tf.complex(part[: slot.size], part[slot.size :])
-    plain = slot.size == slot.index.size
-    if not plain:
+    if slot.index is not None:
         gathered = tf.gather(entries, np.maximum(slot.index, 0))
         entries = tf.where(slot.index >= 0, gathered, tf.zeros_like(gathered))
     return tf.reshape(entries, slot.shape)

@@ -142,7 +142,9 @@ def _reference(subject: Subject, realm: Realm, name: str, anyway: bool = False) 
         high,
         realm.roundoff,
         realm.quantize,
-        np.repeat(np.arange(len(subject.slots)), [slot.width for slot in subject.slots]),
+        np.repeat(np.arange(len(subject.slots)), [slot.width for slot in subject.slots])
+        if len(subject.slots) > 1
+        else None,
     )
     if name in ("op", "other"):
         rng = subject.rng("blocks", name)
@@ -160,7 +162,7 @@ def _reference(subject: Subject, realm: Realm, name: str, anyway: bool = False) 
 
 
 def _part(slot: Slot) -> Part:
-    return Part(slot.shape, 2 if slot.complex else 1, slot.size == slot.index.size)
+    return Part(slot.shape, 2 if slot.complex else 1, slot.plain)
 
 
 def _gradient_of(reference: Reference) -> Array | None:

@@ -14,7 +14,7 @@ from gradcheck.autodiff.reference import Reference
 from gradcheck.autodiff.subject import Subject
 from gradcheck.autodiff.terms import terms_of
 from gradcheck.checks.verdicts import SlotVerdict, main_reference, other_reference, tolerance_of
-from gradcheck.numerics.assess import WRONG, assess
+from gradcheck.numerics.assess import Outcome, assess
 from gradcheck.numerics.diagnose import Diagnosis, Evidence, Trial, conjugate, diagnose
 from gradcheck.numerics.ladder import Array
 
@@ -55,7 +55,7 @@ def diagnosis_of(subject: Subject, verdict: SlotVerdict, verdicts: Sequence[Slot
 
 
 def _shaped(slot: Slot) -> Callable[[Any], Any]:
-    plain = not slot.complex and slot.size == slot.index.size
+    plain = not slot.complex and slot.plain
     return lambda array: np.asarray(array).reshape(slot.shape if plain else -1)
 
 
@@ -87,7 +87,7 @@ def _as_pairs(array: Array) -> Array:
 
 def _terms(subject: Subject, verdict: SlotVerdict) -> list[Array]:
     index = subject.slots.index(verdict.slot)
-    if index >= len(subject.sources) or verdict.slot.complex or verdict.slot.size != verdict.slot.index.size:
+    if index >= len(subject.sources) or verdict.slot.complex or not verdict.slot.plain:
         return []
     return terms_of(subject, subject.plain(), subject.sources[index])
 
@@ -121,7 +121,7 @@ def _trials(subject: Subject, verdict: SlotVerdict) -> list[Trial]:
     shaped = _shaped(verdict.slot)
     own = Trial(shaped(verdict.point), shaped(verdict.wrong))
     slot = verdict.slot
-    if slot.width > TRIAL_LIMIT or subject.case.expected_vjp or slot.size != slot.index.size:
+    if slot.width > TRIAL_LIMIT or subject.case.expected_vjp or not slot.plain:
         return [own]
     measured = other_reference(subject) if subject.case.surrogate else None
     reference = main_reference(subject)
@@ -155,13 +155,13 @@ def _wrong_at(
     point = replace(source.point, x=x, y=values, cotangent=reference.point.cotangent)
     coordinates = np.arange(x.size)[verdict.part]
     found = assess(point, gradient, tolerance_of(subject, reference), rng, coordinates, source.trusted)
-    return np.asarray(found.outcome == WRONG)
+    return np.asarray(found.outcome == Outcome.WRONG)
 
 
 def _diagonal(subject: Subject, verdict: SlotVerdict) -> Array | None:
     """Return v_i dy_i/dx_i where input and output have one shape, None otherwise."""
     slot, outputs = verdict.slot, subject.layout.outputs
-    plain = slot.size == slot.index.size and not slot.complex
+    plain = slot.plain and not slot.complex
     if len(outputs.slots) != 1 or outputs.slots[0].shape != slot.shape or not plain or slot.width > TRIAL_LIMIT:
         return None
     reference = main_reference(subject)

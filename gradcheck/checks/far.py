@@ -13,10 +13,9 @@ from gradcheck.autodiff.coordinates import Slot
 from gradcheck.autodiff.subject import Subject
 from gradcheck.checks.rounding import own_gradient, own_values
 from gradcheck.checks.verdicts import autodiff_at, main_reference, other_reference, tolerance_of, verdicts_of
-from gradcheck.numerics import ladder
-from gradcheck.numerics.assess import WRONG, Assessment, assess
+from gradcheck.numerics.assess import Assessment, Outcome, assess
 from gradcheck.numerics.differences import Point
-from gradcheck.numerics.ladder import Array
+from gradcheck.numerics.ladder import Array, Label
 from gradcheck.results import Comparison, Element, Finding
 
 PHASE = "far_values"
@@ -168,7 +167,7 @@ def _clear(gradient: Array, autodiff: Array | None, found: Assessment, typical: 
     """Return where a difference contradicts the gradient and nothing contradicts the difference."""
     with np.errstate(all="ignore"):
         size = np.fmax(np.abs(gradient), np.abs(found.value))
-        clear = (found.outcome == WRONG) & (np.abs(gradient - found.value) > 1e-3 * size + typical)
+        clear = (found.outcome == Outcome.WRONG) & (np.abs(gradient - found.value) > 1e-3 * size + typical)
         if autodiff is None:
             return np.asarray(clear)
         agree = np.abs(autodiff - found.value) <= 1e-3 * np.abs(found.value) + found.error
@@ -183,7 +182,7 @@ def verdicts_scale(subject: Subject) -> Array:
 
 def _finite_slope(subject: Subject, found: Assessment) -> np.ndarray:
     largest = min(float(tf.as_dtype(subject.dtype).max) if not subject.dtype.startswith("complex") else 1e38, 1e300)
-    settled = np.isin(found.label, (ladder.SMOOTH, ladder.FLAT))
+    settled = np.isin(found.label, (Label.SMOOTH, Label.FLAT))
     with np.errstate(all="ignore"):
         return np.asarray(settled & (np.abs(found.value) < largest * 1e-6) & np.isfinite(found.value))
 

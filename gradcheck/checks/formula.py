@@ -20,19 +20,19 @@ from gradcheck.checks.verdicts import (
     verdicts_of,
     verdicts_with,
 )
-from gradcheck.numerics import ladder
-from gradcheck.numerics.assess import outside_of_subgradients
+from gradcheck.numerics.assess import Outcome, outside_of_subgradients
+from gradcheck.numerics.ladder import Label
 from gradcheck.results import Comparison, Element, Finding
 
 PHASE = "finite_difference"
 MAX_OUTPUTS = 8
 
 _INCONCLUSIVE = {
-    ladder.KINK: "kink",
-    ladder.JUMP: "jump",
-    ladder.DOMAIN: "domain",
-    ladder.SINGULAR: "domain",
-    ladder.NONFINITE: "domain",
+    Label.KINK: "kink",
+    Label.JUMP: "jump",
+    Label.DOMAIN: "domain",
+    Label.SINGULAR: "domain",
+    Label.NONFINITE: "domain",
 }
 
 
@@ -139,15 +139,14 @@ def _at_ties(subject: Subject, verdicts: Sequence[SlotVerdict], blocked: set[str
     """
     if subject.case.expected_vjp:
         return
-    joined = {name: np.concatenate([np.asarray(getattr(v, name)) for v in verdicts])
-              for name in ("gradient", "label", "wrong", "agrees_with_autodiff")}  # fmt: skip
-    at_kink = (joined["label"] == ladder.KINK) & ~joined["wrong"]
+    at_kink = np.concatenate([(v.label == Label.KINK) & ~v.wrong for v in verdicts])
     # What autodiff says too is TensorFlow's convention.
-    odd = at_kink & ~joined["agrees_with_autodiff"]
+    odd = at_kink & ~np.concatenate([v.agrees_with_autodiff for v in verdicts])
     if not odd.any():
         return
     point = measured_point(subject)
-    bad = outside_of_subgradients(point, joined["gradient"], np.where(at_kink)[0], subject.rng("ties"))
+    gradient = np.concatenate([v.gradient for v in verdicts])
+    bad = outside_of_subgradients(point, gradient, np.where(at_kink)[0], subject.rng("ties"))
     if bad is None:
         return
     named = next(v for v in verdicts if odd[v.part].any())
@@ -219,14 +218,14 @@ def _mismatch(subject: Subject, verdict: SlotVerdict, verdicts: Sequence[SlotVer
 
 def odd_one_out(verdict: SlotVerdict) -> str:
     """Return the sentence that says which of the three gradients stands alone."""
-    wrong = verdict.wrong & (verdict.label != ladder.KINK)
+    wrong = verdict.wrong & (verdict.label != Label.KINK)
     wrong = wrong if wrong.any() else verdict.wrong
     if verdict.expected:
         return "It differs from `expected_vjp`."
     if verdict.autodiff is None:
         return "It differs from the finite difference; there is no autodiff of the bare forward."
     g, a, t = verdict.gradient[wrong], verdict.autodiff[wrong], verdict.value[wrong]
-    decided = np.isfinite(t) & (verdict.outcome[wrong] == "wrong")
+    decided = np.isfinite(t) & (verdict.outcome[wrong] == Outcome.WRONG)
     if not decided.all():
         return "Autodiff disagrees with it; the finite difference cannot decide."
     near = np.abs(a - t) <= 1e-3 * np.maximum(np.abs(t), np.abs(a)) + verdict.error[wrong]
@@ -240,13 +239,13 @@ def odd_one_out(verdict: SlotVerdict) -> str:
 
 def _inconclusive(subject: Subject, name: str, verdict: SlotVerdict) -> Iterator[Finding]:
     groups: dict[str, list[int]] = {}
-    open_ones = (verdict.outcome == "undecided") & ~verdict.agrees_with_autodiff
+    open_ones = (verdict.outcome == Outcome.UNDECIDED) & ~verdict.agrees_with_autodiff
     open_ones |= np.isin(verdict.label, list(_INCONCLUSIVE))
     for i in np.where(open_ones & ~verdict.wrong & ~verdict.nonfinite)[0]:
-        label = str(verdict.label[i])
+        label = Label(verdict.label[i])
         if label in _INCONCLUSIVE:
             groups.setdefault(_INCONCLUSIVE[label], []).append(int(i))
-        elif verdict.outcome[i] == "undecided" and not verdict.agrees_with_autodiff[i]:
+        elif verdict.outcome[i] == Outcome.UNDECIDED and not verdict.agrees_with_autodiff[i]:
             groups.setdefault("noise", []).append(int(i))
     for cause, places in groups.items():
         shown = ", ".join(str(list(verdict.slot.where(i))) for i in places[:4]) + (", ..." if len(places) > 4 else "")

@@ -12,7 +12,7 @@ from gradcheck.autodiff.modes import EAGER, Gradients
 from gradcheck.autodiff.subject import Subject
 from gradcheck.checks.rounding import own_gradient, rounding_of
 from gradcheck.checks.verdicts import SlotVerdict, main_reference, verdicts_of
-from gradcheck.numerics.ladder import Array
+from gradcheck.numerics.ladder import Array, Label
 from gradcheck.results import Comparison, Element, Finding
 
 PHASE = "precision"
@@ -48,7 +48,9 @@ def _representable(verdict: SlotVerdict) -> np.ndarray:
     real = {"complex64": "float32", "complex128": "float64"}.get(slot.dtype, slot.dtype)
     largest = float(tf.as_dtype(real).max)
     with np.errstate(all="ignore"):
-        return np.asarray((np.abs(verdict.reference) < largest / 16) & ~np.isin(verdict.label, ("domain", "singular")))
+        return np.asarray(
+            (np.abs(verdict.reference) < largest / 16) & ~np.isin(verdict.label, (Label.DOMAIN, Label.SINGULAR))
+        )
 
 
 def _nonfinite(subject: Subject, verdict: SlotVerdict, own: Array, bad: np.ndarray) -> Finding:

@@ -20,7 +20,7 @@ from gradcheck.autodiff.reference import FLOAT64, REWRITTEN
 from gradcheck.autodiff.subject import Subject
 from gradcheck.autodiff.tracing import GradientTape, function
 from gradcheck.checks.verdicts import main_reference, tolerance_of
-from gradcheck.numerics.assess import UNDECIDED, WRONG, assess
+from gradcheck.numerics.assess import Outcome, assess
 from gradcheck.numerics.differences import Point
 from gradcheck.numerics.directions import signed_uniform
 from gradcheck.numerics.ladder import Array
@@ -50,14 +50,16 @@ def check(subject: Subject, found: Sequence[Finding]) -> Iterator[Finding | Comp
     if values is None:
         yield _missing_finding("all inputs", f"differentiating the gradient raises {error}")
         return
-    slope, outcome, _label, tolerance = _differences(subject, weights, values)
+    slope, outcome, tolerance = _differences(subject, weights, values)
     wrong = False
     for index, (slot, part) in enumerate(zip(subject.slots, subject.layout.inputs.ranges(), strict=True)):
-        bad = outcome[part] == WRONG
+        bad = outcome[part] == Outcome.WRONG
         if values.missing[index]:
             if bad.any() or _large(slope[part], outcome[part]):
                 wrong = True
-                worst = float(np.nanmax(np.abs(np.where(outcome[part] != UNDECIDED, slope[part], 0.0)), initial=0.0))
+                worst = float(
+                    np.nanmax(np.abs(np.where(outcome[part] != Outcome.UNDECIDED, slope[part], 0.0)), initial=0.0)
+                )
                 yield _missing_finding(slot.name, f"it is None, by finite differences it is up to {worst:.6g}")
             continue
         if bad.any():
@@ -125,7 +127,7 @@ def _upstream_derivative(subject: Subject, operation: Operation, weights: list[A
 
 
 def _large(slope: Array, outcome: np.ndarray) -> bool:
-    decided = outcome != UNDECIDED
+    decided = outcome != Outcome.UNDECIDED
     return bool(np.any(np.abs(slope[decided]) > 1e-6))
 
 
@@ -278,7 +280,7 @@ def _outer(tape: Any, first: Any, sources: Any, directions: Any) -> Any:
     return [dense(h) for h in found]
 
 
-def _differences(subject: Subject, weights: list[Any], values: _Second) -> tuple[Array, Any, Any, Array]:
+def _differences(subject: Subject, weights: list[Any], values: _Second) -> tuple[Array, Any, Array]:
     """Difference w . g along every coordinate, in the widest realm of the first derivative."""
     reference = main_reference(subject)
     realm, base = reference.realm, reference.point
@@ -297,9 +299,9 @@ def _differences(subject: Subject, weights: list[Any], values: _Second) -> tuple
     part = assess(point, values.packed, tolerance, subject.rng("second differences"), chosen, reference.trusted)
     count = base.x.size
     slope, limit = np.full(count, np.nan), np.zeros(count)
-    outcome, label = np.full(count, UNDECIDED, "<U9"), np.full(count, "", "<U10")
-    slope[chosen], limit[chosen], outcome[chosen], label[chosen] = part.value, part.tolerance, part.outcome, part.label
-    return slope, outcome, label, limit
+    outcome = np.full(count, Outcome.UNDECIDED, np.int8)
+    slope[chosen], limit[chosen], outcome[chosen] = part.value, part.tolerance, part.outcome
+    return slope, outcome, limit
 
 
 def _other_ways(subject: Subject, weights: list[Any], base: _Second) -> Iterator[Finding]:

@@ -15,11 +15,11 @@ from gradcheck.autodiff.operation import differentiable
 from gradcheck.autodiff.promote import wide_dtype
 from gradcheck.autodiff.reference import Reference, choose
 from gradcheck.autodiff.subject import Subject
-from gradcheck.numerics import blocks, ladder
-from gradcheck.numerics.assess import AGREES, UNDECIDED, WRONG, Assessment, Tolerance, assess
+from gradcheck.numerics import blocks
+from gradcheck.numerics.assess import Assessment, Outcome, Tolerance, assess
 from gradcheck.numerics.bisect import suspects
 from gradcheck.numerics.differences import Point, slopes_along
-from gradcheck.numerics.ladder import Array
+from gradcheck.numerics.ladder import Array, Label
 from gradcheck.numerics.tolerance import formula_tolerance
 from gradcheck.results import Finding
 
@@ -30,6 +30,8 @@ AUTODIFF_RTOL = 1e-4
 AUTODIFF_NOISE = 2.0**-46
 SAME_RTOL = 1e-6
 CONTESTED = 64
+# Coordinates of independent blocks share evaluations; without blocks each takes its own.
+SHOWN, SHOWN_OF_BLOCKS = 8, 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +51,8 @@ class SlotVerdict:
     error: Array
     reference: Array
     tolerance: Array
-    outcome: NDArray[np.str_]
-    label: NDArray[np.str_]
+    outcome: NDArray[np.int8]
+    label: NDArray[np.int8]
     wrong: NDArray[np.bool_]
     nonfinite: NDArray[np.bool_]
     agrees_with_autodiff: NDArray[np.bool_]
@@ -60,7 +62,7 @@ class SlotVerdict:
     @property
     def decided(self) -> NDArray[np.bool_]:
         """Return the elements at which the finite difference decided."""
-        return np.asarray(self.outcome != UNDECIDED)
+        return np.asarray(self.outcome != Outcome.UNDECIDED)
 
     @property
     def abs_error(self) -> Array:
@@ -193,12 +195,12 @@ def _measure_again(subject: Subject, point: Point, gradient: Array, autodiff: Ar
     """
     with np.errstate(all="ignore"):
         same = np.abs(gradient - autodiff) <= SAME_RTOL * np.fmax(np.abs(gradient), np.abs(autodiff))
-    alone = np.where((found.outcome == WRONG) & same)[0][:CONTESTED]
+    alone = np.where((found.outcome == Outcome.WRONG) & same)[0][:CONTESTED]
     slopes = slopes_along(point, alone, subject.rng("again"))
     for i, slope in zip(alone, slopes, strict=True):
         gap = abs(slope.value - found.value[i])
         if not gap <= slope.error + found.error[i] + 1e-3 * abs(found.value[i]):
-            found.outcome[i], found.label[i] = UNDECIDED, ladder.NOISY
+            found.outcome[i], found.label[i] = Outcome.UNDECIDED, Label.NOISY
 
 
 def _assess_along_directions(
@@ -218,14 +220,16 @@ def _assess_along_directions(
             odd |= np.abs(gradient - autodiff) > tolerance.rtol * size + 1e-7 * np.nanmax(size, initial=0.0)
     chosen = np.union1d(chosen, np.where(odd)[0][:64]).astype(np.int64)
     # A few coordinates are always measured one by one, so that the report shows real numbers.
-    chosen = np.union1d(chosen, rng.choice(point.x.size, min(32, point.x.size), replace=False)).astype(np.int64)
+    some = SHOWN if point.blocks is None else SHOWN_OF_BLOCKS
+    chosen = np.union1d(chosen, rng.choice(point.x.size, min(some, point.x.size), replace=False)).astype(np.int64)
     part = assess(point, gradient, tolerance, rng, chosen, trusted)
     count = point.x.size
+    # Only what a verdict reads is kept for every element.
     whole = Assessment(
-        np.full(count, AGREES, "<U9"), np.full(count, ladder.SMOOTH, "<U10"), finite.copy(), np.zeros(count),
-        finite.copy(), finite.copy(), np.full(count, float(np.median(part.tolerance))), np.zeros(count),
+        np.full(count, Outcome.AGREES, np.int8), np.full(count, Label.SMOOTH, np.int8), finite, np.zeros(count),
+        finite, finite, np.full(count, float(np.median(part.tolerance))), np.broadcast_to(0.0, count),
     )  # fmt: skip
-    for name in ("outcome", "label", "value", "error", "low", "high", "tolerance", "scale"):
+    for name in ("outcome", "label", "value", "error", "tolerance"):
         getattr(whole, name)[chosen] = getattr(part, name)
     return whole
 
@@ -236,8 +240,8 @@ def _assess_expected(subject: Subject, reference: Reference, point: Point, gradi
     with np.errstate(invalid="ignore"):
         same = (np.abs(gradient - expected) <= tolerance) | (np.isnan(gradient) & np.isnan(expected))
     zeros = np.zeros(gradient.size)
-    outcome = np.where(same, AGREES, WRONG).astype("<U9")
-    label = np.full(gradient.size, ladder.SMOOTH, "<U10")
+    outcome = np.where(same, Outcome.AGREES, Outcome.WRONG).astype(np.int8)
+    label = np.full(gradient.size, Label.SMOOTH, np.int8)
     return Assessment(outcome, label, expected, zeros, expected, expected, tolerance, np.abs(expected))
 
 
@@ -311,30 +315,30 @@ def _of_slot(
     subject: Subject,
 ) -> SlotVerdict:
     value, error, outcome, label = s.value[part], s.error[part], s.outcome[part], s.label[part]
-    finite_slope = np.isfinite(value) & ~np.isin(label, (ladder.NONFINITE, ladder.DOMAIN, ladder.SINGULAR, ladder.JUMP))
+    finite_slope = np.isfinite(value) & ~np.isin(label, (Label.NONFINITE, Label.DOMAIN, Label.SINGULAR, Label.JUMP))
     nonfinite = ~np.isfinite(g) & finite_slope
     with np.errstate(all="ignore"):
         tolerance = np.fmax(s.tolerance[part], AUTODIFF_RTOL * np.fmax(np.abs(g), np.abs(a if a is not None else g)))
         agrees = np.zeros(g.size, bool) if a is None else np.abs(g - a) <= tolerance
-    wrong = (outcome == WRONG) & np.isfinite(g)
-    undecided = (outcome == UNDECIDED) & np.isin(
-        label, (ladder.SMOOTH, ladder.NOISY, ladder.FEW, ladder.STAIRCASE, ladder.FLAT)
+    wrong = (outcome == Outcome.WRONG) & np.isfinite(g)
+    undecided = (outcome == Outcome.UNDECIDED) & np.isin(
+        label, (Label.SMOOTH, Label.NOISY, Label.FEW, Label.STAIRCASE, Label.FLAT)
     )
     if a is not None:
         by_autodiff = undecided & np.isfinite(a) & np.isfinite(g) & ~agrees & ~_surely(g, value, error)
         # What rounding leaves of terms that cancel is no gradient of either.
         by_autodiff &= np.abs(g - np.where(np.isfinite(a), a, 0.0)) > noise
         # Autodiff alone accuses only where finite differences never contradicted it.
-        trusted = not np.any((outcome == AGREES) & ~agrees & np.isfinite(a))
+        trusted = not np.any((outcome == Outcome.AGREES) & ~agrees & np.isfinite(a))
         wrong |= by_autodiff & trusted
         with np.errstate(all="ignore"):
             same = np.abs(g - a) <= SAME_RTOL * np.fmax(np.abs(g), np.abs(a))
         # Gradient and autodiff together outweigh a difference that is not clearly elsewhere, and any where
         # the op's constants were rounded to half precision: the forward's and the gradient's differ then.
         coarse = subject.rounds_to_half
-        wrong &= ~((outcome == WRONG) & same & (coarse | ~_far(g, value, error, s.tolerance[part])))
-    reference = np.where(outcome == UNDECIDED, a if a is not None else value, value)
-    inside = (label == ladder.KINK) & (outcome == AGREES)
+        wrong &= ~((outcome == Outcome.WRONG) & same & (coarse | ~_far(g, value, error, s.tolerance[part])))
+    reference = np.where(outcome == Outcome.UNDECIDED, a if a is not None else value, value)
+    inside = (label == Label.KINK) & (outcome == Outcome.AGREES)
     reference = np.where(inside, g, reference)
     return SlotVerdict(
         slot, part, x, g, a, value, error, reference, s.tolerance[part], outcome, label,

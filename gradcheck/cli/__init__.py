@@ -7,26 +7,44 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
+from importlib import import_module
 
 import click
 
-from gradcheck.cli.completion import completion
-from gradcheck.cli.doctor import doctor
-from gradcheck.cli.explain import explain
-from gradcheck.cli.listing import list_cases
-from gradcheck.cli.run import run
-from gradcheck.cli.scaffolding import scaffold
-from gradcheck.cli.schema import schema
-from gradcheck.cli.validate import validate
-from gradcheck.cli.watch import watch
 from gradcheck.errors import GradcheckError, Terminated, told
 from gradcheck.places import clean
 from gradcheck.version import VERSION
 
 INTERNAL, INTERRUPTED, TERMINATED = 3, 130, 143
 
+COMMANDS = {
+    "completion": "completion:completion",
+    "doctor": "doctor:doctor",
+    "explain": "explain:explain",
+    "list": "listing:list_cases",
+    "run": "run:run",
+    "scaffold": "scaffolding:scaffold",
+    "schema": "schema:schema",
+    "validate": "validate:validate",
+    "watch": "watch:watch",
+}
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
+
+class _OnUse(click.Group):
+    """Load a command's module only when the command is used: `list` need not wait for `run`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(import_module(f"{__name__}.{module}"), name)
+        return command
+
+
+@click.group(cls=_OnUse, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
 @click.version_option(VERSION, prog_name="gradcheck")
 def cli() -> None:
     """Check hand-written TensorFlow gradients.
@@ -43,10 +61,6 @@ def cli() -> None:
     Exit codes: 0 all passed, 1 a case failed, 2 bad spec or usage, 3 internal
     error, 5 nothing selected, 130 interrupted, 143 terminated.
     """
-
-
-for _command in (run, list_cases, validate, scaffold, schema, explain, doctor, watch, completion):
-    cli.add_command(_command)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.numerics import ladder
 from gradcheck.numerics.differences import (
     FirstStage,
     Point,
@@ -16,10 +16,17 @@ from gradcheck.numerics.differences import (
     moves_when_pushed,
     slopes_along,
 )
-from gradcheck.numerics.ladder import Array, Slope
+from gradcheck.numerics.ladder import Array, Label, Slope
 
-AGREES, WRONG, UNDECIDED = "agrees", "wrong", "undecided"
 LADDER_LIMIT = 4000
+
+
+class Outcome(IntEnum):
+    """Say what a difference shows about a gradient."""
+
+    AGREES = 0
+    WRONG = 1
+    UNDECIDED = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +65,8 @@ def _largest(scale: Array, groups: NDArray[np.int64] | None) -> Array:
 class Assessment:
     """Hold, per element, the finite difference, its bound and what follows for the gradient."""
 
-    outcome: NDArray[np.str_]
-    label: NDArray[np.str_]
+    outcome: NDArray[np.int8]
+    label: NDArray[np.int8]
     value: Array
     error: Array
     low: Array
@@ -70,12 +77,12 @@ class Assessment:
     @property
     def wrong(self) -> NDArray[np.bool_]:
         """Return the elements at which the gradient is shown to be wrong."""
-        return np.asarray(self.outcome == WRONG)
+        return np.asarray(self.outcome == Outcome.WRONG)
 
     @property
     def decided(self) -> NDArray[np.bool_]:
         """Return the elements at which the difference could decide."""
-        return np.asarray(self.outcome != UNDECIDED)
+        return np.asarray(self.outcome != Outcome.UNDECIDED)
 
 
 def assess(
@@ -101,8 +108,8 @@ def assess(
     assessment = _from_first_stage(stage, tested, tol, constant)
     # An input that is no number has no slope.
     lost = ~np.isfinite(point.x[coordinates])
-    assessment.label[lost] = ladder.NONFINITE
-    suspects = np.where((assessment.outcome == UNDECIDED) & ~lost)[0][:LADDER_LIMIT]
+    assessment.label[lost] = Label.NONFINITE
+    suspects = np.where((assessment.outcome == Outcome.UNDECIDED) & ~lost)[0][:LADDER_LIMIT]
     slopes = slopes_along(point, coordinates[suspects], rng)
     return _with_ladders(assessment, suspects, slopes, tested, tolerance, trusted, groups)
 
@@ -113,8 +120,8 @@ def _from_first_stage(stage: FirstStage, g: Array, tol: Array, constant: NDArray
         close = np.abs(g - stage.value) + stage.error <= tol
         straight = stage.asymmetry <= 1e-2 * np.maximum(np.abs(stage.value), 1e-2 * stage.scale) + 8 * stage.noise
     passed = close & straight & stage.finite
-    outcome = np.where(passed | constant, AGREES, UNDECIDED).astype("<U9")
-    label = np.where(constant & ~passed, ladder.FLAT, ladder.SMOOTH).astype("<U10")
+    outcome = np.where(passed | constant, Outcome.AGREES, Outcome.UNDECIDED).astype(np.int8)
+    label = np.where(constant & ~passed, Label.FLAT, Label.SMOOTH).astype(np.int8)
     value = np.where(constant, 0.0, stage.value)
     return Assessment(outcome, label, value, stage.error.copy(), value.copy(), value.copy(), tol, stage.scale.copy())
 
@@ -141,28 +148,28 @@ def _with_ladders(
     return base
 
 
-def judge(g: float, slope: Slope, tol: float, rtol: float, trusted: bool = True) -> str:
+def judge(g: float, slope: Slope, tol: float, rtol: float, trusted: bool = True) -> Outcome:
     """Return whether a gradient element agrees with a slope read off its ladder."""
     if not np.isfinite(g):
-        return UNDECIDED
-    if slope.label in (ladder.SMOOTH, ladder.NOISY, ladder.FLAT):
-        if slope.label == ladder.FLAT and not trusted:
-            return UNDECIDED
+        return Outcome.UNDECIDED
+    if slope.label in (Label.SMOOTH, Label.NOISY, Label.FLAT):
+        if slope.label == Label.FLAT and not trusted:
+            return Outcome.UNDECIDED
         if abs(g - slope.value) > tol + slope.error:
-            return WRONG
-        return AGREES if slope.error <= max(tol, 1e-2 * abs(slope.value)) else UNDECIDED
-    if slope.label == ladder.KINK:
+            return Outcome.WRONG
+        return Outcome.AGREES if slope.error <= max(tol, 1e-2 * abs(slope.value)) else Outcome.UNDECIDED
+    if slope.label == Label.KINK:
         margin = max(tol, rtol * max(abs(slope.low), abs(slope.high))) + slope.error
-        return AGREES if slope.low - margin <= g <= slope.high + margin else WRONG
-    if slope.label == ladder.STAIRCASE:
+        return Outcome.AGREES if slope.low - margin <= g <= slope.high + margin else Outcome.WRONG
+    if slope.label == Label.STAIRCASE:
         return _judge_staircase(g, slope, tol, trusted)
-    return UNDECIDED
+    return Outcome.UNDECIDED
 
 
-def _judge_staircase(g: float, slope: Slope, tol: float, trusted: bool) -> str:
+def _judge_staircase(g: float, slope: Slope, tol: float, trusted: bool) -> Outcome:
     if slope.steps and trusted:
-        return AGREES if abs(g) <= tol else WRONG
-    return AGREES if abs(g - slope.value) <= slope.error + tol else UNDECIDED
+        return Outcome.AGREES if abs(g) <= tol else Outcome.WRONG
+    return Outcome.AGREES if abs(g - slope.value) <= slope.error + tol else Outcome.UNDECIDED
 
 
 @dataclass(frozen=True, slots=True)

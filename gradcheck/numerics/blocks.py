@@ -98,9 +98,10 @@ def _independent(
     mine = blocks.of_input >= 0
     count = len(blocks.outputs)
     moved = False
-    for width in WIDTHS if x.size <= MOST else WIDTHS[:1]:
+    widths, subsets = (WIDTHS, SUBSETS) if x.size <= MOST else (WIDTHS[:1], 1)
+    for width in widths:
         step = np.where(mine, sizes * width * rng.choice([-1.0, 1.0], x.size) * rng.uniform(0.7, 1.0, x.size), 0.0)
-        chosen = rng.random((SUBSETS, count)) < 0.5
+        chosen = rng.random((subsets, count)) < 0.5
         member = np.where(mine, chosen[:, np.maximum(blocks.of_input, 0)], False)
         whole = evaluate((x + step)[None])[0]
         if not np.isfinite(whole).all():

@@ -9,8 +9,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.numerics import ladder
-from gradcheck.numerics.ladder import Array
+from gradcheck.numerics.ladder import Array, Label
 
 CLOSE = 1e-3
 LEFT_OVER = 0.02
@@ -41,7 +40,7 @@ class Evidence:
     reference: Array
     wrong: NDArray[np.bool_]
     usable: NDArray[np.bool_]
-    labels: NDArray[np.str_]
+    labels: NDArray[np.int8]
     output_size: int
     others: Mapping[str, tuple[Array, Array]] = field(default_factory=dict)
     terms: Sequence[Array] = ()
@@ -107,7 +106,7 @@ def diagnose(evidence: Evidence) -> Diagnosis:
 
 def _straight_through(e: Evidence) -> Diagnosis | None:
     # A maximum or a mask is also flat at the elements that do not count, but not everywhere.
-    flat = np.isin(e.labels, (ladder.FLAT, ladder.STAIRCASE, ladder.JUMP))
+    flat = np.isin(e.labels, (Label.FLAT, Label.STAIRCASE, Label.JUMP))
     if not flat.all() or np.any(np.abs(e.reference[e.wrong]) > 0):
         return None
     return Diagnosis(

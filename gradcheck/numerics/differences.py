@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +42,7 @@ def ladder_shape(roundoff: float) -> LadderShape:
     return LadderShape(ratio=1, top=-1, bottom=int(np.log2(roundoff)) + 2, stage_one=-3)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Point:
     """Hold a function y = f(x) at one point with one cotangent.
 
@@ -62,24 +63,24 @@ class Point:
     groups: NDArray[np.int64] | None = None
     blocks: Blocks | None = None
 
-    @property
+    @cached_property
     def sizes(self) -> Array:
         """Return the size of each coordinate, the median size (or 1) for zeros."""
         size = np.abs(self.x)
         typical = float(np.median(size)) if size.size else 1.0
         return np.where(size > 0, size, typical if typical > 0 else 1.0)
 
-    @property
+    @cached_property
     def bounded(self) -> bool:
         """Return whether there is a domain to keep."""
         return bool(np.isfinite(self.low).any() or np.isfinite(self.high).any())
 
-    @property
+    @cached_property
     def output_size(self) -> float:
         """Return sum |v||Y0| over the finite outputs."""
         return float(np.sum(np.abs(self.cotangent * np.where(np.isfinite(self.y), self.y, 0.0))))
 
-    @property
+    @cached_property
     def output_norm(self) -> float:
         """Return the 2-norm of v * Y0 over the finite outputs."""
         return float(np.linalg.norm(self.cotangent * np.where(np.isfinite(self.y), self.y, 0.0)))
@@ -378,15 +379,17 @@ class Direction:
         return bool(self.deviation(gradient) <= max(3 * self.error, 1e-8 * size))
 
 
+def _difference(point: Point, step: Array) -> float:
+    """Return v.(f(x + step) - f(x - step)); two evaluations at a time bound the memory of a large input."""
+    plus, minus = evaluate_inside(point, point.quantize(np.stack([point.x + step, point.x - step])))
+    return float(point.cotangent @ (plus - minus))
+
+
 def difference_along(point: Point, direction: Array, exponent: int = STAGE_ONE_EXPONENT) -> Direction:
     """Difference f along `direction` (n,), scaled by each coordinate's own step."""
     step = direction * power_of_two(point.sizes) * 2.0**exponent
-    factors = np.array([1.0, -1.0, 0.5, -0.5])
-    rows = point.quantize(point.x + factors[:, None] * step)
-    values = evaluate_inside(point, rows)
     with np.errstate(all="ignore"):
-        wide = float(point.cotangent @ (values[0] - values[1])) / 2
-        narrow = float(point.cotangent @ (values[2] - values[3]))
+        wide, narrow = _difference(point, step) / 2, _difference(point, 0.5 * step)
         value = narrow + (narrow - wide) / 3
         noise = 8 * point.roundoff * point.output_norm + 4 * point.roundoff * abs(value)
         error = abs(narrow - wide) + noise

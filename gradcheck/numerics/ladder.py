@@ -9,6 +9,7 @@ closeness to the gradient under test.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +23,20 @@ WIDE_STEP = 2.0**-20
 HIDDEN = 2.0**-48
 VISIBLE = 2.0**-40
 
-SMOOTH, NOISY, FLAT, STAIRCASE = "smooth", "noisy", "flat", "staircase"
-KINK, JUMP, SINGULAR, DOMAIN, NONFINITE, FEW = "kink", "jump", "singular", "domain", "nonfinite", "few"
+
+class Label(IntEnum):
+    """Name the kind of point that a ladder shows."""
+
+    SMOOTH = 0
+    NOISY = 1
+    FLAT = 2
+    STAIRCASE = 3
+    KINK = 4
+    JUMP = 5
+    SINGULAR = 6
+    DOMAIN = 7
+    NONFINITE = 8
+    FEW = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +80,7 @@ class Slope:
     against the coordinate from one that is only the rounding of a cancelling sum.
     """
 
-    label: str
+    label: Label
     value: float = float("nan")
     error: float = float("inf")
     low: float = float("nan")
@@ -84,14 +97,14 @@ def read_ladder(rungs: Rungs, x: float, output_size: float, roundoff: float) -> 
     computed (2**-53 in float64).
     """
     if len(rungs) == 0:
-        return Slope(FEW)
+        return Slope(Label.FEW)
     if not rungs.finite[-1]:
         return _at_edge(rungs)
     rungs = rungs.from_level(_first_usable(rungs))
     if not rungs.moved.any():
-        return Slope(FLAT, 0.0, 2 * roundoff * output_size / rungs.width[0])
+        return Slope(Label.FLAT, 0.0, 2 * roundoff * output_size / rungs.width[0])
     if len(rungs) < 3:
-        return Slope(FEW)
+        return Slope(Label.FEW)
     noise = _Noise.of(rungs, x, roundoff)
     for look in (_locally_constant, _jump, _singular, _kink):
         slope = look(rungs, noise)
@@ -102,10 +115,10 @@ def read_ladder(rungs: Rungs, x: float, output_size: float, roundoff: float) -> 
 
 def _at_edge(rungs: Rungs) -> Slope:
     if not (rungs.finite_plus[-1] or rungs.finite_minus[-1]):
-        return Slope(NONFINITE)
+        return Slope(Label.NONFINITE)
     side = rungs.plus if rungs.finite_plus[-1] else rungs.minus
     slope = side[-1] / rungs.width[-1]
-    return Slope(DOMAIN, slope, float("inf"), slope, slope)
+    return Slope(Label.DOMAIN, slope, float("inf"), slope, slope)
 
 
 def _first_usable(rungs: Rungs) -> int:
@@ -157,7 +170,7 @@ def _locally_constant(rungs: Rungs, noise: _Noise) -> Slope | None:
     if len(together) == 0:
         hidden = max(2 * noise.roundoff * noise.magnitude[last + 1], HIDDEN * max(1.0, noise.magnitude[last + 1]))
         error = hidden / rungs.width[last + 1]
-        return Slope(FLAT, 0.0, float(error))
+        return Slope(Label.FLAT, 0.0, float(error))
     return _staircase(rungs, noise, together, last)
 
 
@@ -171,7 +184,7 @@ def _staircase(rungs: Rungs, noise: _Noise, levels: NDArray[np.int64], last: int
     best = int(levels[int(np.argmin(errors))])
     scale = rungs.spread[best] / (2 * rungs.width[best])
     return Slope(
-        STAIRCASE,
+        Label.STAIRCASE,
         float(slope[best]),
         float(min(errors)),
         scale=float(scale),
@@ -190,7 +203,7 @@ def _jump(rungs: Rungs, noise: _Noise) -> Slope | None:
         sizes = np.abs(side)
         one_sign = np.all(side > 0) or np.all(side < 0)
         if one_sign and sizes.min() > floor and sizes.max() - sizes.min() <= 0.1 * sizes.min():
-            return Slope(JUMP, float(noise.slope[-1]))
+            return Slope(Label.JUMP, float(noise.slope[-1]))
     return None
 
 
@@ -205,7 +218,7 @@ def _singular(rungs: Rungs, noise: _Noise) -> Slope | None:
         growth = np.abs(side / rungs.width[-4:])
         exponents = np.log(growth[1:] / growth[:-1]) / np.log(ratio)
         if np.all((exponents > 0.1) & (exponents < 0.9)) and np.ptp(exponents) < 0.1:
-            return Slope(SINGULAR, float(noise.slope[-1]))
+            return Slope(Label.SINGULAR, float(noise.slope[-1]))
     return None
 
 
@@ -233,7 +246,7 @@ def _kink(rungs: Rungs, noise: _Noise) -> Slope | None:
     best = int(np.argmin(error))
     low, high = float(sides[0, best]), float(sides[1, best])
     scale = rungs.spread[best] / (2 * width[best])
-    return Slope(KINK, (low + high) / 2, float(error[best]), low, high, float(scale), float(width[best]))
+    return Slope(Label.KINK, (low + high) / 2, float(error[best]), low, high, float(scale), float(width[best]))
 
 
 def _smooth(rungs: Rungs, noise: _Noise, output_size: float) -> Slope:
@@ -255,7 +268,7 @@ def _smooth(rungs: Rungs, noise: _Noise, output_size: float) -> Slope:
     natural = max(
         rungs.spread[-1] / (2 * width[-1]), noise.magnitude[-1] / max(noise.size, 1.0), rungs.spread[0] / (2 * width[0])
     )
-    label = SMOOTH if error[best] <= 1e-3 * max(abs(value[best]), 1e-2 * natural) else NOISY
+    label = Label.SMOOTH if error[best] <= 1e-3 * max(abs(value[best]), 1e-2 * natural) else Label.NOISY
     scale = rungs.spread[best] / (2 * width[best])
     # Outputs that move at no level may hide a change of one rounding at the coarsest.
     hidden = noise.roundoff * max(output_size - float(noise.magnitude[-1]), 0.0) / float(width[0])

@@ -21,12 +21,13 @@ def visible_exponent(point: Point, rng: np.random.Generator) -> int | None:
     size = point.x.size
     direction = rng.choice([-1.0, 1.0], size) * rng.uniform(0.5, 1.0, size)
     steps = direction * point.sizes
-    changed = np.stack([_moved(point, steps * 2.0**-k) for k in EXPONENTS])
-    reference = changed[-1]
+    reference = _moved(point, steps * 2.0 ** -EXPONENTS[-1])
     if not reference.any():
         return None
-    share = changed[:, reference].mean(axis=1)
-    return EXPONENTS[int(np.argmax(share >= 0.5))]
+    for exponent in EXPONENTS[:-1]:
+        if _moved(point, steps * 2.0**-exponent)[reference].mean() >= 0.5:
+            return exponent
+    return EXPONENTS[-1]
 
 
 def _moved(point: Point, step: Array) -> NDArray[np.bool_]:

@@ -13,10 +13,10 @@ import tensorflow as tf
 from rich.console import Console
 from rich.table import Table
 
-from gradcheck.numerics import ladder
-from gradcheck.numerics.assess import AGREES, UNDECIDED, WRONG, Tolerance, assess
+from gradcheck.numerics.assess import Outcome, Tolerance, assess
 from gradcheck.numerics.differences import Point, slopes_along
 from gradcheck.numerics.directions import signed_uniform, stream
+from gradcheck.numerics.ladder import Label
 from tests.rates.functions import FUNCTIONS, TF, derivative
 
 MISTAKES = {"x 2": 2.0, "minus": -1.0, "zeroed": 0.0, "x 1.01": 1.01, "x 1.001": 1.001}
@@ -71,10 +71,10 @@ def one_point(counts: Counter, name: str, f, x, rng, rtol: float) -> None:
     counts["forwards"] += evaluate.rows - before
     counts["elements"] += int(known.sum())
     counts["false alarms"] += int((known & found.wrong).sum())
-    counts["undecided"] += int((known & (found.outcome == UNDECIDED)).sum())
+    counts["undecided"] += int((known & (found.outcome == Outcome.UNDECIDED)).sum())
     slopes = slopes_along(point, np.arange(x.size), rng)
     for i, slope in enumerate(slopes):
-        if known[i] and slope.label in (ladder.SMOOTH, ladder.NOISY):
+        if known[i] and slope.label in (Label.SMOOTH, Label.NOISY):
             counts["bounds"] += 1
             counts["bounds not holding"] += int(abs(slope.value - true[i]) > slope.error + 1e-9 * size[i])
     # Mistakes are planted where outputs do not cancel and the element counts for its tensor.
@@ -82,15 +82,15 @@ def one_point(counts: Counter, name: str, f, x, rng, rtol: float) -> None:
     for mistake, factor in MISTAKES.items():
         counts["planted"] += int(clear.sum()) if mistake == "x 2" else 0
         wrong = assess(point, factor * true, Tolerance(rtol), rng)
-        counts[mistake] += int((clear & (wrong.outcome == AGREES)).sum())
+        counts[mistake] += int((clear & (wrong.outcome == Outcome.AGREES)).sum())
 
 
 def label_rates(seed: int, repeats: int) -> dict[str, tuple[int, int, int]]:
     """Return per group (points, right labels, false mismatches) at kinks, jumps and edges."""
     groups = {
-        "kink": (KINKS, {ladder.KINK}),
-        "jump": (JUMPS, {ladder.JUMP}),
-        "edge": (EDGES, {ladder.DOMAIN, ladder.NONFINITE, ladder.SINGULAR}),
+        "kink": (KINKS, {Label.KINK}),
+        "jump": (JUMPS, {Label.JUMP}),
+        "edge": (EDGES, {Label.DOMAIN, Label.NONFINITE, Label.SINGULAR}),
     }
     rates = {}
     for group, (functions, labels) in groups.items():
@@ -105,7 +105,7 @@ def label_rates(seed: int, repeats: int) -> dict[str, tuple[int, int, int]]:
                 right += slope.label in labels
                 middle = slope.value if np.isfinite(slope.value) else 0.0
                 found = assess(point, np.r_[middle, 0, 0, 0], Tolerance(1e-5), rng, np.array([0]))
-                blamed += bool((found.outcome == WRONG).any())
+                blamed += bool((found.outcome == Outcome.WRONG).any())
         rates[group] = (total, right, blamed)
     return rates
 

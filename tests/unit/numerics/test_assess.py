@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gradcheck.numerics import ladder
-from gradcheck.numerics.assess import AGREES, UNDECIDED, Tolerance, assess
+from gradcheck.numerics.assess import Outcome, Tolerance, assess
 from gradcheck.numerics.bisect import suspects
 from gradcheck.numerics.differences import Point, difference_along
 from gradcheck.numerics.directions import signed_uniform, stream
+from gradcheck.numerics.ladder import Label
 
 SMOOTH = {
     "sin": (np.sin, np.cos),
@@ -62,26 +62,26 @@ def test_wrong_factors_are_found_at_every_element(name, factor):
 def test_any_slope_between_the_one_sided_ones_is_right_at_a_kink():
     for slope in (0.0, 0.5, 1.0):
         found = outcome(lambda x: np.maximum(x, 0), [0.0], slope)
-        assert found.label[0] == ladder.KINK
-        assert found.outcome[0] == AGREES
+        assert found.label[0] == Label.KINK
+        assert found.outcome[0] == Outcome.AGREES
     assert outcome(lambda x: np.maximum(x, 0), [0.0], 1.1).wrong.all()
 
 
 @pytest.mark.parametrize(
     ("f", "x", "label"),
     [
-        (np.floor, 1.0, ladder.JUMP),
-        (np.sign, 0.0, ladder.JUMP),
-        (np.sqrt, 0.0, ladder.DOMAIN),
-        (np.log, -0.5, ladder.NONFINITE),
-        (np.cbrt, 0.0, ladder.SINGULAR),
-        (np.abs, 0.0, ladder.KINK),
+        (np.floor, 1.0, Label.JUMP),
+        (np.sign, 0.0, Label.JUMP),
+        (np.sqrt, 0.0, Label.DOMAIN),
+        (np.log, -0.5, Label.NONFINITE),
+        (np.cbrt, 0.0, Label.SINGULAR),
+        (np.abs, 0.0, Label.KINK),
     ],
 )
 def test_points_without_a_derivative_get_their_label_and_no_blame(f, x, label):
     found = outcome(f, [x], 0.5)
     assert found.label[0] == label
-    assert found.outcome[0] in (UNDECIDED, AGREES)
+    assert found.outcome[0] in (Outcome.UNDECIDED, Outcome.AGREES)
 
 
 def test_a_domain_is_never_left():
@@ -104,8 +104,8 @@ def test_rounding_with_gradient_one_is_wrong_and_with_gradient_zero_right():
 
 def test_a_zero_gradient_near_an_extremum_is_not_passed_as_constant():
     x = np.array([1e-3])
-    assert outcome(np.cos, x, -np.sin(x)).outcome[0] == AGREES
-    assert outcome(lambda x: np.cos(x), np.array([1e-3]), 0.0).outcome[0] != AGREES
+    assert outcome(np.cos, x, -np.sin(x)).outcome[0] == Outcome.AGREES
+    assert outcome(lambda x: np.cos(x), np.array([1e-3]), 0.0).outcome[0] != Outcome.AGREES
 
 
 def test_one_wrong_element_among_ten_thousand_is_found_by_directions():

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gradcheck.numerics import ladder
 from gradcheck.numerics.diagnose import Evidence, Trial, diagnose
+from gradcheck.numerics.ladder import Label
 from gradcheck.numerics.shapes import axes_to_sum, explain_shape
 
 RNG = np.random.default_rng(5)
@@ -16,7 +16,7 @@ REFERENCE = RNG.normal(size=(4, 3))
 def cause(gradient, reference=REFERENCE, **more):
     gradient = np.asarray(gradient, float)
     wrong = np.abs(gradient - reference) > 1e-6
-    labels = np.full(reference.shape, ladder.SMOOTH)
+    labels = np.full(reference.shape, Label.SMOOTH)
     values = {"usable": np.ones(reference.shape, bool), "labels": labels, "output_size": reference.size, **more}
     return diagnose(Evidence(gradient=gradient, reference=reference, wrong=wrong, **values)).cause
 
@@ -76,7 +76,7 @@ def test_elements_stay_at_their_place_in_every_draw():
 
 
 def test_straight_through():
-    flat = np.full((4, 3), ladder.STAIRCASE)
+    flat = np.full((4, 3), Label.STAIRCASE)
     assert cause(np.ones((4, 3)), np.zeros((4, 3)), labels=flat) == "straight-through"
 
 
