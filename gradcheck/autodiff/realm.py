@@ -19,7 +19,7 @@ from gradcheck.autodiff.coordinates import Coordinates
 from gradcheck.autodiff.modes import pull_back
 from gradcheck.autodiff.operation import Operation, State, differentiable
 from gradcheck.autodiff.promote import promote, wide_dtype
-from gradcheck.autodiff.tracing import GradientTape, function, unconverted
+from gradcheck.autodiff.tracing import GradientTape, function, halves_in, unconverted
 from gradcheck.numerics.ladder import Array
 
 BULK_ROWS = 64
@@ -60,6 +60,7 @@ class Realm:
     roundoff: float
     constants_roundoff: float = 0.0
     seed: int | None = None
+    halves: tuple[str, ...] = ()
     traceable: bool = True
     evaluations: int = 0
     _programs: dict[str, Any] = field(default_factory=dict)
@@ -247,8 +248,8 @@ def direct_kernels(
 
 def rewritten_kernels(
     operation: Operation, layout: Layout, twins: Sequence[tuple[Any, Any]]
-) -> tuple[Forward, Pullback]:
-    """Return forward and gradient of the op's graph, rewritten to float64.
+) -> tuple[Forward, Pullback, tuple[str, ...]]:
+    """Return forward and gradient of the op's graph, rewritten to float64, and the half precisions it had.
 
     Raises CannotPromote, or whatever the tracing raises.
     """
@@ -278,7 +279,7 @@ def rewritten_kernels(
         found = iter(call([*tensors, *cotangents])[count:])
         return [None if absent else next(found) for absent in missing]
 
-    return forward, pullback
+    return forward, pullback, halves_in(concrete)
 
 
 def twin_variables(variables: Sequence[Any]) -> list[tuple[Any, Any]]:

@@ -49,7 +49,8 @@ def choose(subject: Subject, operation: Operation, name: str) -> Reference:
             gradient = _gradient_of(reference)
             if gradient is None:
                 continue
-            faithful = _same_gradient(subject, subject.eager, gradient)
+            loose = SAME_HALF if subject.rounds_to_half or reference.realm.halves else SAME
+            faithful = _same_gradient(subject, subject.eager, gradient, loose)
         if reference.trusted and faithful:
             return reference
         found.append(reference)
@@ -77,12 +78,14 @@ def _realm(subject: Subject, operation: Operation, kind: str) -> Realm | None:
         if subject.gradients.seed is not None:
             return None
         twins = twin_variables(everything)
-        forward, pullback = rewritten_kernels(operation, layout, twins)
+        forward, pullback, halves = rewritten_kernels(operation, layout, twins)
         autodiff = _rewritten_autodiff(plain, layout, twins) if plain else pullback
         by_ref = {variable.ref(): twin for variable, twin in twins}
         variables = tuple(by_ref[v.ref()] for v in layout.variables)
         state = State.of(twin for _, twin in twins)
-        return Realm(kind, layout, True, forward, pullback, autodiff, variables, state, FLOAT64_ROUNDOFF, own)
+        rewritten = Realm(kind, layout, True, forward, pullback, autodiff, variables, state, FLOAT64_ROUNDOFF, own)
+        rewritten.halves = halves
+        return rewritten
     if kind == FLOAT64 and narrow:
         return None
     forward, pullback = direct_kernels(operation, layout.sources, layout.variables)
@@ -176,7 +179,7 @@ def _gradient_of(reference: Reference) -> Array | None:
         return None
 
 
-def _same_gradient(subject: Subject, eager: Run, found: Array) -> bool:
+def _same_gradient(subject: Subject, eager: Run, found: Array, loose: float) -> bool:
     """Return whether the gradient in a realm is the one that the first run gave, up to rounding.
 
     A traced graph may hold another gradient than eager does; then the mode is what is wrong.
@@ -184,7 +187,6 @@ def _same_gradient(subject: Subject, eager: Run, found: Array) -> bool:
     own = subject.layout.inputs.project(eager.gradients)
     both = np.isfinite(found) & np.isfinite(own)
     scale = float(np.abs(own[both]).max(initial=0.0))
-    loose = SAME_HALF if subject.rounds_to_half else SAME
     return bool(np.all(np.abs(found - own)[both] <= loose * (np.abs(own)[both] + scale)))
 
 

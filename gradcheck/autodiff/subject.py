@@ -20,7 +20,7 @@ from gradcheck.autodiff.operation import Creations, Operation, State, Variable, 
 from gradcheck.autodiff.probe import Probe, install, unwrapped
 from gradcheck.autodiff.realm import Layout
 from gradcheck.autodiff.target import TargetError, attribute, bind, import_module, resolve, signature_of
-from gradcheck.autodiff.tracing import GradientTape, function
+from gradcheck.autodiff.tracing import GradientTape, function, halves_in
 from gradcheck.numerics.directions import signed_uniform, stream
 from gradcheck.numerics.ladder import Array
 from gradcheck.numerics.tolerance import ROUNDOFF
@@ -340,12 +340,16 @@ _RANDOM = ("Random", "Multinomial", "TruncatedNormal")
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """Tell what a trace of the op holds: stateful and stateless random ops, and the variables it reads."""
+    """Tell what a trace of the op holds: stateful and stateless random ops, and the variables it reads.
+
+    `stops` says that it holds tf.stop_gradient.
+    """
 
     random: bool
     stateless: bool
     captured: tuple[Any, ...] | None
     halves: tuple[str, ...] = ()
+    stops: bool = False
 
     def coarsest(self, dtype: str) -> str:
         """Return the dtype of the op's trace that rounds most, `dtype` if that does."""
@@ -369,6 +373,6 @@ def survey(operation: Operation, values: tuple[Any, ...], state: State) -> Surve
     nodes = [*graph.node, *(node for f in graph.library.function for node in f.node_def)]
     drawing = [node.op for node in nodes if any(word in node.op for word in _RANDOM)]
     random = any("Stateless" not in name for name in drawing)
-    kinds = {attribute.type for node in nodes for attribute in node.attr.values()}
-    halves = tuple(name for name in ("float16", "bfloat16") if tf.as_dtype(name).as_datatype_enum in kinds)
-    return Survey(random, any("Stateless" in name for name in drawing), tuple(concrete.captured_inputs), halves)
+    halves = halves_in(concrete)
+    stops = any(node.op == "StopGradient" for node in nodes)
+    return Survey(random, any("Stateless" in name for name in drawing), tuple(concrete.captured_inputs), halves, stops)

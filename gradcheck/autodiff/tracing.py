@@ -35,3 +35,11 @@ def autographed(op: Callable[..., Any]) -> Callable[..., Any]:
         return op(*args, **kwargs)
 
     return tf.__internal__.autograph.tf_convert(call, _OUTSIDE)  # type: ignore[no-any-return]
+
+
+def halves_in(concrete: Any) -> tuple[str, ...]:
+    """Return the half precisions that a traced function computes in."""
+    graph = concrete.graph.as_graph_def()
+    nodes = [*graph.node, *(node for f in graph.library.function for node in f.node_def)]
+    kinds = {attribute.type for node in nodes for attribute in node.attr.values()}
+    return tuple(name for name in ("float16", "bfloat16") if tf.as_dtype(name).as_datatype_enum in kinds)

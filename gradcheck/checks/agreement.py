@@ -10,7 +10,7 @@ import numpy as np
 from gradcheck.autodiff.failures import finding_from, hint_for
 from gradcheck.autodiff.modes import Gradients, Run, Way
 from gradcheck.autodiff.subject import Subject
-from gradcheck.checks.rounding import beyond, own_gradient, own_values, rounding_of
+from gradcheck.checks.rounding import beyond, own_gradient, own_noise, own_values, rounding_of
 from gradcheck.checks.verdicts import verdicts_of
 from gradcheck.numerics.ladder import Array
 from gradcheck.results import Comparison, Element, Finding
@@ -112,6 +112,10 @@ def _compare(subject: Subject, way: Way, run: Run) -> tuple[list[Comparison], li
     odd_values = beyond(value, base_value, rounding.value, rounding.value_tolerance, rounding.roundoff)
     gradient, base_gradient = own_gradient(subject, run), own_gradient(subject, base)
     odd = beyond(gradient, base_gradient, rounding.gradient, rounding.gradient_tolerance, rounding.roundoff)
+    if odd.any() or odd_values.any():
+        gradient_noise, value_noise = own_noise(subject)
+        odd = odd & _clearer(gradient, base_gradient, gradient_noise)
+        odd_values = odd_values & _clearer(value, base_value, value_noise)
     if (odd.any() or odd_values.any()) and _goes_away(subject, way):
         note = f"{way.label}: differs at this very input only (a tie that rounding decides); not held against the op"
         subject.cache.setdefault("notes", []).append(note)
@@ -134,6 +138,11 @@ def _compare(subject: Subject, way: Way, run: Run) -> tuple[list[Comparison], li
         ):
             findings.append(_mode_finding(subject, way, index, gradient[part], base_gradient[part], odd[part]))
     return comparisons, findings
+
+
+def _clearer(found: Array, base: Array, noise: Array) -> np.ndarray:
+    with np.errstate(all="ignore"):
+        return ~(np.abs(found - base) <= noise)
 
 
 def _goes_away(subject: Subject, way: Way) -> bool:

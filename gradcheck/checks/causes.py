@@ -13,13 +13,15 @@ from gradcheck.autodiff.coordinates import Slot
 from gradcheck.autodiff.reference import Reference
 from gradcheck.autodiff.subject import Subject
 from gradcheck.autodiff.terms import terms_of
-from gradcheck.checks.verdicts import SlotVerdict, main_reference, other_reference, tolerance_of
+from gradcheck.checks.verdicts import SlotVerdict, autodiff_at, main_reference, other_reference, tolerance_of
 from gradcheck.numerics.assess import Outcome, assess
 from gradcheck.numerics.diagnose import Diagnosis, Evidence, Trial, conjugate, diagnose
 from gradcheck.numerics.ladder import Array
 
 TRIALS = 4
 TRIAL_LIMIT = 256
+# Relative gaps to autodiff: rounding in float64, and plainly wrong.
+SAME, CLEARLY = 1e-9, 1e-2
 
 
 def diagnosis_of(subject: Subject, verdict: SlotVerdict, verdicts: Sequence[SlotVerdict]) -> Diagnosis:
@@ -50,13 +52,25 @@ def diagnosis_of(subject: Subject, verdict: SlotVerdict, verdicts: Sequence[Slot
             trials=_trials(subject, verdict),
             diagonal=_diagonal(subject, verdict),
             upstream=_same_shape_upstream(subject, verdict.slot),
+            complex=verdict.slot.complex and verdict.slot.plain,
+            reaches=_reaches(subject, verdict),
         )
     )
 
 
 def _shaped(slot: Slot) -> Callable[[Any], Any]:
-    plain = not slot.complex and slot.plain
-    return lambda array: np.asarray(array).reshape(slot.shape if plain else -1)
+    """Return what gives packed coordinates the shape of the tensor; a complex one gets a last axis of two."""
+    index = slot.index
+    if index is not None:
+        return lambda array: _spread(np.asarray(array), index).reshape(slot.shape)
+    if slot.complex:
+        return lambda array: _as_pairs(np.asarray(array)).reshape(*slot.shape, 2)
+    return lambda array: np.asarray(array).reshape(slot.shape)
+
+
+def _spread(array: Any, index: Any) -> Any:
+    """Return the entries of a structured matrix from its free ones, zero where it is fixed."""
+    return np.where(index >= 0, array[index], np.zeros(1, array.dtype))
 
 
 def _same_shape_upstream(subject: Subject, slot: Slot) -> Array | None:
@@ -119,7 +133,8 @@ def _by_output(subject: Subject, verdict: SlotVerdict) -> list[tuple[str, Array,
 def _trials(subject: Subject, verdict: SlotVerdict) -> list[Trial]:
     """Check the gradient at further draws of this input, to tell a range of values from a place."""
     shaped = _shaped(verdict.slot)
-    own = Trial(shaped(verdict.point), shaped(verdict.wrong))
+    wrong, right = _told_apart(subject, verdict.wrong, ~verdict.wrong, verdict.gradient, verdict.autodiff)
+    own = Trial(shaped(verdict.point), shaped(wrong), shaped(right))
     slot = verdict.slot
     if slot.width > TRIAL_LIMIT or subject.case.expected_vjp or not slot.plain:
         return [own]
@@ -133,16 +148,48 @@ def _trials(subject: Subject, verdict: SlotVerdict) -> list[Trial]:
         drawn = rng.choice(verdict.point, slot.width) * rng.uniform(0.5, 1.5, slot.width)
         if number % 2:
             drawn = float(np.median(verdict.point)) + spread * rng.normal(size=slot.width)
-        moved[verdict.part] = np.clip(drawn, slot.low, slot.high)
-        wrong = _wrong_at(subject, verdict, moved, rng, measured)
-        if wrong is not None:
-            trials.append(Trial(shaped(moved[verdict.part]), shaped(wrong)))
+        # What a domain does not hold is drawn anew inside: its edge is a place of its own.
+        inside = (drawn > slot.low) & (drawn < slot.high)
+        moved[verdict.part] = np.where(inside, drawn, verdict.point)
+        judged = _judged_at(subject, verdict, moved, rng, measured)
+        if judged is not None:
+            trials.append(Trial(shaped(moved[verdict.part]), *(shaped(mask) for mask in judged)))
     return trials
 
 
-def _wrong_at(
+def _told_apart(
+    subject: Subject, wrong: NDArray[np.bool_], right: NDArray[np.bool_], gradient: Array, autodiff: Array | None
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return where a gradient is wrong, however small, and where it is right and not only nearly so."""
+    if autodiff is None:
+        return wrong, right & ~wrong
+    with np.errstate(all="ignore"):
+        gap, size = np.abs(gradient - autodiff), np.fmax(np.abs(gradient), np.abs(autodiff))
+        # The op's constants stay rounded when it is promoted, and a formula may use others than the forward.
+        same = max(SAME, 64 * main_reference(subject).realm.constants_roundoff)
+        rounding = same * (size + 1e-3 * np.nanmax(size, initial=0.0))
+        wrong = wrong | (gap > np.fmax(CLEARLY * size, rounding))
+        return wrong, np.asarray(~wrong & (gap <= rounding))
+
+
+def _reaches(subject: Subject, verdict: SlotVerdict) -> bool:
+    """Return whether some change of the input moves an output."""
+    point = main_reference(subject).point
+    rng = subject.rng("reaches")
+    rows = np.repeat(point.x[None], TRIALS, axis=0)
+    for row in rows:
+        drawn = np.sign(verdict.point) * rng.uniform(0.1, 10.0, verdict.point.size) + rng.normal()
+        row[verdict.part] = np.clip(drawn, verdict.slot.low, verdict.slot.high)
+    try:
+        return bool(np.any(point.evaluate(rows) != point.y))
+    except Exception:
+        return True
+
+
+def _judged_at(
     subject: Subject, verdict: SlotVerdict, x: Array, rng: np.random.Generator, measured: Reference | None
-) -> NDArray[np.bool_] | None:
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]] | None:
+    """Return where the gradient is wrong at x, and where it is right."""
     reference = main_reference(subject)
     source = measured or reference
     try:
@@ -152,10 +199,15 @@ def _wrong_at(
         return None
     if not np.isfinite(values).all():
         return None
-    point = replace(source.point, x=x, y=values, cotangent=reference.point.cotangent)
+    point = source.point.elsewhere(x, values, reference.point.cotangent, rng)
     coordinates = np.arange(x.size)[verdict.part]
     found = assess(point, gradient, tolerance_of(subject, reference), rng, coordinates, source.trusted)
-    return np.asarray(found.outcome == Outcome.WRONG)
+    part = gradient[verdict.part]
+    wrong = np.asarray((found.outcome == Outcome.WRONG) | (~np.isfinite(part) & np.isfinite(found.value)))
+    autodiff = autodiff_at(subject, reference, replace(reference.point, x=x)) if measured is None else None
+    return _told_apart(
+        subject, wrong, found.outcome == Outcome.AGREES, part, None if autodiff is None else autodiff[verdict.part]
+    )
 
 
 def _diagonal(subject: Subject, verdict: SlotVerdict) -> Array | None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from gradcheck.autodiff.modes import Gradients, Run, as_tensor, dense, to_array
 from gradcheck.autodiff.operation import State, differentiable
@@ -149,8 +150,8 @@ def _stale(message: str, hint: str, **more: Any) -> Finding:
     return Finding("stale-state", message, hint=hint, **more)
 
 
-def another_point(subject: Subject, name: str = "another point") -> list[Any]:
-    """Return inputs near those of the case, inside their domains."""
+def another_point(subject: Subject, name: str = "another point", flipped: float = 0.0) -> list[Any]:
+    """Return inputs near those of the case, inside their domains, a share of them with the other sign."""
     rng = subject.rng(name)
     moved = []
     for value, leaf in zip(subject.values, subject.leaves, strict=True):
@@ -159,6 +160,8 @@ def another_point(subject: Subject, name: str = "another point") -> list[Any]:
             continue
         wide = value.astype(np.complex128 if value.dtype.kind == "c" else np.float64)
         new = wide * rng.uniform(0.6, 0.9, value.shape)
+        if flipped and leaf.domain is None:
+            new = np.where(rng.random(value.shape) < flipped, -new, new)
         if leaf.domain is not None and not (leaf.domain[0] <= 0 <= leaf.domain[1]):
             new = np.clip(new, leaf.domain[0], leaf.domain[1])
         moved.append(new.astype(value.dtype))
@@ -225,8 +228,11 @@ def _fresh_start(subject: Subject, first: Run) -> Finding | None:
     """Compare with a freshly imported module whose first call is at the other point."""
     if not subject.custom or subject.variables or not subject.case.module.endswith(".py"):
         return None
-    point = another_point(subject)
+    point = another_point(subject, flipped=0.4)
     here = subject.run(subject.ways[0], values=point)
+    if not all(np.isfinite(_wide(np.asarray(o))).all() for o in here.outputs if differentiable(tf.constant(o))):
+        point = another_point(subject)
+        here = subject.run(subject.ways[0], values=point)
     try:
         untouched = load(subject.case)
     finally:

@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from gradcheck.autodiff.failures import Stopped, finding_from
+from gradcheck.autodiff.inputs import Leaf
 from gradcheck.autodiff.modes import pull_back, to_array
 from gradcheck.autodiff.operation import Operation, State, differentiable, floating
 from gradcheck.autodiff.subject import Subject, prepare
@@ -25,6 +26,8 @@ from gradcheck.numerics.tolerance import ROUNDOFF
 from gradcheck.results import Comparison, Finding
 
 PHASE = "elsewhere"
+MOST_AXES = 4
+WIDEST = 100_000
 RTOL, HALF_RTOL = 1e-3, 5e-2
 KEPT = ("gradient-mismatch", "gradient-nonfinite", "gradient-missing")
 STOPPING = ("gradient-mismatch", "gradient-nonfinite", "gradient-shape", "gradient-missing", "gradient-dtype",
@@ -33,12 +36,16 @@ STOPPING = ("gradient-mismatch", "gradient-nonfinite", "gradient-shape", "gradie
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Hold values of the leaves and of the variables, and how to say where that is."""
+    """Hold values of the leaves and of the variables, and how to say where that is.
+
+    `asked` is false for sizes that nobody said the op must take.
+    """
 
     said: str
     values: tuple[Any, ...]
     state: State
     resized: bool
+    asked: bool = True
 
 
 def check(subject: Subject, found: Sequence[Finding]) -> Iterator[Finding | Comparison]:
@@ -57,7 +64,7 @@ def check(subject: Subject, found: Sequence[Finding]) -> Iterator[Finding | Comp
                 return
             finding = _at(subject, plain, place)
             if finding is not None:
-                yield finding
+                yield finding if place.asked else _unasked(finding)
                 return
     finally:
         subject.gradients.state.restore()
@@ -74,6 +81,47 @@ def _places(subject: Subject, plain: Operation) -> Iterator[Place]:
         if values is not None:
             rows = next(len(a) for a, b in zip(values, subject.values, strict=True) if a is not b)
             yield Place(f"with {rows} row{'s' * (rows != 1)}", tuple(values), state, resized=True)
+    for axis in range(1, MOST_AXES):
+        values = _twice_along(subject, plain, axis)
+        if values is not None:
+            yield Place(f"with axis {axis} of twice the size", tuple(values), state, resized=True, asked=False)
+
+
+def _twice_along(subject: Subject, plain: Operation, axis: int) -> list[Any] | None:
+    """Return leaves of twice the size along an axis, None if the bare forward does not take or use them.
+
+    Twice, because halves, heads and windows divide it too.
+    """
+    lead = next((i for i in subject.sources if np.ndim(subject.values[i]) > axis), None)
+    if lead is None or subject.values[lead].shape[axis] < 2 or subject.layout.inputs.width > WIDEST:
+        return None
+    size, back = subject.values[lead].shape[axis], axis - np.ndim(subject.values[lead])
+    if size in _numbers([subject.case.build or {}, subject.case.arguments]):
+        return None
+    dense = [i for i, leaf in enumerate(subject.leaves)
+             if leaf.indices is None and leaf.row_lengths is None and leaf.structure is None]  # fmt: skip
+    same = [i for i in dense if np.ndim(subject.values[i]) >= -back and subject.values[i].shape[back] == size]
+    if lead not in dense:
+        return None
+    for chosen in dict.fromkeys((tuple(same), (lead,))):
+        values = list(subject.values)
+        for i in chosen:
+            values[i] = np.concatenate([values[i], _like(values[i], subject.leaves[i], back)], axis=back)
+        pulled = _pulled(subject, plain, values, subject.gradients.state)
+        if pulled is not None and all(_reaches(pulled, subject, i, back, size) for i in chosen):
+            return values
+    return None
+
+
+def _unasked(finding: Finding) -> Finding:
+    """Return a warning: an op may be made for one size of an axis, but then it should refuse another."""
+    return replace(
+        finding,
+        code="dynamic-shape",
+        cause=None,
+        level="warning",
+        hint="a size is written down in grad_fn: take it from the tensors, or refuse other sizes in the forward",
+    )
 
 
 def _moved_variables(subject: Subject) -> State | None:
@@ -104,9 +152,9 @@ def one_row_more(subject: Subject, plain: Operation) -> list[Any] | None:
     for chosen in _alike(subject):
         values = list(subject.values)
         for i in chosen:
-            values[i] = _with_row(values[i], subject.leaves[i].differentiated)
+            values[i] = _with_row(values[i], subject.leaves[i])
         pulled = _pulled(subject, plain, values, subject.gradients.state)
-        if pulled is not None and all(_reaches_last_row(pulled, subject, i) for i in chosen):
+        if pulled is not None and all(_reaches(pulled, subject, i, 0, len(subject.values[i])) for i in chosen):
             return values
     return None
 
@@ -145,27 +193,46 @@ def _alike(subject: Subject) -> list[tuple[int, ...]]:
     dense = [i for i, leaf in enumerate(subject.leaves)
              if leaf.indices is None and leaf.row_lengths is None and leaf.structure is None]  # fmt: skip
     same = [i for i in dense if np.ndim(subject.values[i]) and np.shape(subject.values[i])[0] == lead]
+    if lead == 1 and len(same) > 1:
+        # One row may be a batch of one, or something that broadcasts along it.
+        return []
     rank = max((np.ndim(subject.values[i]) for i in same), default=0)
     groups = dict.fromkeys((tuple(same), tuple(i for i in same if np.ndim(subject.values[i]) == rank)))
     return [g for g in groups if any(subject.leaves[i].differentiated for i in g)]
 
 
-def _with_row(value: Any, differentiated: bool) -> Any:
+def _with_row(value: Any, leaf: Leaf) -> Any:
     if not len(value):
         return np.zeros((1, *value.shape[1:]), value.dtype)
-    row = value[:1]
-    if differentiated and value.dtype.kind in "fcV" and len(value) > 1:
+    return np.concatenate([value, _like(value, leaf, 0)[:1]])
+
+
+def _like(value: Any, leaf: Leaf, axis: int) -> Any:
+    """Return values near those at hand that are none of them: equal rows hide what mixes them up."""
+    if not leaf.differentiated or value.dtype.kind not in "fcV":
+        return value
+    wide = value.astype(_wide(value))
+    if value.shape[axis] > 1:
         # Between two that are there, so that no domain is left and no tie is made.
-        row = (0.625 * row.astype(_wide(row)) + 0.375 * value[1:2].astype(_wide(row))).astype(value.dtype)
-    return np.concatenate([value, row])
+        return (0.625 * wide + 0.375 * np.roll(wide, -1, axis)).astype(value.dtype)
+    low, high = leaf.domain or (-np.inf, np.inf)
+    return (0.8 * wide if low <= 0 <= high else np.clip(1.1 * wide, low, high)).astype(value.dtype)
 
 
-def _reaches_last_row(pulled: _Pulled, subject: Subject, leaf: int) -> bool:
-    """Return whether the new row matters to the outputs; boxes of four numbers ignore a fifth."""
+def _numbers(given: Any) -> set[int]:
+    """Return the numbers in arguments: an op that was told a size may rely on it."""
+    return {int(item) for item in tf.nest.flatten(given) if isinstance(item, int | float) and float(item).is_integer()}
+
+
+def _reaches(pulled: _Pulled, subject: Subject, leaf: int, axis: int, start: int) -> bool:
+    """Return whether what is new along an axis matters to the outputs; boxes of four numbers ignore a fifth."""
     if leaf not in subject.sources:
         return True
     gradient = pulled.gradients[subject.sources.index(leaf)]
-    return gradient is not None and bool(np.any(gradient[-1].astype(_wide(gradient)) != 0))
+    if gradient is None:
+        return False
+    new = np.moveaxis(gradient.astype(_wide(gradient)), axis, 0)[start:]
+    return bool(all(np.any(part != 0) for part in new))
 
 
 def _wide(value: Any) -> Any:
@@ -218,7 +285,7 @@ def _at(subject: Subject, plain: Operation, place: Place) -> Finding | None:
     try:
         got = _pull(subject, subject.operation, place.values, place.state)
     except Exception as error:
-        if not place.resized:
+        if not place.resized or not place.asked:
             return None
         told = finding_from(subject.probe.gradient_failure or error, "dynamic-shape", subject.probe)
         hint = "take sizes from the tensors: tf.shape(x), not numbers of one batch"
@@ -227,6 +294,8 @@ def _at(subject: Subject, plain: Operation, place: Place) -> Finding | None:
         return None
     for slot, a, b in zip(subject.slots, wanted.gradients, got.gradients, strict=True):
         if a is not None and b is not None and a.shape != b.shape:
+            if not place.asked:
+                return None
             message = f"the gradient of `{slot.name}` has shape {list(b.shape)} {place.said}, not {list(a.shape)}"
             hint = "take sizes from the tensors: tf.shape(x), not numbers of one batch"
             return Finding("gradient-shape", message, hint=hint, wrt=slot.name, mode="eager", dtype=subject.dtype)

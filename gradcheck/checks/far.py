@@ -12,10 +12,19 @@ from numpy.typing import NDArray
 from gradcheck.autodiff.coordinates import Slot
 from gradcheck.autodiff.subject import Subject
 from gradcheck.checks.rounding import own_gradient, own_values
-from gradcheck.checks.verdicts import autodiff_at, main_reference, other_reference, tolerance_of, verdicts_of
+from gradcheck.checks.verdicts import (
+    autodiff_at,
+    between_neighbours,
+    main_reference,
+    other_reference,
+    tolerance_of,
+    verdicts_of,
+)
 from gradcheck.numerics.assess import Assessment, Outcome, assess
 from gradcheck.numerics.differences import Point
+from gradcheck.numerics.excursions import SEEN, moved, needed, parts_slowly
 from gradcheck.numerics.ladder import Array, Label
+from gradcheck.numerics.tolerance import CONDITIONING_FACTOR
 from gradcheck.results import Comparison, Element, Finding
 
 PHASE = "far_values"
@@ -28,13 +37,19 @@ WIDEST = 100_000
 PLAIN_REACH = 100.0
 NEGLIGIBLE = 1e-10
 ASKED = 16
+MOST = 3
+DRAWS = 2
 STOPPING = ("gradient-mismatch", "gradient-nonfinite", "gradient-shape", "gradient-missing", "nondeterministic",
             "upstream-nonlinear", "stale-state", "gradient-dtype", "state-changed", "variables-order")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class _Bad:
-    """Hold a coordinate at which the gradient is wrong far from the sample."""
+    """Hold a coordinate at which the gradient is wrong far from the sample.
+
+    `moved` are the coordinates (with their values) that must be far; `slowly` says that the gap
+    grows over a long stretch of the way there.
+    """
 
     coordinate: int
     input: float
@@ -43,6 +58,8 @@ class _Bad:
     slope: float
     tolerance: float
     own_dtype: bool
+    moved: tuple[tuple[int, float], ...] = ()
+    slowly: bool = False
 
 
 def check(subject: Subject, found: Sequence[Finding]) -> Iterator[Finding | Comparison]:
@@ -51,8 +68,8 @@ def check(subject: Subject, found: Sequence[Finding]) -> Iterator[Finding | Comp
         return
     bad: list[_Bad] = []
     for x in _points(subject):
-        bad += _bad_at(subject, x)
-        if len(bad) >= 3:
+        bad += [_lost(subject, b, x) if b.own_dtype else _followed(subject, b, x) for b in _bad_at(subject, x)[:MOST]]
+        if len(bad) >= MOST:
             break
     yield from _findings(subject, bad)
 
@@ -127,9 +144,6 @@ def _bad_at(subject: Subject, x: Array) -> list[_Bad]:
         return []
     if not alive.all():
         return []
-    point = _measured(subject, x, replace(reference.point, x=x, y=values, cotangent=cotangent))
-    if point is None:
-        return []
     own_finite = np.isfinite(own_values(subject, own))
     native = own_gradient(subject, own)
     autodiff = _autodiff(subject, reference.point, x, cotangent)
@@ -141,8 +155,13 @@ def _bad_at(subject: Subject, x: Array) -> list[_Bad]:
     if not asked.size:
         return []
     rng = subject.rng("far differences")
+    point = _measured(subject, x, values, cotangent, rng)
+    if point is None:
+        return []
     found = assess(point, np.nan_to_num(gradient), tolerance_of(subject, reference), rng, asked)
-    clear = _clear(gradient[asked], None if autodiff is None else autodiff[asked], found, typical)
+    rounding = typical + _rounding_at(subject, x, cotangent, gradient)[asked]
+    clear = _clear(gradient[asked], None if autodiff is None else autodiff[asked], found, rounding)
+    clear &= ~np.isin(asked, between_neighbours(subject, point, gradient, asked[clear]))
     chosen = clear | (suspicious[asked] & _finite_slope(subject, found))
     return [
         _Bad(int(i), float(x[i]), float(native[i]) if suspicious[i] else float(gradient[i]),
@@ -163,11 +182,69 @@ def _asked(gradient: Array, autodiff: Array | None, suspicious: NDArray[np.bool_
     return np.where(odd)[0][:ASKED]
 
 
-def _clear(gradient: Array, autodiff: Array | None, found: Assessment, typical: float) -> NDArray[np.bool_]:
+def _rounding_at(subject: Subject, x: Array, cotangent: Array, gradient: Array) -> Array:
+    """Return what rounding may leave of each element there: terms that cancel are large far out."""
+    reference = main_reference(subject)
+    rng, unit = subject.rng("far rounding"), 4 * reference.realm.roundoff
+    largest = np.zeros(gradient.size)
+    for _ in range(DRAWS):
+        near = x * (1 + unit * rng.choice([-1.0, 1.0], x.size))
+        other = cotangent * (1 + unit * rng.choice([-1.0, 1.0], cotangent.size))
+        try:
+            change = np.abs(reference.realm.gradient(near, other) - gradient)
+        except Exception:
+            continue
+        largest = np.fmax(largest, np.where(np.isfinite(change), change, 0.0))
+    return CONDITIONING_FACTOR * largest
+
+
+def _lost(subject: Subject, bad: _Bad, far: Array) -> _Bad:
+    """Return the finding with the coordinates that must be far for the gradient to be no number."""
+    sample = subject.vector()
+
+    def nonfinite(x: Array) -> bool:
+        try:
+            run = subject.run(values=_own_point(subject, x))
+        except Exception:
+            return False
+        finite = np.isfinite(own_values(subject, run)).all()
+        return bool(finite and not np.isfinite(own_gradient(subject, run)[bad.coordinate]))
+
+    chosen = needed(nonfinite, sample, far) if nonfinite(far) else np.zeros(0, np.int64)
+    return replace(bad, moved=tuple((int(i), float(far[i])) for i in chosen))
+
+
+def _followed(subject: Subject, bad: _Bad, far: Array) -> _Bad:
+    """Return the finding with the coordinates that must be far, and whether the gap grows slowly on the way."""
+    sample = subject.vector()
+    reference = main_reference(subject)
+    tiny = NEGLIGIBLE * float(np.abs(verdicts_scale(subject)).max(initial=0.0))
+
+    def gap(x: Array) -> float:
+        try:
+            gradient = reference.realm.gradient(x, reference.point.cotangent)[bad.coordinate]
+            autodiff = _autodiff(subject, reference.point, x, reference.point.cotangent)
+        except Exception:
+            return float("inf")
+        if autodiff is None or not (np.isfinite(gradient) and np.isfinite(autodiff[bad.coordinate])):
+            return float("inf")
+        size = max(abs(gradient), abs(autodiff[bad.coordinate]))
+        return max(0.0, float(abs(gradient - autodiff[bad.coordinate])) - tiny) / size if size else 0.0
+
+    if bad.autodiff is None:
+        return bad
+    chosen = needed(lambda x: np.isfinite(gap(x)) and gap(x) > SEEN, sample, far)
+    alone = moved(sample, far, chosen)
+    grows = bool(np.any(np.abs(alone[chosen]) > np.abs(sample[chosen])))
+    slowly = grows and np.isfinite(gap(alone)) and parts_slowly(gap, sample, alone)
+    return replace(bad, moved=tuple((int(i), float(alone[i])) for i in chosen), slowly=slowly)
+
+
+def _clear(gradient: Array, autodiff: Array | None, found: Assessment, rounding: Array) -> NDArray[np.bool_]:
     """Return where a difference contradicts the gradient and nothing contradicts the difference."""
     with np.errstate(all="ignore"):
         size = np.fmax(np.abs(gradient), np.abs(found.value))
-        clear = (found.outcome == Outcome.WRONG) & (np.abs(gradient - found.value) > 1e-3 * size + typical)
+        clear = (found.outcome == Outcome.WRONG) & (np.abs(gradient - found.value) > 1e-3 * size + rounding)
         if autodiff is None:
             return np.asarray(clear)
         agree = np.abs(autodiff - found.value) <= 1e-3 * np.abs(found.value) + found.error
@@ -195,16 +272,16 @@ def _own_point(subject: Subject, x: Array) -> list[object]:
     return values
 
 
-def _measured(subject: Subject, x: Array, point: Point) -> Point | None:
+def _measured(subject: Subject, x: Array, values: Array, cotangent: Array, rng: np.random.Generator) -> Point | None:
     """Return the function whose slopes are meant, at x: the op itself or its surrogate."""
     other = other_reference(subject)
     if other is None or not subject.case.surrogate:
-        return point
+        return main_reference(subject).point.elsewhere(x, values, cotangent, rng)
     try:
         values = other.realm.evaluate(x[None])[0]
     except Exception:
         return None
-    return replace(other.point, x=x, y=values, cotangent=point.cotangent) if np.isfinite(values).all() else None
+    return other.point.elsewhere(x, values, cotangent, rng) if np.isfinite(values).all() else None
 
 
 def _autodiff(subject: Subject, base: Point, x: Array, cotangent: Array) -> Array | None:
@@ -212,26 +289,79 @@ def _autodiff(subject: Subject, base: Point, x: Array, cotangent: Array) -> Arra
 
 
 def _findings(subject: Subject, bad: Sequence[_Bad]) -> Iterator[Finding]:
-    for own in (True, False):
-        some = [b for b in bad if b.own_dtype is own]
-        if not some:
-            continue
-        slot, _ = _locate(subject, some[0].coordinate)
-        elements = tuple(_element(subject, b) for b in some[: subject.cache.get("show", 10)])
-        at = f"at {slot.name} = {some[0].input:.6g}, far from the sample"
-        if own:
-            message = (
-                f"the gradient of `{slot.name}` is {some[0].analytic} {at}; the reference there is {some[0].slope:.6g}"
-            )
-            hint = "an intermediate value overflows or 0 * inf appears: use a stable form (tf.sigmoid, tf.nn.softplus)"
-            yield Finding("gradient-nonfinite", message, hint=hint, wrt=slot.name, mode="eager", dtype=subject.dtype,
-                          elements=elements)  # fmt: skip
-        else:
-            numbers = f"{some[0].analytic:.6g}, the reference is {some[0].slope:.6g}"
-            message = f"the gradient of `{slot.name}` is wrong {at}: {numbers}"
-            hint = "the formula holds near the sample only: look for a branch or a clip at large or small inputs"
-            yield Finding("gradient-mismatch", message, "region", hint=hint, wrt=slot.name, mode="eager",
-                          dtype=subject.dtype, elements=elements)  # fmt: skip
+    for told, some in (
+        (_not_finite, [b for b in bad if b.own_dtype]),
+        (_wrong, [b for b in bad if not b.own_dtype and not b.slowly]),
+        (_slowly, [b for b in bad if b.slowly]),
+    ):
+        if some:
+            yield told(subject, some)
+
+
+def _not_finite(subject: Subject, some: Sequence[_Bad]) -> Finding:
+    slot, _ = _locate(subject, some[0].coordinate)
+    return Finding(
+        "gradient-nonfinite",
+        f"the gradient of `{slot.name}` is {some[0].analytic} {_place(subject, some[0])}; the reference there is"
+        f" {some[0].slope:.6g}",
+        hint="an intermediate value overflows or 0 * inf appears: use a stable form (tf.sigmoid, tf.nn.softplus)",
+        wrt=slot.name,
+        mode="eager",
+        dtype=subject.dtype,
+        elements=_elements(subject, some),
+    )
+
+
+def _wrong(subject: Subject, some: Sequence[_Bad]) -> Finding:
+    slot, _ = _locate(subject, some[0].coordinate)
+    return Finding(
+        "gradient-mismatch",
+        f"the gradient of `{slot.name}` is wrong {_place(subject, some[0])}: {some[0].analytic:.6g}, the reference is"
+        f" {some[0].slope:.6g}",
+        "region",
+        hint="the formula holds near the sample only: look for a branch or a clip at large or small inputs; if such"
+        " inputs never come, say so with `domain`",
+        wrt=slot.name,
+        mode="eager",
+        dtype=subject.dtype,
+        elements=_elements(subject, some),
+    )
+
+
+def _slowly(subject: Subject, some: Sequence[_Bad]) -> Finding:
+    slot, _ = _locate(subject, some[0].coordinate)
+    return Finding(
+        "inconclusive",
+        f"the gradient of `{slot.name}` parts from autodiff little by little on the way to inputs far from the sample:"
+        f" {_place(subject, some[0])} it is {some[0].analytic:.6g}, the reference is {some[0].slope:.6g}",
+        "domain",
+        "warning",
+        hint="an iteration that does not converge there does so, and a formula that is an approximation; give the"
+        " range of real inputs with `domain`",
+        wrt=slot.name,
+        mode="eager",
+        dtype=subject.dtype,
+        elements=_elements(subject, some),
+    )
+
+
+def _place(subject: Subject, bad: _Bad) -> str:
+    """Say which inputs are far from the sample."""
+    if not bad.moved or len(bad.moved) > 2:
+        slot, _ = _locate(subject, bad.coordinate)
+        if bad.moved:
+            return f"where {len(bad.moved)} inputs are far from the sample"
+        return f"at {slot.name} = {bad.input:.6g}, far from the sample"
+    places = []
+    for coordinate, value in bad.moved:
+        slot, local = _locate(subject, coordinate)
+        index = ", ".join(map(str, slot.where(local)))
+        places.append(f"{slot.name}[{index}] = {value:.6g}" if index else f"{slot.name} = {value:.6g}")
+    return f"at {' and '.join(places)}, far from the sample"
+
+
+def _elements(subject: Subject, some: Sequence[_Bad]) -> tuple[Element, ...]:
+    return tuple(_element(subject, b) for b in some[: subject.cache.get("show", 10)])
 
 
 def _locate(subject: Subject, coordinate: int) -> tuple[Slot, int]:

@@ -20,8 +20,9 @@ from gradcheck.checks.verdicts import (
     verdicts_of,
     verdicts_with,
 )
-from gradcheck.numerics.assess import Outcome, outside_of_subgradients
+from gradcheck.numerics.assess import Outcome
 from gradcheck.numerics.ladder import Label
+from gradcheck.numerics.ties import outside_of_subgradients
 from gradcheck.results import Comparison, Element, Finding
 
 PHASE = "finite_difference"
@@ -146,7 +147,7 @@ def _at_ties(subject: Subject, verdicts: Sequence[SlotVerdict], blocked: set[str
         return
     point = measured_point(subject)
     gradient = np.concatenate([v.gradient for v in verdicts])
-    bad = outside_of_subgradients(point, gradient, np.where(at_kink)[0], subject.rng("ties"))
+    bad = outside_of_subgradients(point, gradient, np.where(at_kink)[0])
     if bad is None:
         return
     named = next(v for v in verdicts if odd[v.part].any())
@@ -154,8 +155,8 @@ def _at_ties(subject: Subject, verdicts: Sequence[SlotVerdict], blocked: set[str
         return
     yield Finding(
         "gradient-mismatch",
-        f"the gradient of `{named.slot.name}` is wrong where values tie: along a direction that moves the tied elements"
-        f" together the slope is {bad.low:.6g} to {bad.high:.6g}, the gradient gives {bad.given:.6g}",
+        f"the gradient of `{named.slot.name}` is wrong where values tie: where the tied elements move together"
+        f" the slope is {bad.low:.6g} to {bad.high:.6g}, the gradient gives {bad.given:.6g}",
         "elements",
         hint="share the gradient between the tied elements, or give it to one of them",
         wrt=named.slot.name,
@@ -221,7 +222,7 @@ def odd_one_out(verdict: SlotVerdict) -> str:
     wrong = verdict.wrong & (verdict.label != Label.KINK)
     wrong = wrong if wrong.any() else verdict.wrong
     if verdict.expected:
-        return "It differs from `expected_vjp`."
+        return f"It differs from {verdict.expected}."
     if verdict.autodiff is None:
         return "It differs from the finite difference; there is no autodiff of the bare forward."
     g, a, t = verdict.gradient[wrong], verdict.autodiff[wrong], verdict.value[wrong]

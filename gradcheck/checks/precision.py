@@ -18,6 +18,9 @@ from gradcheck.results import Comparison, Element, Finding
 PHASE = "precision"
 LOST = 64.0
 
+# Factors closer to one than this are nobody's mistake.
+SHARED = 1e-4
+
 
 def check(subject: Subject, found: Sequence[Finding]) -> Iterator[Finding | Comparison]:
     """Look for NaN, infinities and lost digits that appear only in the own dtype."""
@@ -102,14 +105,15 @@ def _lost_digits(subject: Subject, verdict: SlotVerdict, own: Array) -> Iterator
 def _bias(own: Array, exact: Array, roundoff: float) -> float | None:
     """Return the common factor (less one) by which the own dtype is off, None if it looks like rounding.
 
-    Rounding errors have no common sign, so their mean is small beside their spread.
+    Rounding errors have no common sign, so their mean is small beside their spread; but one of a
+    number that all elements share (a step size, to some power) moves them together, by little.
     """
     usable = np.isfinite(own) & np.isfinite(exact) & (np.abs(exact) > 1e-3 * np.abs(exact).max(initial=0.0))
     if usable.sum() < 4:
         return None
     relative = own[usable] / exact[usable] - 1
     mean = float(relative.mean())
-    return mean if abs(mean) > max(4 * float(relative.std()), 4 * roundoff) else None
+    return mean if abs(mean) > max(4 * float(relative.std()), 4 * roundoff, SHARED) else None
 
 
 def _shared_with_autodiff(subject: Subject, verdict: SlotVerdict, exact: Array, bias: float) -> bool:

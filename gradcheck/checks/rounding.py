@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from gradcheck.autodiff.modes import Run
 from gradcheck.autodiff.operation import differentiable
@@ -14,6 +17,7 @@ from gradcheck.numerics.ladder import Array
 from gradcheck.numerics.tolerance import ROUNDOFF, rounding_tolerance
 
 DRAWS = 4
+NOISY = 16.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,40 @@ def _measure(subject: Subject) -> Rounding:
     )
 
 
+def own_noise(subject: Subject) -> tuple[Array, Array]:
+    """Return how far gradient and values move in the own dtype when the inputs move by their last digit.
+
+    What a way loses by cancelling inside shows here, whatever the conditioning of the gradient is.
+    """
+    return subject.once("noise", lambda: _own_noise(subject))  # type: ignore[no-any-return]
+
+
+def _own_noise(subject: Subject) -> tuple[Array, Array]:
+    base = subject.run()
+    gradient, value = own_gradient(subject, base), own_values(subject, base)
+    largest = [np.zeros(gradient.size), np.zeros(value.size)]
+    for number in range(DRAWS):
+        run = subject.run(values=last_digit_moved(subject, subject.values, number))
+        for k, (found, own) in enumerate(((own_gradient(subject, run), gradient), (own_values(subject, run), value))):
+            with np.errstate(all="ignore"):
+                largest[k] = np.fmax(largest[k], np.abs(found - own))
+    return NOISY * largest[0], NOISY * largest[1]
+
+
+def last_digit_moved(subject: Subject, values: Sequence[Any], number: int) -> list[Any]:
+    """Return inputs that are larger or smaller by one rounding each."""
+    rng = subject.rng("last digit", str(number))
+    moved = []
+    for value, leaf in zip(values, subject.leaves, strict=True):
+        if not leaf.differentiated or value.dtype.kind not in "fcV":
+            moved.append(value)
+            continue
+        unit = 2 * ROUNDOFF.get(tf.as_dtype(value.dtype).name, 2.0**-24)
+        wide = value.astype(np.complex128 if value.dtype.kind == "c" else np.float64)
+        moved.append((wide * (1 + unit * rng.choice([-1.0, 1.0], value.shape))).astype(value.dtype))
+    return moved
+
+
 def own_gradient(subject: Subject, run: Run) -> Array:
     """Return the packed gradient of a run."""
     return subject.layout.inputs.project(run.gradients)
@@ -65,23 +103,28 @@ def own_gradient(subject: Subject, run: Run) -> Array:
 
 def own_values(subject: Subject, run: Run) -> Array:
     """Return the packed differentiable outputs of a run."""
-    import tensorflow as tf
-
     return subject.layout.outputs.pack([o for o in run.outputs if differentiable(tf.constant(o))])
 
 
 def beyond(found: Array, base: Array, exact: Array, tolerance: Array, roundoff: float) -> np.ndarray:
     """Return where two results of the own dtype differ by more than rounding explains.
 
-    What the base loses against float64 may be lost by the other way too, by another path;
-    half of the digits may go by internal cancellation.
+    What the base loses against float64, there or typically, may be lost by the other way too, by
+    another path; half of the digits may go by internal cancellation.
     """
     with np.errstate(all="ignore"):
-        lost = np.where(_systematic(base, exact), 0.0, 8 * np.abs(base - exact))
+        lost = np.zeros(base.shape)
+        if not _systematic(base, exact):
+            lost = 8 * np.fmax(np.abs(base - exact), _typical_loss(base, exact) * np.abs(exact))
         allowed = 2 * tolerance + lost + np.sqrt(roundoff) * np.fmax(np.abs(base), np.abs(exact))
         allowed = np.where(np.isfinite(allowed), allowed, np.inf)
         different = np.abs(found - base) > allowed
         return different | (np.isfinite(base) & ~np.isfinite(found)) | (np.isfinite(found) & ~np.isfinite(base))
+
+
+def _typical_loss(base: Array, exact: Array) -> float:
+    usable = np.isfinite(base) & np.isfinite(exact) & (exact != 0)
+    return float(np.median(np.abs(base[usable] / exact[usable] - 1))) if usable.any() else 0.0
 
 
 def _systematic(base: Array, exact: Array) -> bool:

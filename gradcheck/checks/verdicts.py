@@ -14,7 +14,7 @@ from gradcheck.autodiff.failures import Stopped, finding_from
 from gradcheck.autodiff.operation import differentiable
 from gradcheck.autodiff.promote import wide_dtype
 from gradcheck.autodiff.reference import Reference, choose
-from gradcheck.autodiff.subject import Subject
+from gradcheck.autodiff.subject import Subject, survey
 from gradcheck.numerics import blocks
 from gradcheck.numerics.assess import Assessment, Outcome, Tolerance, assess
 from gradcheck.numerics.bisect import suspects
@@ -30,6 +30,8 @@ AUTODIFF_RTOL = 1e-4
 AUTODIFF_NOISE = 2.0**-46
 SAME_RTOL = 1e-6
 CONTESTED = 64
+# Neighbours that are looked at, how close they are, and how far apart gradients at a tie are.
+NEIGHBOURS, NEAR, WIDE_APART = 12, 1e-8, 1e-2
 # Coordinates of independent blocks share evaluations; without blocks each takes its own.
 SHOWN, SHOWN_OF_BLOCKS = 8, 32
 
@@ -39,7 +41,8 @@ class SlotVerdict:
     """Hold the three gradients of one input in packed coordinates, and what they say.
 
     `value` is the finite difference with bound `error`; `reference` is what the gradient is
-    held against (the finite difference where it decided, autodiff elsewhere).
+    held against (the finite difference where it decided, autodiff elsewhere); `expected` names
+    what stands for both where the user declared a gradient.
     """
 
     slot: Slot
@@ -57,7 +60,7 @@ class SlotVerdict:
     nonfinite: NDArray[np.bool_]
     agrees_with_autodiff: NDArray[np.bool_]
     missing: bool
-    expected: bool
+    expected: str
 
     @property
     def decided(self) -> NDArray[np.bool_]:
@@ -125,7 +128,10 @@ def verdicts_with(subject: Subject, cotangent: Array, stream: str) -> list[SlotV
     gradient = gradient_at(subject, reference, point)
     autodiff = autodiff_at(subject, reference, point)
     if subject.case.expected_vjp:
-        assessment = _assess_expected(subject, reference, point, gradient)
+        expected = _expected(subject, reference, point)
+        assessment = _assess_expected(subject, reference, expected, gradient)
+    elif autodiff is not None and surrogate_stops(subject):
+        assessment = _assess_expected(subject, reference, autodiff, gradient)
     else:
         measured = point
         other = other_reference(subject)
@@ -136,6 +142,8 @@ def verdicts_with(subject: Subject, cotangent: Array, stream: str) -> list[SlotV
         assessment = _assess(subject, measured, gradient, autodiff, tolerance, trusted, stream)
         if autodiff is not None:
             _measure_again(subject, measured, gradient, autodiff, assessment)
+            tied = between_neighbours(subject, point, gradient, np.where(assessment.outcome == Outcome.WRONG)[0])
+            assessment.outcome[tied], assessment.label[tied] = Outcome.AGREES, Label.KINK
     return _split(subject, point, gradient, autodiff, assessment)
 
 
@@ -203,6 +211,33 @@ def _measure_again(subject: Subject, point: Point, gradient: Array, autodiff: Ar
             found.outcome[i], found.label[i] = Outcome.UNDECIDED, Label.NOISY
 
 
+def between_neighbours(
+    subject: Subject, point: Point, gradient: Array, coordinates: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Return those coordinates at which the gradient lies between autodiff's at points very close by.
+
+    Where values tie, each coordinate alone may show no slope at all (the median of three equal
+    numbers), and still the limit of the gradients from any side is right (Clarke, 1983).
+    """
+    if not coordinates.size or not main_reference(subject).realm.wide:
+        return np.zeros(0, np.int64)
+    rng = subject.rng("neighbours")
+    found = []
+    for _ in range(NEIGHBOURS):
+        step = NEAR * point.sizes * rng.uniform(-1.0, 1.0, point.x.size)
+        autodiff = autodiff_at(subject, main_reference(subject), replace(point, x=point.x + step))
+        if autodiff is not None:
+            found.append(autodiff[coordinates])
+    if not found:
+        return np.zeros(0, np.int64)
+    low, high, g = np.min(found, axis=0), np.max(found, axis=0), gradient[coordinates]
+    with np.errstate(all="ignore"):
+        # Close neighbours of a smooth point agree, and say nothing new.
+        apart = high - low > WIDE_APART * np.fmax(np.abs(low), np.abs(high))
+        margin = SAME_RTOL * np.fmax(np.abs(low), np.abs(high))
+        return np.asarray(coordinates[apart & (g >= low - margin) & (g <= high + margin)])
+
+
 def _assess_along_directions(
     point: Point,
     gradient: Array,
@@ -234,8 +269,17 @@ def _assess_along_directions(
     return whole
 
 
-def _assess_expected(subject: Subject, reference: Reference, point: Point, gradient: Array) -> Assessment:
-    expected = _expected(subject, reference, point)
+def surrogate_stops(subject: Subject) -> bool:
+    """Return whether the surrogate holds tf.stop_gradient: then its autodiff is what is meant, not its slope."""
+    name = subject.case.surrogate
+    if name is None:
+        return False
+    state = subject.gradients.state
+    return bool(subject.once("stops", lambda: survey(subject.function(name), subject.values, state).stops))
+
+
+def _assess_expected(subject: Subject, reference: Reference, expected: Array, gradient: Array) -> Assessment:
+    """Hold the gradient against one that was declared."""
     tolerance = tolerance_of(subject, reference).at(gradient, expected, np.abs(expected))
     with np.errstate(invalid="ignore"):
         same = (np.abs(gradient - expected) <= tolerance) | (np.isnan(gradient) & np.isnan(expected))
@@ -342,8 +386,16 @@ def _of_slot(
     reference = np.where(inside, g, reference)
     return SlotVerdict(
         slot, part, x, g, a, value, error, reference, s.tolerance[part], outcome, label,
-        wrong, nonfinite, agrees, missing, subject.case.expected_vjp is not None,
+        wrong, nonfinite, agrees, missing, _declared(subject),
     )  # fmt: skip
+
+
+def _declared(subject: Subject) -> str:
+    if subject.case.expected_vjp is not None:
+        return "`expected_vjp`"
+    if surrogate_stops(subject):
+        return f"the autodiff gradient of `surrogate: {subject.case.surrogate}`"
+    return ""
 
 
 def _surely(g: Array, value: Array, error: Array) -> NDArray[np.bool_]:

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from gradcheck.numerics.differences import (
     FirstStage,
     Point,
-    evaluate_inside,
     first_stage,
     moves_when_pushed,
     slopes_along,
@@ -170,42 +169,3 @@ def _judge_staircase(g: float, slope: Slope, tol: float, trusted: bool) -> Outco
     if slope.steps and trusted:
         return Outcome.AGREES if abs(g) <= tol else Outcome.WRONG
     return Outcome.AGREES if abs(g - slope.value) <= slope.error + tol else Outcome.UNDECIDED
-
-
-@dataclass(frozen=True, slots=True)
-class OneSided:
-    """Hold the slopes to both sides along a direction, and what a gradient gives there."""
-
-    low: float
-    high: float
-    given: float
-
-
-TIE_STEP = 2.0**-20
-TIE_DIRECTIONS = 6
-
-
-def outside_of_subgradients(
-    point: Point, gradient: Array, coordinates: NDArray[np.int64], rng: np.random.Generator
-) -> OneSided | None:
-    """Return a direction over some coordinates along which `gradient` (n,) is no slope of f, None if none is found.
-
-    Every subgradient of Clarke (1983) lies between the one-sided slopes along every direction,
-    so a gradient that does not is none.
-    """
-    for number in range(TIE_DIRECTIONS):
-        direction = np.zeros(point.x.size)
-        direction[coordinates] = 1.0 if number == 0 else rng.choice([-1.0, 1.0], coordinates.size)
-        step = TIE_STEP * float(np.median(point.sizes[coordinates]))
-        rows = point.quantize(point.x + step * np.array([[1.0], [-1.0]]) * direction)
-        with np.errstate(all="ignore"):
-            values = evaluate_inside(point, rows) - point.y
-            ahead, behind = (values @ point.cotangent) * np.array([1.0, -1.0]) / step
-        if not (np.isfinite(ahead) and np.isfinite(behind)):
-            continue
-        given = float(gradient @ direction)
-        low, high = min(ahead, behind), max(ahead, behind)
-        size = float(np.abs(gradient[coordinates]).sum())
-        if not low - 1e-3 * size <= given <= high + 1e-3 * size:
-            return OneSided(low, high, given)
-    return None

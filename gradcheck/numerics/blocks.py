@@ -60,7 +60,7 @@ def find_blocks(
     if not outputs or x.size < LEAST or not np.isfinite(y).all() or sum(p.width for p in inputs) != x.size:
         return None
     for blocks in _candidates(inputs, outputs):
-        if _independent(evaluate, x, y, sizes, blocks, rng):
+        if independent(evaluate, x, y, sizes, blocks, rng):
             return blocks
     return None
 
@@ -87,7 +87,7 @@ def _numbers(part: Part, count: int) -> Indices:
     return np.tile(np.repeat(np.arange(count), entries // count), part.reals)
 
 
-def _independent(
+def independent(
     evaluate: Callable[[Array], Array],
     x: Array,
     y: Array,
@@ -95,6 +95,7 @@ def _independent(
     blocks: Blocks,
     rng: np.random.Generator,
 ) -> bool:
+    """Return whether moving some blocks leaves the outputs of the others as they are, at x."""
     mine = blocks.of_input >= 0
     count = len(blocks.outputs)
     moved = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -13,17 +14,24 @@ from gradcheck.numerics.ladder import Array, Label
 
 CLOSE = 1e-3
 LEFT_OVER = 0.02
+# Two factors that differ by a hundredth of what they are off by are two.
+FACTOR_LEFT_OVER = 0.005
 ROUNDING = 1e-9
 MAX_TERMS = 8
 SEPARATED = 3
+FADING = 0.02
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """Hold another draw of the input: its values and where the gradient was wrong there."""
+    """Hold another draw of the input: its values, where the gradient was wrong, and where it was right.
+
+    Neither is an element at which the error is only too small to matter.
+    """
 
     input: Array
     wrong: NDArray[np.bool_]
+    right: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +41,8 @@ class Evidence:
     `usable` marks elements with a reference; `others` maps the other inputs to their
     (gradient, reference); `terms` are the parts of the reference that come through each use
     of the input; `outputs` pairs (gradient, reference) for the upstream of one output alone;
-    `trials` are further draws, the case's own first.
+    `trials` are further draws, the case's own first; `reaches` says whether the outputs depend on
+    the input at all.  Complex inputs have a last axis of two.
     """
 
     gradient: Array
@@ -48,6 +57,18 @@ class Evidence:
     trials: Sequence[Trial] = ()
     diagonal: Array | None = None
     upstream: Array | None = None
+    complex: bool = False
+    reaches: bool = True
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return the shape of the input."""
+        return self.gradient.shape[:-1] if self.complex else self.gradient.shape
+
+    @property
+    def alive(self) -> NDArray[np.bool_]:
+        """Return where gradient or reference is not zero: elsewhere it is right whatever the formula."""
+        return np.asarray((self.gradient != 0) | (self.reference != 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +91,7 @@ def close(a: Array, b: Array, usable: NDArray[np.bool_]) -> bool:
     return bool(np.all(np.abs(a - b) <= CLOSE * np.maximum(np.abs(b), CLOSE * largest)) and largest > 0)
 
 
-def explained(e: Evidence, candidate: Array) -> bool:
+def explained(e: Evidence, candidate: Array, left_over: float = LEFT_OVER) -> bool:
     """Return whether `candidate` accounts for the gradient: close to it, and hardly any of the error left over.
 
     Without the second condition a gradient that is wrong by a ten-thousandth would equal its
@@ -79,7 +100,7 @@ def explained(e: Evidence, candidate: Array) -> bool:
     if candidate.shape != e.gradient.shape or not close(e.gradient, candidate, e.usable):
         return False
     left = np.linalg.norm((e.gradient - candidate)[e.usable])
-    return bool(left <= LEFT_OVER * np.linalg.norm((e.gradient - e.reference)[e.usable]))
+    return bool(left <= left_over * np.linalg.norm((e.gradient - e.reference)[e.usable]))
 
 
 def diagnose(evidence: Evidence) -> Diagnosis:
@@ -92,8 +113,11 @@ def diagnose(evidence: Evidence) -> Diagnosis:
         _factor,
         _transposed,
         _swapped,
+        _part_of_complex,
+        _diagonal_or_not,
         _region_or_elements,
         _missing_term,
+        _moving_elements,
     )
     for test in tests:
         diagnosis = test(evidence)
@@ -109,6 +133,12 @@ def _straight_through(e: Evidence) -> Diagnosis | None:
     flat = np.isin(e.labels, (Label.FLAT, Label.STAIRCASE, Label.JUMP))
     if not flat.all() or np.any(np.abs(e.reference[e.wrong]) > 0):
         return None
+    if not e.reaches:
+        return Diagnosis(
+            "unknown",
+            "the outputs do not depend on this input, however it changes, and the gradient is not zero",
+            "return None or zeros for it; declare an index or a flag with `differentiate: none`",
+        )
     return Diagnosis(
         "straight-through",
         "the forward is constant or a staircase here, and the gradient is not zero",
@@ -139,15 +169,16 @@ def _factor(e: Evidence) -> Diagnosis | None:
     if not strong.any() or not np.isfinite(g).all():
         return None
     ratio = float(np.median(g[strong] / r[strong]))
-    if ratio == 0 or not explained(e, ratio * e.reference):
+    if ratio == 0 or not explained(e, ratio * e.reference, FACTOR_LEFT_OVER):
         return None
-    if r.size == 1 and not _simple(ratio):
+    counted = _element_count(ratio, e)
+    if r.size == 1 and counted is None and not _simple(ratio):
         return None
-    count = _element_count(ratio, e)
-    if count is not None:
+    if counted is not None:
+        count, what = counted
         return Diagnosis(
             "mean-not-sum",
-            f"gradient / reference = {ratio:.6g}: off by the number of elements, {count}",
+            f"gradient / reference = {ratio:.6g}: off by {what}, {count}",
             f"{'divide' if ratio > 1 else 'multiply'} the gradient by {count}: a mean is a sum divided by the count",
         )
     return Diagnosis(
@@ -162,22 +193,23 @@ def _simple(ratio: float) -> bool:
     return any(abs(ratio * d - round(ratio * d)) < 1e-4 * abs(ratio * d) for d in range(1, 13))
 
 
-def _element_count(ratio: float, e: Evidence) -> int | None:
-    size, out = e.gradient.size, e.output_size
-    candidates = {size, out}
+def _element_count(ratio: float, e: Evidence) -> tuple[int, str] | None:
+    """Return the count of elements that a ratio equals, and what it counts."""
+    size, out = math.prod(e.shape), e.output_size
+    candidates = {size: "the number of elements", out: "the number of outputs"}
     if out < size:
-        candidates |= {size // out, *e.gradient.shape}
+        candidates |= {size // out: "the number of elements per output"} if out else {}
+        candidates = {n: f"the size of axis {axis}" for axis, n in enumerate(e.shape)} | candidates
     elif size < out:
-        candidates |= {out // max(size, 1)}
-    for count in sorted(candidates):
+        candidates |= {out // max(size, 1): "the number of outputs per element"}
+    for count, what in sorted(candidates.items()):
         if count >= (2 if size != out else 5) and any(abs(ratio - c) <= CLOSE * c for c in (count, 1 / count)):
-            return count
+            return count, what
     return None
 
 
 def _transposed(e: Evidence) -> Diagnosis | None:
-    rank = e.gradient.ndim
-    for i, j in combinations(range(rank), 2):
+    for i, j in combinations(range(len(e.shape)), 2):
         swapped = np.swapaxes(e.reference, i, j)
         if swapped.shape == e.gradient.shape and explained(e, swapped):
             return Diagnosis(
@@ -241,15 +273,44 @@ def _missing_term(e: Evidence) -> Diagnosis | None:
     return None
 
 
+def _part_of_complex(e: Evidence) -> Diagnosis | None:
+    if not e.complex:
+        return None
+    real, imaginary = e.wrong[..., 0].any(), e.wrong[..., 1].any()
+    if real == imaginary:
+        return None
+    part = "real" if real else "imaginary"
+    return Diagnosis(
+        "elements",
+        f"wrong only in the {part} part",
+        "TensorFlow's gradient of f is upstream * conj(df/dz): see what the derivative does to the"
+        f" {part} part of its input",
+    )
+
+
+def _diagonal_or_not(e: Evidence) -> Diagnosis | None:
+    if e.complex or len(e.shape) < 2 or e.shape[-1] != e.shape[-2] or e.shape[-1] < 3:
+        return None
+    diagonal = np.broadcast_to(np.eye(e.shape[-1], dtype=bool), e.shape)
+    for place, where in ((diagonal, "on"), (~diagonal, "off")):
+        if np.array_equal(e.wrong, place & e.alive) and np.any(e.alive & ~place):
+            hint = "look at the term that reaches only these entries (a trace, a determinant, a symmetric part)"
+            return Diagnosis("elements", f"wrong only {where} the diagonal", hint)
+    return None
+
+
 def _region_or_elements(e: Evidence) -> Diagnosis | None:
-    if e.wrong.all() and all(t.wrong.all() for t in e.trials):
+    if e.wrong[e.alive].all() and all(t.wrong.all() for t in e.trials[1:]):
         return None
     values = np.concatenate([t.input.ravel() for t in e.trials]) if e.trials else np.zeros(0)
     wrong = np.concatenate([t.wrong.ravel() for t in e.trials]) if e.trials else np.zeros(0, bool)
+    right = np.concatenate([t.right.ravel() for t in e.trials]) if e.trials else np.zeros(0, bool)
+    # An error that fades away has no border.
+    fading = np.mean(~wrong & ~right) > FADING if wrong.size else False
     # The same place at every draw, whatever its value, is a place and not a range.
-    same_place = len(e.trials) > 1 and all(np.array_equal(t.wrong, e.wrong) for t in e.trials)
-    if not same_place and wrong.any() and not wrong.all():
-        region = _region(values, wrong, certain=len(e.trials) > 1)
+    same_place = len(e.trials) > 1 and all(np.array_equal(t.wrong, e.trials[0].wrong) for t in e.trials)
+    if not same_place and not fading and wrong.any() and right.any():
+        region = _region(values[wrong | right], wrong[wrong | right], certain=len(e.trials) > 1)
         if region is not None:
             return Diagnosis(
                 "region",
@@ -305,18 +366,31 @@ def _border(inner: float, outer: float) -> str:
 
 
 def _elements(e: Evidence) -> Diagnosis | None:
-    places = np.argwhere(e.wrong)
-    count, total = len(places), e.wrong.size
-    if count == 0 or count > total / 2 or total < 2:
+    wrong = e.wrong.any(axis=-1) if e.complex else e.wrong
+    places = np.argwhere(wrong)
+    count, total = len(places), wrong.size
+    if count == 0 or count > total / 2 or total < 2 or e.wrong[e.alive].all():
         return None
-    for axis in range(e.wrong.ndim):
+    for axis in range(wrong.ndim):
         lines = np.unique(places[:, axis])
-        if len(lines) == 1 and e.wrong.shape[axis] > 1 and count > 1:
+        if len(lines) == 1 and wrong.shape[axis] > 1 and count > 1:
             hint = "look at what is special about this index (first, last, padding)"
             return Diagnosis("elements", f"wrong only at index {lines[0]} of axis {axis}", hint)
     listed = ", ".join(str(list(map(int, p))) for p in places[:5]) + (", ..." if count > 5 else "")
     hint = "look at what is special about these indices (first, last, duplicates, padding)"
     return Diagnosis("elements", f"wrong only at {count} of {total} elements: {listed}", hint)
+
+
+def _moving_elements(e: Evidence) -> Diagnosis | None:
+    """Name single elements whose place depends on the values, as the largest of a row."""
+    found = _elements(e)
+    if found is None:
+        return None
+    return Diagnosis(
+        "elements",
+        f"{found.message}; at other places for other values",
+        "look at what depends on the values of the other elements (a maximum, an order, a tie, a mask)",
+    )
 
 
 def conjugate(gradient: Array, reference: Array, usable: NDArray[np.bool_]) -> bool:

@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.numerics.blocks import Blocks
+from gradcheck.numerics.blocks import Blocks, independent
 from gradcheck.numerics.ladder import Array, Rungs, Slope, read_ladder
 
 FLOAT64_ROUNDOFF = 2.0**-53
@@ -88,6 +88,13 @@ class Point:
     def with_cotangent(self, cotangent: Array) -> Point:
         """Return the same point seen through another cotangent."""
         return replace(self, cotangent=cotangent)
+
+    def elsewhere(self, x: Array, y: Array, cotangent: Array, rng: np.random.Generator) -> Point:
+        """Return the function at another point; blocks are kept if they are independent there too."""
+        moved = replace(self, x=x, y=y, cotangent=cotangent)
+        if self.blocks is None or independent(self.evaluate, x, y, moved.sizes, self.blocks, rng):
+            return moved
+        return replace(moved, blocks=None)
 
     def rows_per_chunk(self) -> int:
         """Return how many points are evaluated at once, so that memory stays bounded."""
@@ -215,11 +222,14 @@ def contract(sides: Sides, counted: NDArray[np.bool_] | None = None) -> Rungs:
         if counted is None:
             counted = moved[usable].any(axis=0) if usable.any() else np.zeros(moved.shape[1], bool)
         largest = np.maximum(np.abs(sides.plus), np.abs(sides.minus))
+        ahead, behind = (sides.plus - sides.y) * v, (sides.y - sides.minus) * v
         return Rungs(
             width=(sides.step_plus - sides.step_minus) / 2,
             odd=_dot(sides.plus - sides.minus, v),
-            plus=_dot(sides.plus - sides.y, v),
-            minus=_dot(sides.y - sides.minus, v),
+            plus=ahead.sum(axis=1),
+            minus=behind.sum(axis=1),
+            lower=np.minimum(ahead, behind).sum(axis=1),
+            upper=np.maximum(ahead, behind).sum(axis=1),
             magnitude=_dot(np.where(counted, largest, 0.0), weight),
             spread=_dot(np.abs(sides.plus - sides.minus), weight),
             moved=moved.any(axis=1),

@@ -44,7 +44,8 @@ class Rungs:
     """Hold the differences along one coordinate; every array has one entry per level.
 
     `width` is the half-width really taken; `odd` is v.(Y+ - Y-), `plus` v.(Y+ - Y0) and
-    `minus` v.(Y0 - Y-); `magnitude` sums |v||Y| over the outputs that move at any level;
+    `minus` v.(Y0 - Y-); `lower` and `upper` sum the smaller and the larger of both sides' parts
+    over the outputs; `magnitude` sums |v||Y| over the outputs that move at any level;
     `spread` is |v|.|Y+ - Y-|.
     """
 
@@ -52,6 +53,8 @@ class Rungs:
     odd: Array
     plus: Array
     minus: Array
+    lower: Array
+    upper: Array
     magnitude: Array
     spread: Array
     moved: Mask
@@ -237,7 +240,8 @@ def _kink(rungs: Rungs, noise: _Noise) -> Slope | None:
     hidden = k == len(rungs) - 1 or even[k] * width[k + 1] / width[k] <= 2 * floor[k + 1]
     if not (0.75 < order[0] < 1.3 and 0.75 < order[1] < 1.5 and hidden):
         return None
-    sides = np.sort(np.stack([rungs.plus, rungs.minus]) / width, axis=0)
+    # Each output may take a slope of its own between its one-sided ones.
+    sides = np.stack([rungs.lower, rungs.upper]) / width
     spread = 2 * NOISE_FACTOR * noise.apparent / width
     error = np.full(len(rungs), np.inf)
     error[k] = spread[k]

@@ -63,7 +63,7 @@ def test_region_needs_a_range_that_holds_every_wrong_value_and_no_right_one():
     trials = []
     for _ in range(4):
         x = RNG.normal(size=(4, 3))
-        trials.append(Trial(x, x < 0))
+        trials.append(Trial(x, x < 0, x >= 0))
     gradient = np.where(trials[0].wrong, REFERENCE + RNG.normal(size=(4, 3)), REFERENCE)
     assert cause(gradient, trials=trials) == "region"
 
@@ -71,7 +71,7 @@ def test_region_needs_a_range_that_holds_every_wrong_value_and_no_right_one():
 def test_elements_stay_at_their_place_in_every_draw():
     wrong = np.zeros((4, 3), bool)
     wrong[2, 1] = True
-    trials = [Trial(RNG.normal(size=(4, 3)), wrong) for _ in range(4)]
+    trials = [Trial(RNG.normal(size=(4, 3)), wrong, ~wrong) for _ in range(4)]
     assert cause(np.where(wrong, 0.0, REFERENCE), trials=trials) == "elements"
 
 
