@@ -116,6 +116,7 @@ def beyond(found: Array, base: Array, exact: Array, tolerance: Array, roundoff: 
         lost = np.zeros(base.shape)
         if not _systematic(base, exact):
             lost = 8 * np.fmax(np.abs(base - exact), _typical_loss(base, exact) * np.abs(exact))
+            lost = np.fmax(lost, _quantum(base, exact))
         allowed = 2 * tolerance + lost + np.sqrt(roundoff) * np.fmax(np.abs(base), np.abs(exact))
         allowed = np.where(np.isfinite(allowed), allowed, np.inf)
         different = np.abs(found - base) > allowed
@@ -125,6 +126,14 @@ def beyond(found: Array, base: Array, exact: Array, tolerance: Array, roundoff: 
 def _typical_loss(base: Array, exact: Array) -> float:
     usable = np.isfinite(base) & np.isfinite(exact) & (exact != 0)
     return float(np.median(np.abs(base[usable] / exact[usable] - 1))) if usable.any() else 0.0
+
+
+def _quantum(base: Array, exact: Array) -> float:
+    """Return what a difference of nearly equal numbers leaves anywhere: some roundings of these, whatever remains."""
+    usable = np.isfinite(base) & np.isfinite(exact)
+    if not usable.any():
+        return 0.0
+    return float(min(8 * np.abs(base - exact)[usable].max(), 1e-3 * np.abs(exact)[usable].max()))
 
 
 def _systematic(base: Array, exact: Array) -> bool:
