@@ -18,6 +18,8 @@ import tensorflow as tf
 
 from gradcheck.autodiff.probe import unwrapped
 
+SHOWN = 8
+
 
 class TargetError(Exception):
     """Report that the op could not be found or its inputs do not fit its parameters."""
@@ -63,6 +65,20 @@ def _package_of(path: str) -> tuple[str, str] | None:
     return folder, ".".join(parts)
 
 
+def _defined(owner: Any) -> str | None:
+    """Say what a module or class defines itself, imports left out."""
+    home = getattr(owner, "__name__", None)
+    names = [
+        name
+        for name, value in vars(owner).items()
+        if not name.startswith("_") and callable(value) and getattr(value, "__module__", home) == home
+    ]
+    if not names:
+        return None
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"`op` names a function, a class or a layer of the module; it has {', '.join(names[:SHOWN])}{more}"
+
+
 def attribute(module: types.ModuleType, name: str) -> Any:
     """Return a dotted attribute; raise TargetError with the nearest name if it is not there."""
     value: Any = module
@@ -73,7 +89,7 @@ def attribute(module: types.ModuleType, name: str) -> Any:
             names = [n for n in dir(value) if not n.startswith("_")]
             close = difflib.get_close_matches(part, names, n=1)
             where = getattr(module, "__file__", None) or module.__name__
-            hint = f"did you mean `{close[0]}`?" if close else None
+            hint = f"did you mean `{close[0]}`?" if close else _defined(value)
             raise TargetError("import-error", f"there is no `{name}` in {where}", hint) from None
     return value
 

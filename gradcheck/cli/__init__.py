@@ -65,6 +65,7 @@ def cli() -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
+    _open_closed_streams()
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _terminate)
     try:
@@ -82,9 +83,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of our output went away (`| head`); nothing is left to say.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        # A disk that is full, a terminal that is gone: of the machine, and not of gradcheck.
+        _complain(f"gradcheck: {told(error)}")
+        return 2
     except Exception as error:
         _complain(f"gradcheck: internal error: {told(error)}\nThis is a fault of gradcheck; please report it.")
         return INTERNAL
+
+
+def _open_closed_streams() -> None:
+    """Give a program started without standard streams (`>&-`) ones that lead nowhere."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            # Nothing else may get this number: what is printed would be written there.
+            opened = os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(opened, True)
+            if opened != number:
+                os.dup2(opened, number)
+                os.close(opened)
+            setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115
 
 
 def _complain(text: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -40,11 +40,18 @@ class Outputs:
     saved: Any
     out: Any
     err: Any
+    problems: list[str] = field(default_factory=list)
 
     def handle(self, event: Event) -> None:
-        """Give an event to every handler."""
-        for handler in self.handlers:
-            handler.handle(event)
+        """Give an event to every handler; one that cannot write is left out, the others go on."""
+        for handler in list(self.handlers):
+            try:
+                handler.handle(event)
+            except BrokenPipeError:
+                raise
+            except OSError as error:
+                self.handlers.remove(handler)
+                self.problems.append(f"cannot write to standard output: {error.strerror or error}")
 
     def close(self) -> None:
         """Take the progress display away."""
@@ -56,15 +63,20 @@ class Outputs:
 
         Raises UsageError naming the files that could not be written.
         """
-        problems = []
+        problems = self.problems
         for path, report in self.files:
             try:
                 write_whole(path, report.text())
             except OSError as error:
                 problems.append(f"cannot write {path}: {error.strerror or error}")
         if self.printed is not None:
-            self.out.file.write(self.printed.text() + "\n")
-            self.out.file.flush()
+            try:
+                self.out.file.write(self.printed.text() + "\n")
+                self.out.file.flush()
+            except BrokenPipeError:
+                raise
+            except OSError as error:
+                problems.append(f"cannot write to standard output: {error.strerror or error}")
         for path in self.saved.written if self.saved is not None else ():
             self.err.print(f"saved: gradcheck run {path}", soft_wrap=True)
         if problems:
@@ -76,9 +88,18 @@ def check_files(options: Mapping[str, Any]) -> None:
 
     Raises UsageError.
     """
+    specs = {os.path.realpath(path.partition("::")[0]) for path in options["paths"]}
+    taken: dict[str, str] = {}
     for key, flag in FILES.items():
-        if options[key] is not None:
-            _check_writable(Path(options[key]), flag)
+        if options[key] is None:
+            continue
+        path = os.path.realpath(options[key])
+        if path in specs or path.endswith((".yaml", ".yml")):
+            raise UsageError(f"{flag} {options[key]}: would write over a spec; give the report another name")
+        if path in taken:
+            raise UsageError(f"{flag} {options[key]}: {taken[path]} writes there already")
+        taken[path] = flag
+        _check_writable(Path(options[key]), flag)
     if options["save_failures"] is not None:
         folder = Path(options["save_failures"])
         try:

@@ -10,12 +10,14 @@ import contextlib
 import multiprocessing as mp
 import os
 import signal
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+from gradcheck.errors import UsageError, told
 from gradcheck.events import CaseFinished, CaseProgress, CaseStarted, Event
 from gradcheck.executors import child
 from gradcheck.executors.lifeline import PARENT
@@ -119,14 +121,26 @@ class Processes:
     def _start(self, case: Case) -> _Running:
         messages, sender = self._context.Pipe(duplex=False)
         output, printer = self._context.Pipe(duplex=False)
-        process = self._context.Process(target=child.main, args=(case, self.limits, sender, printer), daemon=False)
-        process.start()
+        process = self._begun((case, self.limits, sender, printer))
         sender.close()
         printer.close()
         os.set_blocking(output.fileno(), False)
         now = time.monotonic()
         family = Family(process.pid)
         return _Running(case, process, messages, _Output(output), family, now, now + self._seconds(case))
+
+    def _begun(self, arguments: tuple[Any, ...]) -> Any:
+        """Start a child; a fork server that ended just now (killed, out of memory) is started once more."""
+        for last in (False, True):
+            process = self._context.Process(target=child.main, args=arguments, daemon=False)
+            try:
+                process.start()
+            except (EOFError, OSError) as error:
+                if last:
+                    raise UsageError(f"cannot start a process for a case: {told(error)}") from None
+                continue
+            break
+        return process
 
     def _seconds(self, case: Case) -> float:
         return self.timeout or case.timeout
@@ -230,7 +244,10 @@ class Processes:
 
 
 def start_server() -> Any:
-    """Start the fork server, which imports TensorFlow meanwhile; return its context."""
+    """Start the fork server, which imports TensorFlow meanwhile; return its context.
+
+    Raises UsageError where the machine does not let it start.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if "forkserver" not in mp.get_all_start_methods():
         return mp.get_context("spawn")
@@ -241,6 +258,11 @@ def start_server() -> Any:
     os.environ[PARENT] = str(os.getpid())
     try:
         forkserver.ensure_running()
+    except OSError as error:
+        raise UsageError(
+            f"cannot start a process for TensorFlow: {told(error)}; see that the current folder exists and that TMPDIR"
+            f" ({tempfile.gettempdir()}) is a short path with space left"
+        ) from None
     finally:
         del os.environ[PARENT]
     return context

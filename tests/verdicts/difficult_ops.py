@@ -238,6 +238,10 @@ def attended(q, k, v):
         upstream = tf.convert_to_tensor(upstream)
         inner = tf.matmul(upstream, v, transpose_b=True)
         scores = weights * (inner - tf.reduce_sum(inner * weights, -1, keepdims=True))
-        return tf.matmul(scores, k), tf.matmul(scores, q, transpose_a=True), tf.matmul(weights, upstream, transpose_a=True)
+        return (
+            tf.matmul(scores, k),
+            tf.matmul(scores, q, transpose_a=True),
+            tf.matmul(weights, upstream, transpose_a=True),
+        )
 
     return tf.matmul(weights, v), grad
