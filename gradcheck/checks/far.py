@@ -35,10 +35,10 @@ LIMIT = 512
 WIDEST = 100_000
 # A plain forward that fails further out than this fails by overflow, which is no mistake of the gradient.
 PLAIN_REACH = 100.0
-NEGLIGIBLE = 1e-10
+NEGLIGIBLE = 1e-7
 ASKED = 16
 MOST = 3
-DRAWS = 2
+DRAWS = 4
 STOPPING = ("gradient-mismatch", "gradient-nonfinite", "gradient-shape", "gradient-missing", "nondeterministic",
             "upstream-nonlinear", "stale-state", "gradient-dtype", "state-changed", "variables-order")  # fmt: skip
 
@@ -159,8 +159,10 @@ def _bad_at(subject: Subject, x: Array) -> list[_Bad]:
     if point is None:
         return []
     found = assess(point, np.nan_to_num(gradient), tolerance_of(subject, reference), rng, asked)
-    rounding = typical + _rounding_at(subject, x, cotangent, gradient)[asked]
-    clear = _clear(gradient[asked], None if autodiff is None else autodiff[asked], found, rounding)
+    told = None if autodiff is None else autodiff[asked]
+    clear = _clear(gradient[asked], told, found, np.full(asked.size, typical))
+    if clear.any():
+        clear &= _clear(gradient[asked], told, found, _rounding_at(subject, x, cotangent, gradient)[asked])
     clear &= ~np.isin(asked, between_neighbours(subject, point, gradient, asked[clear]))
     chosen = clear | (suspicious[asked] & _finite_slope(subject, found))
     return [
@@ -233,7 +235,7 @@ def _followed(subject: Subject, bad: _Bad, far: Array) -> _Bad:
 
     if bad.autodiff is None:
         return bad
-    chosen = needed(lambda x: np.isfinite(gap(x)) and gap(x) > SEEN, sample, far)
+    chosen = needed(lambda x: SEEN < gap(x) < np.inf, sample, far)
     alone = moved(sample, far, chosen)
     grows = bool(np.any(np.abs(alone[chosen]) > np.abs(sample[chosen])))
     slowly = grows and np.isfinite(gap(alone)) and parts_slowly(gap, sample, alone)
