@@ -80,6 +80,57 @@ def test_straight_through():
     assert cause(np.ones((4, 3)), np.zeros((4, 3)), labels=flat) == "straight-through"
 
 
+def test_two_factors_close_to_each_other_are_no_constant_factor():
+    factors = np.where(np.arange(12).reshape(4, 3) % 2, 1.0270, 1.0275)
+    assert cause(factors * REFERENCE) != "constant-factor"
+
+
+def test_the_count_of_a_complex_input_is_that_of_its_numbers():
+    pairs = RNG.normal(size=(4, 3, 2))
+    assert cause(pairs / 2, pairs, output_size=12, complex=True) == "constant-factor"
+
+
+def test_one_part_of_complex_numbers_is_named():
+    pairs = RNG.normal(size=(4, 3, 2)) * np.array([1.0, 0.0])
+    wrong = pairs + np.array([0.0, 1.0]) * RNG.normal(size=(4, 3, 2))
+    assert cause(wrong, pairs, complex=True) == "elements"
+
+
+def test_a_scalar_off_by_the_count_of_outputs_is_a_mean():
+    one = np.array(3.7)
+    assert cause(one / 21, one, output_size=21) == "mean-not-sum"
+
+
+def test_the_diagonal_is_a_place():
+    square = RNG.normal(size=(4, 4))
+    values = 10 * np.eye(4) + 0.1 * RNG.normal(size=(4, 4))
+    wrong = np.eye(4, dtype=bool)
+    trials = [Trial(values, wrong, ~wrong)]
+    assert cause(square + np.eye(4), square, trials=trials) == "elements"
+
+
+def test_elements_whose_gradient_is_zero_anyway_are_not_right_ones():
+    mask = np.zeros((4, 3))
+    mask[1] = 1.0
+    gradient = mask * RNG.normal(size=(4, 3))
+    trials = [Trial(RNG.normal(size=(4, 3)), mask > 0, mask == 0) for _ in range(4)]
+    assert cause(gradient, mask * REFERENCE, trials=trials) == "unknown"
+
+
+def test_an_error_that_fades_away_has_no_border():
+    trials = []
+    for _ in range(4):
+        x = RNG.normal(size=(4, 3))
+        trials.append(Trial(x, x < 0, x > 0.5))
+    gradient = np.where(trials[0].wrong, REFERENCE + RNG.normal(size=(4, 3)), REFERENCE)
+    assert cause(gradient, trials=trials) != "region"
+
+
+def test_an_input_that_nothing_depends_on_is_no_staircase():
+    flat = np.full((4, 3), Label.FLAT)
+    assert cause(np.ones((4, 3)), np.zeros((4, 3)), labels=flat, reaches=False) == "unknown"
+
+
 def test_unknown_where_no_test_is_met():
     assert cause(RNG.normal(size=(4, 3))) == "unknown"
 

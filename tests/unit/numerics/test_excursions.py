@@ -1,0 +1,31 @@
+"""A gradient wrong far from the sample is followed to the inputs and to the place where it starts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gradcheck.numerics.excursions import needed, parts_slowly
+
+SAMPLE = np.linspace(-1.0, 1.0, 9)
+
+
+@pytest.mark.parametrize("guilty", [(3,), (0, 8), (2, 3, 7)])
+def test_only_the_inputs_that_matter_are_kept(guilty):
+    far = SAMPLE + 100.0
+    wrong = lambda x: all(x[i] > 50 for i in guilty)  # noqa: E731
+    assert tuple(needed(wrong, SAMPLE, far)) == guilty
+
+
+@pytest.mark.parametrize(
+    ("gap", "slowly"),
+    [
+        (lambda x: float(x[0] > 5), False),
+        (lambda x: max(0.0, float(x[0]) - 5), False),
+        (lambda x: min(1.0, abs(float(x[0]) / 100) ** 12), True),
+        (lambda x: min(1.0, 1e-30 * np.exp(min(float(x[0]), 700.0))), True),
+    ],
+    ids=["branch", "clip", "series", "iteration"],
+)
+def test_a_branch_starts_at_a_place_and_an_approximation_does_not(gap, slowly):
+    assert parts_slowly(gap, np.zeros(1), np.full(1, 90.0)) is slowly
