@@ -19,6 +19,8 @@ from gradcheck.worker import Limits, unfinished
 CONNECT_S = 10
 # A case whose worker is lost runs once more, on another one.
 STARTS = 2
+# Workers may be replaced, by a nanny or a batch system; without any for so long, nobody will come.
+DESERTED_S = 20
 
 
 class Cluster:
@@ -46,8 +48,14 @@ class Cluster:
         waiting = {case.id: case for case in cases}
         begun: dict[str, float] = {}
         starts = dict.fromkeys(waiting, 0)
+        again: set[str] = set()
         while waiting:
             kind, value = self._next()
+            if kind == "deserted":
+                for case in waiting.values():
+                    spent = time.monotonic() - begun.get(case.id, time.monotonic())
+                    yield CaseFinished(_lost(case, spent, "no worker is left"))
+                return
             if kind == "started" and value in waiting:
                 starts[value] += 1
                 begun.setdefault(value, time.monotonic())
@@ -58,7 +66,13 @@ class Cluster:
                     self._client.cancel([self._futures[value]])
                     yield CaseFinished(_lost(case, time.monotonic() - begun[value]))
             elif kind == "done" and value in waiting:
-                case = waiting.pop(value)
+                case = waiting[value]
+                if self._futures[value].cancelled() and value not in again:
+                    # The worker took the files along that the case needs: send them with the case itself.
+                    again.add(value)
+                    self._submit(case, pack(case))
+                    continue
+                del waiting[value]
                 yield CaseFinished(self._result(case, time.monotonic() - begun.get(value, time.monotonic())))
 
     def close(self) -> None:
@@ -79,18 +93,25 @@ class Cluster:
         future.add_done_callback(lambda _: self._happened.put(("done", case.id)))
 
     def _next(self) -> tuple[str, Any]:
+        alone_since: float | None = None
         while True:
             # Short waits let Ctrl-C through.
             with contextlib.suppress(queue.Empty):
                 return self._happened.get(timeout=0.5)
+            if self._client.scheduler_info().get("workers"):
+                alone_since = None
+            elif alone_since is None:
+                alone_since = time.monotonic()
+            elif time.monotonic() - alone_since > DESERTED_S:
+                return "deserted", None
 
     def _result(self, case: Case, spent: float) -> CaseResult:
         future = self._futures[case.id]
-        error = future.exception()
-        if error is None:
+        try:
             result, self.environment = future.result()
-            return result  # type: ignore[no-any-return]
-        return _lost(case, spent, f"{type(error).__name__}: {error}")
+        except Exception as error:
+            return _lost(case, spent, f"{type(error).__name__}: {error}")
+        return result  # type: ignore[no-any-return]
 
 
 def _lost(case: Case, spent: float, why: str = "its worker was lost twice") -> CaseResult:

@@ -49,6 +49,16 @@ def free_port() -> int:
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
     """Start a scheduler and two workers, each in a folder of its own; return the address."""
+    yield from started_cluster(tmp_path_factory)
+
+
+@pytest.fixture
+def mortal_cluster(tmp_path_factory):
+    """Start another, whose workers may be killed."""
+    yield from started_cluster(tmp_path_factory)
+
+
+def started_cluster(tmp_path_factory):
     port = free_port()
     address = f"127.0.0.1:{port}"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
@@ -97,6 +107,57 @@ def test_verdicts_are_those_of_this_machine(cluster, run_cli, write_spec, tmp_pa
         assert [f["code"] for f in a["findings"]] == [f["code"] for f in b["findings"]]
         assert [f["elements"] for f in a["findings"]] == [f["elements"] for f in b["findings"]]
         assert [f["file"] for f in a["findings"]] == [f["file"] for f in b["findings"]]
+
+
+KILLER = """
+import os
+import signal
+from pathlib import Path
+
+import psutil
+
+
+def kill_worker():
+    for process in psutil.Process().parents():
+        if any("dask_worker" in word for word in process.cmdline()):
+            process.send_signal(signal.SIGKILL)
+
+
+def once(x):
+    marker = Path(MARKER)
+    if not marker.exists():
+        marker.write_text("")
+        kill_worker()
+    return tf.sin(x)
+
+
+def always(x):
+    kill_worker()
+    return tf.sin(x)
+
+
+"""
+
+
+def test_a_lost_worker_costs_its_case_a_second_start_and_no_more(mortal_cluster, run_cli, write_spec, tmp_path):
+    pytest.importorskip("psutil")
+    spec = write_spec(
+        "module: ops.py\ncases: {once: {inputs: {x: 1.0}}, always: {inputs: {x: 1.0}}}\n",
+        KILLER.replace("MARKER", repr(str(tmp_path / "marker"))),
+    )
+    for _ in range(20):
+        there = run_cli("run", f"{spec}::once", "--format", "json", "--executor", f"dask://{mortal_cluster}")
+        if "has no workers" not in there.err:
+            break
+        time.sleep(1)
+    assert (tmp_path / "marker").exists(), there
+    assert there.out, there.err
+    assert [case["status"] for case in json.loads(there.out)["cases"]] == ["passed"]
+    lost = run_cli("run", f"{spec}::always", "--format", "json", "--executor", f"dask://{mortal_cluster}")
+    assert lost.code == 1, lost.err
+    [finding] = json.loads(lost.out)["cases"][0]["findings"]
+    assert finding["code"] == "crashed"
+    assert "no worker is left" in finding["message"]
 
 
 def test_a_scheduler_that_is_not_there_is_told(run_cli, write_spec):
