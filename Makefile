@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 T ?=
 
-.PHONY: demo test lint format numerics verdicts bench faults fuzz mistakes readme clean help
+.PHONY: demo test lint format numerics verdicts bench faults soak fuzz mistakes readme clean help
 
 help:
 	@echo "make demo      set up and check the shipped specs"
@@ -15,6 +15,7 @@ help:
 	@echo "make verdicts  verdicts on right and wrong gradients, beside tf.test.compute_gradient"
 	@echo "make bench     times against the peers, each a ratio with its bound"
 	@echo "make faults    every fault of users' code, machine and specs, for real"
+	@echo "make soak      five hundred cases in one run: memory and open files of the parent"
 	@echo "make fuzz      random specs (10^5) and ops (500) through the reader and the whole checker"
 	@echo "make mistakes  write the table of classic mistakes into specs/README.md"
 	@echo "make readme    draw the README's picture and table of findings"
@@ -52,6 +53,9 @@ bench: $(VENV)/.ready
 
 faults: $(VENV)/.ready
 	$(BIN)/python -m tests.faults.matrix
+
+soak: $(VENV)/.ready
+	$(BIN)/python -m tests.faults.soak
 
 fuzz: $(VENV)/.ready
 	FUZZ_SPECS=100000 FUZZ_CASES=63 $(BIN)/python -m pytest -q tests/fuzz

@@ -241,7 +241,8 @@ CATALOGUE: dict[str, CodeInfo] = {
         causes={
             "kink": "the slopes from the left and from the right differ; any slope between them is accepted",
             "jump": "the value jumps there",
-            "domain": "one side is outside the domain, or the slope is infinite",
+            "domain": "one side is outside the domain, or the slope is infinite; or, on the way to inputs far from the"
+            " sample, gradient and autodiff part little by little (an iteration that does not converge there)",
             "noise": "rounding or noise of the forward hides the slope",
         },
     ),
