@@ -14,40 +14,52 @@ from gradcheck.autodiff.tracing import function
 MAX_USES = 8
 
 
-def terms_of(subject: Subject, operation: Operation, position: int) -> list[np.ndarray[Any, Any]]:
-    """Return the parts of the gradient of leaf `position` that come through each op that reads it.
+def terms_of(subject: Subject, operation: Operation, slot: int) -> list[np.ndarray[Any, Any]]:
+    """Return the parts of the gradient of an input or variable that come through each op that reads it.
 
-    Empty where the forward cannot be traced or has fewer than two uses of the input.
+    Empty where the forward cannot be traced or has fewer than two uses of it.
     """
     try:
-        return _traced_terms(subject, operation, position)
+        return _traced_terms(subject, operation, slot)
     except Exception:
         return []
 
 
-def _traced_terms(subject: Subject, operation: Operation, position: int) -> list[np.ndarray[Any, Any]]:
+def _traced_terms(subject: Subject, operation: Operation, slot: int) -> list[np.ndarray[Any, Any]]:
     parts: list[Any] = []
 
     def traced(tensors: Any) -> Any:
         outputs = [t for t in operation(tensors) if differentiable(t)]
-        source = tensors[position]
-        uses = [op for op in source.consumers() if op.outputs and op.outputs[0].dtype == source.dtype]
+        sources = [tensors[subject.sources[slot]]] if slot < len(subject.sources) else _reads(subject, slot)
+        uses = [(source, op) for source in sources for op in source.consumers()
+                if op.outputs and op.outputs[0].dtype == source.dtype]  # fmt: skip
         if not 2 <= len(uses) <= MAX_USES:
             return []
         ups = [tf.constant(u) for u in subject.upstream]
-        for use in uses:
-            reached = tf.gradients(outputs, list(use.outputs), grad_ys=ups)
-            live = [(out, g) for out, g in zip(use.outputs, reached, strict=True) if g is not None]
-            others = [other for other in use.inputs if other is not source]
-            part = None
-            if live:
-                (part,) = tf.gradients(
-                    [out for out, _ in live], [source], grad_ys=[g for _, g in live], stop_gradients=others
-                )
-            parts.append(tf.zeros_like(source) if part is None else tf.convert_to_tensor(part))
+        parts.extend(_through(outputs, ups, source, use) for source, use in uses)
         return parts
 
     subject.gradients.state.restore()
     found = function(traced)([tf.constant(v) for v in subject.values])
     subject.gradients.state.restore()
     return [np.asarray(part, np.float64) for part in found]
+
+
+def _reads(subject: Subject, slot: int) -> list[Any]:
+    """Return the tensors that hold a variable's value in the graph being traced."""
+    handle = subject.gradients.variables[slot - len(subject.sources)].handle
+    graph = tf.compat.v1.get_default_graph()
+    inside = [internal for external, internal in graph.captures if external is handle]
+    reads = [op for tensor in inside for op in tensor.consumers() if op.type == "ReadVariableOp"]
+    return [op.outputs[0] for op in reads]
+
+
+def _through(outputs: list[Any], ups: list[Any], source: Any, use: Any) -> Any:
+    """Return the part of the gradient with respect to `source` that comes through one op."""
+    reached = tf.gradients(outputs, list(use.outputs), grad_ys=ups)
+    live = [(out, g) for out, g in zip(use.outputs, reached, strict=True) if g is not None]
+    others = [other for other in use.inputs if other is not source]
+    part = None
+    if live:
+        (part,) = tf.gradients([out for out, _ in live], [source], grad_ys=[g for _, g in live], stop_gradients=others)
+    return tf.zeros_like(source) if part is None else tf.convert_to_tensor(part)

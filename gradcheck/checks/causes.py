@@ -54,6 +54,7 @@ def diagnosis_of(subject: Subject, verdict: SlotVerdict, verdicts: Sequence[Slot
             upstream=_same_shape_upstream(subject, verdict.slot),
             complex=verdict.slot.complex and verdict.slot.plain,
             reaches=_reaches(subject, verdict),
+            patterns=_patterns(subject, verdict),
         )
     )
 
@@ -100,10 +101,9 @@ def _as_pairs(array: Array) -> Array:
 
 
 def _terms(subject: Subject, verdict: SlotVerdict) -> list[Array]:
-    index = subject.slots.index(verdict.slot)
-    if index >= len(subject.sources) or verdict.slot.complex or not verdict.slot.plain:
+    if verdict.slot.complex or not verdict.slot.plain:
         return []
-    return terms_of(subject, subject.plain(), subject.sources[index])
+    return terms_of(subject, subject.plain(), subject.slots.index(verdict.slot))
 
 
 def _by_output(subject: Subject, verdict: SlotVerdict) -> list[tuple[str, Array, Array]]:
@@ -170,6 +170,20 @@ def _told_apart(
         rounding = same * (size + 1e-3 * np.nanmax(size, initial=0.0))
         wrong = wrong | (gap > np.fmax(CLEARLY * size, rounding))
         return wrong, np.asarray(~wrong & (gap <= rounding))
+
+
+def _patterns(subject: Subject, verdict: SlotVerdict) -> dict[str, Array]:
+    """Return what a missing sum over an axis may be multiplied with."""
+    slot, outputs = verdict.slot, subject.layout.outputs.slots
+    if slot.complex or not slot.plain or not slot.shape:
+        return {}
+    x = verdict.point.reshape(slot.shape)
+    patterns = {"the same for all": np.ones(slot.shape), "the input": x}
+    if len(outputs) == 1 and outputs[0].shape == slot.shape and not outputs[0].complex and outputs[0].plain:
+        y = main_reference(subject).point.y.reshape(slot.shape)
+        with np.errstate(all="ignore"):
+            patterns |= {"the output": y, "the exponential of the output": np.exp(np.minimum(y, 700.0))}
+    return patterns
 
 
 def _reaches(subject: Subject, verdict: SlotVerdict) -> bool:

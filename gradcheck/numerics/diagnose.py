@@ -20,6 +20,8 @@ ROUNDING = 1e-9
 MAX_TERMS = 8
 SEPARATED = 3
 FADING = 0.02
+# Fewer numbers than this are easily multiples of anything.
+LONG_ENOUGH = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,8 @@ class Evidence:
     (gradient, reference); `terms` are the parts of the reference that come through each use
     of the input; `outputs` pairs (gradient, reference) for the upstream of one output alone;
     `trials` are further draws, the case's own first; `reaches` says whether the outputs depend on
-    the input at all.  Complex inputs have a last axis of two.
+    the input at all; `patterns` are what a sum over an axis is multiplied with (the output, ...).
+    Complex inputs have a last axis of two.
     """
 
     gradient: Array
@@ -59,6 +62,7 @@ class Evidence:
     upstream: Array | None = None
     complex: bool = False
     reaches: bool = True
+    patterns: Mapping[str, Array] = field(default_factory=dict)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -117,6 +121,7 @@ def diagnose(evidence: Evidence) -> Diagnosis:
         _diagonal_or_not,
         _region_or_elements,
         _missing_term,
+        _missing_sum,
         _moving_elements,
     )
     for test in tests:
@@ -269,6 +274,28 @@ def _missing_term(e: Evidence) -> Diagnosis | None:
                     f"the gradient equals the reference without {count} of the {len(terms)} terms through which"
                     " the input reaches the output",
                     "add the missing term (product rule, or a second use of the input)",
+                )
+    return None
+
+
+def _missing_sum(e: Evidence) -> Diagnosis | None:
+    """Name an error that is, in every row, one number times a pattern, as in a softmax without its sum."""
+    if e.complex or not e.usable.all():
+        return None
+    error = e.gradient - e.reference
+    for axis in range(len(e.shape)):
+        if e.shape[axis] < LONG_ENOUGH:
+            continue
+        for name, pattern in e.patterns.items():
+            strength = np.sum(pattern * pattern, axis, keepdims=True)
+            if pattern.shape != error.shape or not np.all(strength > 0):
+                continue
+            fitted = np.sum(error * pattern, axis, keepdims=True) / strength * pattern
+            if np.linalg.norm(error - fitted) <= CLOSE * np.linalg.norm(error):
+                return Diagnosis(
+                    "missing-term",
+                    f"what it lacks is, along axis {axis}, one number times {name}: a term that sums over the axis",
+                    f"add the term that sums upstream over axis {axis}: a softmax, a mean and a norm mix elements",
                 )
     return None
 

@@ -230,6 +230,40 @@ def shortened(projected=True):
 
 
 @tf.custom_gradient
+def softmax_alone(x):
+    """A softmax whose gradient lacks the sum over the row."""
+    y = tf.nn.softmax(x)
+    return y, lambda upstream: tf.convert_to_tensor(upstream) * y
+
+
+class Tied(tf.keras.layers.Layer):
+    """Encodes and decodes with one matrix; the gradient can lack the part of the decoder."""
+
+    def __init__(self, forgotten=False):
+        super().__init__()
+        self.forgotten = forgotten
+
+    def build(self, shape):
+        self.kernel = self.add_weight(shape=(shape[-1], 3), name="kernel")
+
+    def call(self, inputs):
+        @tf.custom_gradient
+        def coded(x, w):
+            hidden = tf.tanh(tf.matmul(x, w))
+
+            def grad(upstream):
+                upstream = tf.convert_to_tensor(upstream)
+                inner = tf.matmul(upstream, w) * (1 - hidden * hidden)
+                encoder = tf.matmul(x, inner, transpose_a=True)
+                decoder = tf.matmul(upstream, hidden, transpose_a=True)
+                return tf.matmul(inner, w, transpose_b=True), encoder if self.forgotten else encoder + decoder
+
+            return tf.matmul(hidden, w, transpose_b=True), grad
+
+        return coded(inputs, tf.convert_to_tensor(self.kernel))
+
+
+@tf.custom_gradient
 def attended(q, k, v):
     """Attention whose gradient is written out; far out the softmax is saturated."""
     weights = tf.nn.softmax(tf.matmul(q, k, transpose_b=True))

@@ -131,6 +131,14 @@ def test_an_input_that_nothing_depends_on_is_no_staircase():
     assert cause(np.ones((4, 3)), np.zeros((4, 3)), labels=flat, reaches=False) == "unknown"
 
 
+def test_a_sum_over_an_axis_that_is_missing_is_a_term():
+    y = np.exp(REFERENCE) / np.exp(REFERENCE).sum(-1, keepdims=True)
+    upstream = RNG.normal(size=(4, 3))
+    right = y * (upstream - (upstream * y).sum(-1, keepdims=True))
+    assert cause(y * upstream, right, patterns={"the output": y}) == "missing-term"
+    assert cause(right + 0.1 * RNG.normal(size=(4, 3)), right, patterns={"the output": y}) == "unknown"
+
+
 def test_unknown_where_no_test_is_met():
     assert cause(RNG.normal(size=(4, 3))) == "unknown"
 
