@@ -38,7 +38,8 @@ STOPPING = ("gradient-mismatch", "gradient-nonfinite", "gradient-shape", "gradie
 class Place:
     """Hold values of the leaves and of the variables, and how to say where that is.
 
-    `asked` is false for sizes that nobody said the op must take.
+    `asked` is false for sizes that nobody said the op must take; `wanted` is what the bare forward
+    gives there, if that is known already.
     """
 
     said: str
@@ -46,6 +47,7 @@ class Place:
     state: State
     resized: bool
     asked: bool = True
+    wanted: _Pulled | None = None
 
 
 def check(subject: Subject, found: Sequence[Finding]) -> Iterator[Finding | Comparison]:
@@ -55,8 +57,7 @@ def check(subject: Subject, found: Sequence[Finding]) -> Iterator[Finding | Comp
         return
     if case.expected_vjp or not subject.layout.outputs.width or not subject.slots:
         return
-    other = case.surrogate or case.reference
-    plain = subject.plain() if other is None else subject.function(other)
+    plain = _bare(subject)
     known = any(f.code == "dynamic-shape" for f in found)
     try:
         for place in _places(subject, plain):
@@ -77,17 +78,19 @@ def _places(subject: Subject, plain: Operation) -> Iterator[Place]:
         yield Place("at other values of the variables", subject.values, moved, resized=False)
     if subject.case.dynamic_shapes is False:
         return
-    for values in (one_row_more(subject, plain), _one_row(subject, plain)):
-        if values is not None:
+    for found in (one_row_more(subject), _one_row(subject, plain)):
+        if found is not None:
+            values, wanted = found
             rows = next(len(a) for a, b in zip(values, subject.values, strict=True) if a is not b)
-            yield Place(f"with {rows} row{'s' * (rows != 1)}", tuple(values), state, resized=True)
+            yield Place(f"with {rows} row{'s' * (rows != 1)}", tuple(values), state, resized=True, wanted=wanted)
     for axis in range(1, MOST_AXES):
-        values = _twice_along(subject, plain, axis)
-        if values is not None:
-            yield Place(f"with axis {axis} of twice the size", tuple(values), state, resized=True, asked=False)
+        found = _twice_along(subject, plain, axis)
+        if found is not None:
+            said = f"with axis {axis} of twice the size"
+            yield Place(said, tuple(found[0]), state, resized=True, asked=False, wanted=found[1])
 
 
-def _twice_along(subject: Subject, plain: Operation, axis: int) -> list[Any] | None:
+def _twice_along(subject: Subject, plain: Operation, axis: int) -> tuple[list[Any], _Pulled] | None:
     """Return leaves of twice the size along an axis, None if the bare forward does not take or use them.
 
     Twice, because halves, heads and windows divide it too.
@@ -109,7 +112,7 @@ def _twice_along(subject: Subject, plain: Operation, axis: int) -> list[Any] | N
             values[i] = np.concatenate([values[i], _like(values[i], subject.leaves[i], back)], axis=back)
         pulled = _pulled(subject, plain, values, subject.gradients.state)
         if pulled is not None and all(_reaches(pulled, subject, i, back, size) for i in chosen):
-            return values
+            return values, pulled
     return None
 
 
@@ -147,37 +150,47 @@ def _moved(value: Any, rng: np.random.Generator, trainable: bool) -> Any:
     return np.where(wide == 0, start, wide * factor).astype(value.dtype)
 
 
-def one_row_more(subject: Subject, plain: Operation) -> list[Any] | None:
-    """Return leaves with one row more, None if the bare forward takes or uses no further row."""
+def one_row_more(subject: Subject) -> tuple[list[Any], _Pulled] | None:
+    """Return leaves with one row more and what the bare forward gives, None if it takes or uses no further row."""
+    return subject.once("one row more", lambda: _one_row_more(subject, _bare(subject)))  # type: ignore[no-any-return]
+
+
+def _bare(subject: Subject) -> Operation:
+    other = subject.case.surrogate or subject.case.reference
+    return subject.plain() if other is None else subject.function(other)
+
+
+def _one_row_more(subject: Subject, plain: Operation) -> tuple[list[Any], _Pulled] | None:
     for chosen in _alike(subject):
         values = list(subject.values)
         for i in chosen:
             values[i] = _with_row(values[i], subject.leaves[i])
         pulled = _pulled(subject, plain, values, subject.gradients.state)
         if pulled is not None and all(_reaches(pulled, subject, i, 0, len(subject.values[i])) for i in chosen):
-            return values
+            return values, pulled
     return None
 
 
-def _one_row(subject: Subject, plain: Operation) -> list[Any] | None:
+def _one_row(subject: Subject, plain: Operation) -> tuple[list[Any], _Pulled] | None:
     """Return the first row of the leaves, None if the op does not treat rows one by one.
 
     A single row broadcasts, so that a call may pass which makes no sense; where the outputs
     are those of the first row of all, it does make sense.
     """
     state = subject.gradients.state
+    whole = _pulled(subject, plain, subject.values, state)
     for chosen in _alike(subject):
         values = list(subject.values)
         if len(values[chosen[0]]) < 2:
             return None
         for i in chosen:
             values[i] = values[i][:1]
-        one, whole = (_pulled(subject, plain, v, state) for v in (values, subject.values))
+        one = _pulled(subject, plain, values, state)
         if one is None or whole is None:
             continue
         pairs = list(zip(one.outputs, whole.outputs, strict=True))
         if pairs and all(np.ndim(b) and a.shape == b[:1].shape and _near(a, b[:1]) for a, b in pairs):
-            return values
+            return values, one
     return None
 
 
@@ -279,7 +292,7 @@ def _pull(subject: Subject, operation: Operation, values: Sequence[Any], state: 
 
 
 def _at(subject: Subject, plain: Operation, place: Place) -> Finding | None:
-    wanted = _pulled(subject, plain, place.values, place.state)
+    wanted = place.wanted or _pulled(subject, plain, place.values, place.state)
     if wanted is None or not all(g is None or np.isfinite(g.astype(_wide(g))).all() for g in wanted.gradients):
         return None
     try:

@@ -79,9 +79,10 @@ def _finding(message: str, told: Finding | None) -> Finding:
 
 def _grown(subject: Subject) -> tuple[list[int], list[Any]] | None:
     """Return which leaves may grow along their first axis, and values with one more row."""
-    values = one_row_more(subject, subject.plain())
-    if values is None:
+    found = one_row_more(subject)
+    if found is None:
         return None
+    values, _ = found
     return [i for i, (a, b) in enumerate(zip(values, subject.values, strict=True)) if a is not b], values
 
 

@@ -207,14 +207,16 @@ def _gathered(subject: Subject, position: int, rows: list[int], thick: bool) -> 
         watched = [tensors[i] for i in subject.sources]
         tape.watch(watched)
         output = subject.operation(tensors)[position]
+        count = int(output.shape[0])
+        columns = np.arange(1, 1 + int(tf.size(output)) // count)
         if thick:
-            output = tf.linalg.matmul(
-                tf.one_hot(rows, int(output.shape[0]), dtype=output.dtype),
-                tf.reshape(output, [int(output.shape[0]), -1]),
-            )
+            weights = np.zeros((count, columns.size))
+            np.add.at(weights, rows, columns)
+            taken = tf.reshape(output, [count, -1])
         else:
-            output = tf.reshape(tf.gather(output, rows), [len(rows), -1])
-        total = tf.reduce_sum(output * tf.cast(tf.reshape(tf.range(1, 1 + output.shape[1]), [1, -1]), output.dtype))
+            weights = np.tile(columns, (len(rows), 1))
+            taken = tf.reshape(tf.gather(output, rows), [len(rows), -1])
+        total = tf.reduce_sum(taken * tf.constant(weights, output.dtype))
     return [None if g is None else np.asarray(dense(g)).astype(np.complex128) for g in tape.gradient(total, watched)]
 
 
