@@ -15,7 +15,8 @@ from gradcheck.autodiff.subject import Subject
 from gradcheck.autodiff.terms import terms_of
 from gradcheck.checks.verdicts import SlotVerdict, autodiff_at, main_reference, other_reference, tolerance_of
 from gradcheck.numerics.assess import Outcome, assess
-from gradcheck.numerics.diagnose import Diagnosis, Evidence, Trial, conjugate, diagnose
+from gradcheck.numerics.diagnose import conjugate, diagnose
+from gradcheck.numerics.evidence import Diagnosis, Evidence, Trial
 from gradcheck.numerics.ladder import Array
 
 TRIALS = 4

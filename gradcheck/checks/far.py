@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from gradcheck.autodiff.coordinates import Slot
 from gradcheck.autodiff.subject import Subject
+from gradcheck.checks.distant import Distant, findings_of
 from gradcheck.checks.rounding import own_gradient, own_values
 from gradcheck.checks.verdicts import (
     autodiff_at,
@@ -25,7 +25,7 @@ from gradcheck.numerics.differences import Point
 from gradcheck.numerics.excursions import SEEN, moved, needed, parts_slowly
 from gradcheck.numerics.ladder import Array, Label
 from gradcheck.numerics.tolerance import CONDITIONING_FACTOR
-from gradcheck.results import Comparison, Element, Finding
+from gradcheck.results import Comparison, Finding
 
 PHASE = "far_values"
 MAGNITUDES = (1e-6, 1e-4, 1e-2, 0.3, 2.0, 4.0, 6.5, 9.0, 15.0, 30.0, 60.0, 100.0, 300.0, 1e3, 1e4)
@@ -43,35 +43,16 @@ STOPPING = ("gradient-mismatch", "gradient-nonfinite", "gradient-shape", "gradie
             "upstream-nonlinear", "stale-state", "gradient-dtype", "state-changed", "variables-order")  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class _Bad:
-    """Hold a coordinate at which the gradient is wrong far from the sample.
-
-    `moved` are the coordinates (with their values) that must be far; `slowly` says that the gap
-    grows over a long stretch of the way there.
-    """
-
-    coordinate: int
-    input: float
-    analytic: float
-    autodiff: float | None
-    slope: float
-    tolerance: float
-    own_dtype: bool
-    moved: tuple[tuple[int, float], ...] = ()
-    slowly: bool = False
-
-
 def check(subject: Subject, found: Sequence[Finding]) -> Iterator[Finding | Comparison]:
     """Look for NaN, infinity and disagreement with finite differences far from the sample."""
     if any(f.code in STOPPING for f in found) or subject.case.expected_vjp or not _applies(subject):
         return
-    bad: list[_Bad] = []
+    bad: list[Distant] = []
     for x in _points(subject):
         bad += [_lost(subject, b, x) if b.own_dtype else _followed(subject, b, x) for b in _bad_at(subject, x)[:MOST]]
-        if len(bad) >= MOST:
+        if sum(not b.slowly for b in bad) >= MOST or len(bad) >= 3 * MOST:
             break
-    yield from _findings(subject, bad)
+    yield from findings_of(subject, bad)
 
 
 def _applies(subject: Subject) -> bool:
@@ -129,7 +110,7 @@ def _inside(value: float, low: float, high: float, kept: float) -> float:
     return -value if low < -value < high else kept
 
 
-def _bad_at(subject: Subject, x: Array) -> list[_Bad]:
+def _bad_at(subject: Subject, x: Array) -> list[Distant]:
     reference = main_reference(subject)
     realm = reference.realm
     narrow = _own_point(subject, x)
@@ -166,7 +147,7 @@ def _bad_at(subject: Subject, x: Array) -> list[_Bad]:
     clear &= ~np.isin(asked, between_neighbours(subject, point, gradient, asked[clear]))
     chosen = clear | (suspicious[asked] & _finite_slope(subject, found))
     return [
-        _Bad(int(i), float(x[i]), float(native[i]) if suspicious[i] else float(gradient[i]),
+        Distant(int(i), float(x[i]), float(native[i]) if suspicious[i] else float(gradient[i]),
              None if autodiff is None else float(autodiff[i]), float(found.value[k]), float(found.tolerance[k]),
              bool(suspicious[i]))
         for k, i in enumerate(asked) if chosen[k]
@@ -200,7 +181,7 @@ def _rounding_at(subject: Subject, x: Array, cotangent: Array, gradient: Array) 
     return CONDITIONING_FACTOR * largest
 
 
-def _lost(subject: Subject, bad: _Bad, far: Array) -> _Bad:
+def _lost(subject: Subject, bad: Distant, far: Array) -> Distant:
     """Return the finding with the coordinates that must be far for the gradient to be no number."""
     sample = subject.vector()
 
@@ -216,7 +197,7 @@ def _lost(subject: Subject, bad: _Bad, far: Array) -> _Bad:
     return replace(bad, moved=tuple((int(i), float(far[i])) for i in chosen))
 
 
-def _followed(subject: Subject, bad: _Bad, far: Array) -> _Bad:
+def _followed(subject: Subject, bad: Distant, far: Array) -> Distant:
     """Return the finding with the coordinates that must be far, and whether the gap grows slowly on the way."""
     sample = subject.vector()
     reference = main_reference(subject)
@@ -288,101 +269,3 @@ def _measured(subject: Subject, x: Array, values: Array, cotangent: Array, rng: 
 
 def _autodiff(subject: Subject, base: Point, x: Array, cotangent: Array) -> Array | None:
     return autodiff_at(subject, main_reference(subject), replace(base, x=x, cotangent=cotangent))
-
-
-def _findings(subject: Subject, bad: Sequence[_Bad]) -> Iterator[Finding]:
-    for told, some in (
-        (_not_finite, [b for b in bad if b.own_dtype]),
-        (_wrong, [b for b in bad if not b.own_dtype and not b.slowly]),
-        (_slowly, [b for b in bad if b.slowly]),
-    ):
-        if some:
-            yield told(subject, some)
-
-
-def _not_finite(subject: Subject, some: Sequence[_Bad]) -> Finding:
-    slot, _ = _locate(subject, some[0].coordinate)
-    return Finding(
-        "gradient-nonfinite",
-        f"the gradient of `{slot.name}` is {some[0].analytic} {_place(subject, some[0])}; the reference there is"
-        f" {some[0].slope:.6g}",
-        hint="an intermediate value overflows or 0 * inf appears: use a stable form (tf.sigmoid, tf.nn.softplus)",
-        wrt=slot.name,
-        mode="eager",
-        dtype=subject.dtype,
-        elements=_elements(subject, some),
-    )
-
-
-def _wrong(subject: Subject, some: Sequence[_Bad]) -> Finding:
-    slot, _ = _locate(subject, some[0].coordinate)
-    return Finding(
-        "gradient-mismatch",
-        f"the gradient of `{slot.name}` is wrong {_place(subject, some[0])}: {some[0].analytic:.6g}, the reference is"
-        f" {some[0].slope:.6g}",
-        "region",
-        hint="the formula holds near the sample only: look for a branch or a clip at large or small inputs; if such"
-        " inputs never come, say so with `domain`",
-        wrt=slot.name,
-        mode="eager",
-        dtype=subject.dtype,
-        elements=_elements(subject, some),
-    )
-
-
-def _slowly(subject: Subject, some: Sequence[_Bad]) -> Finding:
-    slot, _ = _locate(subject, some[0].coordinate)
-    return Finding(
-        "inconclusive",
-        f"the gradient of `{slot.name}` parts from autodiff little by little on the way to inputs far from the sample:"
-        f" {_place(subject, some[0])} it is {some[0].analytic:.6g}, the reference is {some[0].slope:.6g}",
-        "domain",
-        "warning",
-        hint="an iteration that does not converge there does so, and a formula that is an approximation; give the"
-        " range of real inputs with `domain`",
-        wrt=slot.name,
-        mode="eager",
-        dtype=subject.dtype,
-        elements=_elements(subject, some),
-    )
-
-
-def _place(subject: Subject, bad: _Bad) -> str:
-    """Say which inputs are far from the sample."""
-    if not bad.moved or len(bad.moved) > 2:
-        slot, _ = _locate(subject, bad.coordinate)
-        if bad.moved:
-            return f"where {len(bad.moved)} inputs are far from the sample"
-        return f"at {slot.name} = {bad.input:.6g}, far from the sample"
-    places = []
-    for coordinate, value in bad.moved:
-        slot, local = _locate(subject, coordinate)
-        index = ", ".join(map(str, slot.where(local)))
-        places.append(f"{slot.name}[{index}] = {value:.6g}" if index else f"{slot.name} = {value:.6g}")
-    return f"at {' and '.join(places)}, far from the sample"
-
-
-def _elements(subject: Subject, some: Sequence[_Bad]) -> tuple[Element, ...]:
-    return tuple(_element(subject, b) for b in some[: subject.cache.get("show", 10)])
-
-
-def _locate(subject: Subject, coordinate: int) -> tuple[Slot, int]:
-    for slot, part in zip(subject.slots, subject.layout.inputs.ranges(), strict=True):
-        if part.start <= coordinate < part.stop:
-            return slot, coordinate - part.start
-    raise IndexError(coordinate)
-
-
-def _element(subject: Subject, bad: _Bad) -> Element:
-    slot, local = _locate(subject, bad.coordinate)
-    gap = abs(bad.analytic - bad.slope)
-    return Element(
-        slot.where(local),
-        bad.input,
-        bad.analytic,
-        bad.autodiff,
-        bad.slope,
-        gap,
-        gap / (abs(bad.slope) or 1.0),
-        bad.tolerance,
-    )

@@ -3,108 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gradcheck.numerics.evidence import CLOSE, Diagnosis, Evidence, close, explained
 from gradcheck.numerics.ladder import Array, Label
+from gradcheck.numerics.places import diagonal_or_not, moving_elements, part_of_complex, region_or_elements
 
-CLOSE = 1e-3
-LEFT_OVER = 0.02
 # Two factors that differ by a hundredth of what they are off by are two.
 FACTOR_LEFT_OVER = 0.005
 ROUNDING = 1e-9
 MAX_TERMS = 8
-SEPARATED = 3
-FADING = 0.02
 # Fewer numbers than this are easily multiples of anything.
 LONG_ENOUGH = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """Hold another draw of the input: its values, where the gradient was wrong, and where it was right.
-
-    Neither is an element at which the error is only too small to matter.
-    """
-
-    input: Array
-    wrong: NDArray[np.bool_]
-    right: NDArray[np.bool_]
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """Hold what is known about one wrong gradient; arrays have the input's shape.
-
-    `usable` marks elements with a reference; `others` maps the other inputs to their
-    (gradient, reference); `terms` are the parts of the reference that come through each use
-    of the input; `outputs` pairs (gradient, reference) for the upstream of one output alone;
-    `trials` are further draws, the case's own first; `reaches` says whether the outputs depend on
-    the input at all; `patterns` are what a sum over an axis is multiplied with (the output, ...).
-    Complex inputs have a last axis of two.
-    """
-
-    gradient: Array
-    reference: Array
-    wrong: NDArray[np.bool_]
-    usable: NDArray[np.bool_]
-    labels: NDArray[np.int8]
-    output_size: int
-    others: Mapping[str, tuple[Array, Array]] = field(default_factory=dict)
-    terms: Sequence[Array] = ()
-    outputs: Sequence[tuple[str, Array, Array]] = ()
-    trials: Sequence[Trial] = ()
-    diagonal: Array | None = None
-    upstream: Array | None = None
-    complex: bool = False
-    reaches: bool = True
-    patterns: Mapping[str, Array] = field(default_factory=dict)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Return the shape of the input."""
-        return self.gradient.shape[:-1] if self.complex else self.gradient.shape
-
-    @property
-    def alive(self) -> NDArray[np.bool_]:
-        """Return where gradient or reference is not zero: elsewhere it is right whatever the formula."""
-        return np.asarray((self.gradient != 0) | (self.reference != 0))
-
-
-@dataclass(frozen=True, slots=True)
-class Diagnosis:
-    """Name a cause, say what was seen and what to change."""
-
-    cause: str
-    message: str
-    hint: str | None = None
-
-
-def close(a: Array, b: Array, usable: NDArray[np.bool_]) -> bool:
-    """Return whether two gradients agree to a thousandth, element by element."""
-    if a.shape != b.shape or not usable.any():
-        return False
-    a, b = a[usable], b[usable]
-    if not (np.isfinite(a).all() and np.isfinite(b).all()):
-        return False
-    largest = float(np.abs(b).max())
-    return bool(np.all(np.abs(a - b) <= CLOSE * np.maximum(np.abs(b), CLOSE * largest)) and largest > 0)
-
-
-def explained(e: Evidence, candidate: Array, left_over: float = LEFT_OVER) -> bool:
-    """Return whether `candidate` accounts for the gradient: close to it, and hardly any of the error left over.
-
-    Without the second condition a gradient that is wrong by a ten-thousandth would equal its
-    own reference.
-    """
-    if candidate.shape != e.gradient.shape or not close(e.gradient, candidate, e.usable):
-        return False
-    left = np.linalg.norm((e.gradient - candidate)[e.usable])
-    return bool(left <= left_over * np.linalg.norm((e.gradient - e.reference)[e.usable]))
 
 
 def diagnose(evidence: Evidence) -> Diagnosis:
@@ -117,12 +31,12 @@ def diagnose(evidence: Evidence) -> Diagnosis:
         _factor,
         _transposed,
         _swapped,
-        _part_of_complex,
-        _diagonal_or_not,
-        _region_or_elements,
+        part_of_complex,
+        diagonal_or_not,
+        region_or_elements,
         _missing_term,
         _missing_sum,
-        _moving_elements,
+        moving_elements,
     )
     for test in tests:
         diagnosis = test(evidence)
@@ -298,126 +212,6 @@ def _missing_sum(e: Evidence) -> Diagnosis | None:
                     f"add the term that sums upstream over axis {axis}: a softmax, a mean and a norm mix elements",
                 )
     return None
-
-
-def _part_of_complex(e: Evidence) -> Diagnosis | None:
-    if not e.complex:
-        return None
-    real, imaginary = e.wrong[..., 0].any(), e.wrong[..., 1].any()
-    if real == imaginary:
-        return None
-    part = "real" if real else "imaginary"
-    return Diagnosis(
-        "elements",
-        f"wrong only in the {part} part",
-        "TensorFlow's gradient of f is upstream * conj(df/dz): see what the derivative does to the"
-        f" {part} part of its input",
-    )
-
-
-def _diagonal_or_not(e: Evidence) -> Diagnosis | None:
-    if e.complex or len(e.shape) < 2 or e.shape[-1] != e.shape[-2] or e.shape[-1] < 3:
-        return None
-    diagonal = np.broadcast_to(np.eye(e.shape[-1], dtype=bool), e.shape)
-    for place, where in ((diagonal, "on"), (~diagonal, "off")):
-        if np.array_equal(e.wrong, place & e.alive) and np.any(e.alive & ~place):
-            hint = "look at the term that reaches only these entries (a trace, a determinant, a symmetric part)"
-            return Diagnosis("elements", f"wrong only {where} the diagonal", hint)
-    return None
-
-
-def _region_or_elements(e: Evidence) -> Diagnosis | None:
-    if e.wrong[e.alive].all() and all(t.wrong.all() for t in e.trials[1:]):
-        return None
-    values = np.concatenate([t.input.ravel() for t in e.trials]) if e.trials else np.zeros(0)
-    wrong = np.concatenate([t.wrong.ravel() for t in e.trials]) if e.trials else np.zeros(0, bool)
-    right = np.concatenate([t.right.ravel() for t in e.trials]) if e.trials else np.zeros(0, bool)
-    # An error that fades away has no border.
-    fading = np.mean(~wrong & ~right) > FADING if wrong.size else False
-    # The same place at every draw, whatever its value, is a place and not a range.
-    same_place = len(e.trials) > 1 and all(np.array_equal(t.wrong, e.trials[0].wrong) for t in e.trials)
-    if not same_place and not fading and wrong.any() and right.any():
-        region = _region(values[wrong | right], wrong[wrong | right], certain=len(e.trials) > 1)
-        if region is not None:
-            return Diagnosis(
-                "region",
-                f"wrong only where the input {region}",
-                f"look at the branch of grad_fn for inputs that are so ({region})",
-            )
-    if same_place or len(e.trials) <= 1:
-        return _elements(e)
-    return None
-
-
-def _region(values: Array, wrong: NDArray[np.bool_], certain: bool) -> str | None:
-    """Return the range of the input, or of its size, that separates wrong from right values."""
-    if not certain and min(np.count_nonzero(wrong), np.count_nonzero(~wrong)) < SEPARATED:
-        return None
-    region = _range_of(values, wrong)
-    if region is not None:
-        return region
-    region = _range_of(np.abs(values), wrong)
-    return f"in size {region}" if region is not None else None
-
-
-def _range_of(values: Array, wrong: NDArray[np.bool_]) -> str | None:
-    """Return the range that holds every wrong value and no right one, None if there is none."""
-    bad, good = values[wrong], values[~wrong]
-    low, high = float(bad.min()), float(bad.max())
-    if ((good >= low) & (good <= high)).any():
-        return None
-    if low == high and bad.size > 1:
-        return f"is {low:g}"
-    below, above = good[good < low], good[good > high]
-    if not below.size and not above.size:
-        return None
-    if not below.size:
-        return f"is below {_border(high, float(above.min()))}"
-    if not above.size:
-        return f"is above {_border(low, float(below.max()))}"
-    if bad.size < 2:
-        return None
-    return f"is between {_border(low, float(below.max()))} and {_border(high, float(above.min()))}"
-
-
-def _border(inner: float, outer: float) -> str:
-    """Return the roundest number between two values."""
-    low, high = min(inner, outer), max(inner, outer)
-    if low <= 0 <= high:
-        return "0"
-    for digits in range(1, 5):
-        rounded = float(f"{(low + high) / 2:.{digits}g}")
-        if low <= rounded <= high:
-            return f"{rounded:g}"
-    return f"{(low + high) / 2:.4g}"
-
-
-def _elements(e: Evidence) -> Diagnosis | None:
-    wrong = e.wrong.any(axis=-1) if e.complex else e.wrong
-    places = np.argwhere(wrong)
-    count, total = len(places), wrong.size
-    if count == 0 or count > total / 2 or total < 2 or e.wrong[e.alive].all():
-        return None
-    for axis in range(wrong.ndim):
-        lines = np.unique(places[:, axis])
-        if len(lines) == 1 and wrong.shape[axis] > 1 and count > 1:
-            hint = "look at what is special about this index (first, last, padding)"
-            return Diagnosis("elements", f"wrong only at index {lines[0]} of axis {axis}", hint)
-    listed = ", ".join(str(list(map(int, p))) for p in places[:5]) + (", ..." if count > 5 else "")
-    hint = "look at what is special about these indices (first, last, duplicates, padding)"
-    return Diagnosis("elements", f"wrong only at {count} of {total} elements: {listed}", hint)
-
-
-def _moving_elements(e: Evidence) -> Diagnosis | None:
-    """Name single elements whose place depends on the values, as the largest of a row."""
-    found = _elements(e)
-    if found is None:
-        return None
-    return Diagnosis(
-        "elements",
-        f"{found.message}; at other places for other values",
-        "look at what depends on the values of the other elements (a maximum, an order, a tie, a mask)",
-    )
 
 
 def conjugate(gradient: Array, reference: Array, usable: NDArray[np.bool_]) -> bool:

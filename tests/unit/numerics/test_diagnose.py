@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gradcheck.numerics.diagnose import Evidence, Trial, diagnose
+from gradcheck.numerics.diagnose import diagnose
+from gradcheck.numerics.evidence import Evidence, Trial
 from gradcheck.numerics.ladder import Label
 from gradcheck.numerics.shapes import axes_to_sum, explain_shape
 

@@ -1,0 +1,128 @@
+"""Tell what is wrong far from the sample, with the inputs that must be far."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from gradcheck.autodiff.coordinates import Slot
+from gradcheck.autodiff.subject import Subject
+from gradcheck.results import Element, Finding
+
+
+@dataclass(frozen=True, slots=True)
+class Distant:
+    """Hold a coordinate at which the gradient is wrong far from the sample.
+
+    `moved` are the coordinates (with their values) that must be far; `slowly` says that the gap
+    grows over a long stretch of the way there.
+    """
+
+    coordinate: int
+    input: float
+    analytic: float
+    autodiff: float | None
+    slope: float
+    tolerance: float
+    own_dtype: bool
+    moved: tuple[tuple[int, float], ...] = ()
+    slowly: bool = False
+
+
+def findings_of(subject: Subject, bad: Sequence[Distant]) -> Iterator[Finding]:
+    """Return a finding for what is no number, what is wrong, and what parts from autodiff slowly."""
+    for told, some in (
+        (_not_finite, [b for b in bad if b.own_dtype]),
+        (_wrong, [b for b in bad if not b.own_dtype and not b.slowly]),
+        (_slowly, [b for b in bad if b.slowly]),
+    ):
+        if some:
+            yield told(subject, some)
+
+
+def _not_finite(subject: Subject, some: Sequence[Distant]) -> Finding:
+    slot, _ = _locate(subject, some[0].coordinate)
+    return Finding(
+        "gradient-nonfinite",
+        f"the gradient of `{slot.name}` is {some[0].analytic} {_place(subject, some[0])}; the reference there is"
+        f" {some[0].slope:.6g}",
+        hint="an intermediate value overflows or 0 * inf appears: use a stable form (tf.sigmoid, tf.nn.softplus)",
+        wrt=slot.name,
+        mode="eager",
+        dtype=subject.dtype,
+        elements=_elements(subject, some),
+    )
+
+
+def _wrong(subject: Subject, some: Sequence[Distant]) -> Finding:
+    slot, _ = _locate(subject, some[0].coordinate)
+    return Finding(
+        "gradient-mismatch",
+        f"the gradient of `{slot.name}` is wrong {_place(subject, some[0])}: {some[0].analytic:.6g}, the reference is"
+        f" {some[0].slope:.6g}",
+        "region",
+        hint="the formula holds near the sample only: look for a branch or a clip at large or small inputs; if such"
+        " inputs never come, say so with `domain`",
+        wrt=slot.name,
+        mode="eager",
+        dtype=subject.dtype,
+        elements=_elements(subject, some),
+    )
+
+
+def _slowly(subject: Subject, some: Sequence[Distant]) -> Finding:
+    slot, _ = _locate(subject, some[0].coordinate)
+    return Finding(
+        "inconclusive",
+        f"the gradient of `{slot.name}` parts from autodiff little by little on the way to inputs far from the sample:"
+        f" {_place(subject, some[0])} it is {some[0].analytic:.6g}, the reference is {some[0].slope:.6g}",
+        "domain",
+        "warning",
+        hint="an iteration that does not converge there does so, and a formula that is an approximation; give the"
+        " range of real inputs with `domain`",
+        wrt=slot.name,
+        mode="eager",
+        dtype=subject.dtype,
+        elements=_elements(subject, some),
+    )
+
+
+def _place(subject: Subject, bad: Distant) -> str:
+    """Say which inputs are far from the sample."""
+    if not bad.moved or len(bad.moved) > 2:
+        slot, _ = _locate(subject, bad.coordinate)
+        if bad.moved:
+            return f"where {len(bad.moved)} inputs are far from the sample"
+        return f"at {slot.name} = {bad.input:.6g}, far from the sample"
+    places = []
+    for coordinate, value in bad.moved:
+        slot, local = _locate(subject, coordinate)
+        index = ", ".join(map(str, slot.where(local)))
+        places.append(f"{slot.name}[{index}] = {value:.6g}" if index else f"{slot.name} = {value:.6g}")
+    return f"at {' and '.join(places)}, far from the sample"
+
+
+def _elements(subject: Subject, some: Sequence[Distant]) -> tuple[Element, ...]:
+    return tuple(_element(subject, b) for b in some[: subject.cache.get("show", 10)])
+
+
+def _locate(subject: Subject, coordinate: int) -> tuple[Slot, int]:
+    for slot, part in zip(subject.slots, subject.layout.inputs.ranges(), strict=True):
+        if part.start <= coordinate < part.stop:
+            return slot, coordinate - part.start
+    raise IndexError(coordinate)
+
+
+def _element(subject: Subject, bad: Distant) -> Element:
+    slot, local = _locate(subject, bad.coordinate)
+    gap = abs(bad.analytic - bad.slope)
+    return Element(
+        slot.where(local),
+        bad.input,
+        bad.analytic,
+        bad.autodiff,
+        bad.slope,
+        gap,
+        gap / (abs(bad.slope) or 1.0),
+        bad.tolerance,
+    )
