@@ -130,6 +130,18 @@ def directional_coverage(folder: Path) -> Iterator[Figure]:
         "from gradcheck.worker import check_case, Limits\n"
         "from gradcheck.spec.discover import load, select\n"
         "case = select(load([sys.argv[1]]))[0]\n"
+        "from gradcheck.autodiff import modes, realm\n"
+        "from gradcheck.checks import elsewhere, shapes, upstream\n"
+        "passes = [0]\n"
+        "def counted(owner, name):\n"
+        "    plain = getattr(owner, name)\n"
+        "    def call(*args, **kwargs):\n"
+        "        passes[0] += 1\n"
+        "        return plain(*args, **kwargs)\n"
+        "    setattr(owner, name, call)\n"
+        "for owner, name in ((modes.Gradients, 'run'), (realm.Realm, '_pull'), (realm.Realm, '_row'),\n"
+        "    (elsewhere, '_pull'), (shapes, '_eager'), (shapes, '_call'), (upstream, '_gathered')):\n"
+        "    counted(owner, name)\n"
         "before = psutil.Process().memory_info().rss\n"
         "t = time.perf_counter(); r = check_case(case, Limits(), lambda *_: None); spent = time.perf_counter() - t\n"
         "peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024\n"
@@ -141,14 +153,15 @@ def directional_coverage(folder: Path) -> Iterator[Figure]:
         "    return tape.gradient(y, x).numpy()\n"
         "once(); t = time.perf_counter()\n"
         "for _ in range(5): once()\n"
-        "print(json.dumps([r.status, spent, (time.perf_counter() - t) / 5, (peak - before) / 4e6]))\n"
+        "print(json.dumps([r.status, spent, (time.perf_counter() - t) / 5, (peak - before) / 4e6, passes[0]]))\n"
     )
     spec = write(folder, "{module: ops.py, cases: {c: {op: elementwise, inputs: {x: {shape: [1000000]}}}}}")
     done = subprocess.run(
         [sys.executable, "-c", code, str(spec)], capture_output=True, text=True, check=True, cwd=HERE.parents[1]
     )
-    status, spent, once, sizes = json.loads(done.stdout.splitlines()[-1])
+    status, spent, once, sizes, passes = json.loads(done.stdout.splitlines()[-1])
     told = f"{spent:.1f} s and {once * 1e3:.0f} ms, {status}"
+    yield Figure("10^6 inputs: forward and backward passes", passes, 100, True, "forwards alone count too")
     yield Figure("10^6 inputs: whole check / forward and backward pass", spent / once, 100, True, told)
     yield Figure("10^6 inputs: memory above the import / input", sizes, 40, True, f"{sizes * 4:.0f} MB")
     report = checked(
