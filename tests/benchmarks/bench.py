@@ -185,6 +185,37 @@ def write(folder: Path, spec: str, name: str = "spec.yaml") -> Path:
     return folder / name
 
 
+def watching(folder: Path) -> Iterator[Figure]:
+    """Yield the time from an edit to its answer against a run from cold."""
+    spec = write(folder, SMALL)
+    cold = seconds(tool("run", str(spec)), 3)
+    process = subprocess.Popen(tool("watch", str(spec)), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    try:
+        _summary(process)
+        time.sleep(1)
+        answered = []
+        for number in range(3):
+            started = time.perf_counter()
+            edited = folder / "ops.new"
+            edited.write_text((HERE / "ops.py").read_text() + f"# {number}\n")
+            edited.replace(folder / "ops.py")
+            _summary(process)
+            answered.append(time.perf_counter() - started)
+            time.sleep(1)
+    finally:
+        process.terminate()
+        process.wait()
+    spent = statistics.median(answered)
+    yield Figure("watch: an edit / a run from cold", spent / cold, 1 / 5, True, f"{spent:.2f} s and {cold:.2f} s")
+
+
+def _summary(process: subprocess.Popen) -> None:
+    """Read on to the line that ends a round."""
+    for line in process.stdout or ():
+        if " passed" in line or " failed" in line:
+            return
+
+
 def other_frameworks(folder: Path) -> Iterator[Figure]:
     """Yield the same op under PyTorch's and JAX's checkers, where they are installed; there is no bound."""
     report = checked(
@@ -214,6 +245,7 @@ PARTS: dict[str, Callable[[Path], Iterator[Figure]]] = {
     "many": many_cases,
     "full": full_coverage,
     "directional": directional_coverage,
+    "watch": watching,
     "others": other_frameworks,
 }
 
