@@ -108,8 +108,23 @@ def read_document(path: Path, name: str) -> Document:
     if node is None:
         message = "the file is empty"
         raise SpecError((document.problem_at(Place(1, 1), "", message, "a spec has `module:` and `cases:`"),))
+    if _expanded(node, {}) > MAX_VALUES:
+        message = f"more than {MAX_VALUES} values after aliases are expanded"
+        raise SpecError((document.problem_at(Place(1, 1), "", message),))
     _Builder(document).run(node)
     return document
+
+
+def _expanded(node: yaml.Node, known: dict[int, int]) -> int:
+    """Return how many values a node has once aliases are written out, each node looked at once."""
+    if id(node) not in known:
+        # A node inside itself is told of when it is read.
+        known[id(node)] = 1
+        if isinstance(node, yaml.SequenceNode):
+            known[id(node)] = 1 + sum(_expanded(item, known) for item in node.value)
+        elif isinstance(node, yaml.MappingNode):
+            known[id(node)] = 1 + sum(_expanded(value, known) for _, value in node.value)
+    return known[id(node)]
 
 
 def _check_depth(text: str, document: Document) -> None:
@@ -151,17 +166,12 @@ class _Builder:
 
     def __init__(self, document: Document) -> None:
         self.document = document
-        self.count = 0
         self.merging = 0
 
     def run(self, root: yaml.Node) -> None:
         self.document.data = self._value(root, ())
 
     def _value(self, node: yaml.Node, path: KeyPath) -> Any:
-        self.count += 1
-        if self.count > MAX_VALUES:
-            message = f"more than {MAX_VALUES} values after aliases are expanded"
-            raise SpecError((self.document.problem((), message),))
         if len(path) > MAX_DEPTH:
             raise SpecError((self.document.problem(path, f"nested deeper than {MAX_DEPTH} levels"),))
         self.document.values.setdefault(path, _place(node))

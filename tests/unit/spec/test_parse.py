@@ -116,6 +116,19 @@ def test_bad_specs_say_what_is_wrong(tmp_path, text, message):
     assert any(message in p.render() for p in problems(tmp_path, text))
 
 
+def test_a_merge_bomb_is_refused_before_it_is_expanded(tmp_path):
+    # Found by tests.fuzz.guided: it took seconds to be counted.
+    lines = ["a0: &a0 {x: 1}"]
+    lines += [f"a{i}: &a{i} {{<<: [{', '.join([f'*a{i - 1}'] * 9)}]}}" for i in range(1, 40)]
+    [problem] = problems(tmp_path, "\n".join(lines))
+    assert "after aliases are expanded" in problem.message
+
+
+def test_an_alias_that_holds_itself_is_refused(tmp_path):
+    found = problems(tmp_path, "module: o.py\ncases:\n  a: {inputs: {x: &l [1.0, *l, *l]}}\n")
+    assert any("nested deeper" in p.message for p in found)
+
+
 def test_an_alias_bomb_is_refused(tmp_path):
     lines = ["a0: &a0 [1,1,1,1,1,1,1,1,1,1]"]
     lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 9)]
