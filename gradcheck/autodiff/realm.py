@@ -19,7 +19,7 @@ from gradcheck.autodiff.coordinates import Coordinates
 from gradcheck.autodiff.modes import pull_back
 from gradcheck.autodiff.operation import Operation, State, differentiable
 from gradcheck.autodiff.promote import promote, wide_dtype
-from gradcheck.autodiff.tracing import GradientTape, function, halves_in, unconverted
+from gradcheck.autodiff.tracing import GradientTape, function, halves_in, nodes_of, unconverted
 from gradcheck.numerics.ladder import Array
 
 BULK_ROWS = 64
@@ -279,7 +279,7 @@ def rewritten_kernels(
         found = iter(call([*tensors, *cotangents])[count:])
         return [None if absent else next(found) for absent in missing]
 
-    return forward, pullback, halves_in(concrete)
+    return forward, pullback, halves_in(nodes_of(concrete))
 
 
 def twin_variables(variables: Sequence[Any]) -> list[tuple[Any, Any]]:

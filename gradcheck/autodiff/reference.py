@@ -83,9 +83,9 @@ def _realm(subject: Subject, operation: Operation, kind: str) -> Realm | None:
         by_ref = {variable.ref(): twin for variable, twin in twins}
         variables = tuple(by_ref[v.ref()] for v in layout.variables)
         state = State.of(twin for _, twin in twins)
-        rewritten = Realm(kind, layout, True, forward, pullback, autodiff, variables, state, FLOAT64_ROUNDOFF, own)
-        rewritten.halves = halves
-        return rewritten
+        return Realm(
+            kind, layout, True, forward, pullback, autodiff, variables, state, FLOAT64_ROUNDOFF, own, halves=halves
+        )
     if kind == FLOAT64 and narrow:
         return None
     forward, pullback = direct_kernels(operation, layout.sources, layout.variables)

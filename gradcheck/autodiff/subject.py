@@ -20,7 +20,7 @@ from gradcheck.autodiff.operation import Creations, Operation, State, Variable, 
 from gradcheck.autodiff.probe import Probe, install, unwrapped
 from gradcheck.autodiff.realm import Layout
 from gradcheck.autodiff.target import TargetError, attribute, bind, import_module, resolve, signature_of
-from gradcheck.autodiff.tracing import GradientTape, function, halves_in
+from gradcheck.autodiff.tracing import GradientTape, function, halves_in, nodes_of
 from gradcheck.numerics.directions import signed_uniform, stream
 from gradcheck.numerics.ladder import Array
 from gradcheck.numerics.tolerance import ROUNDOFF
@@ -369,10 +369,9 @@ def survey(operation: Operation, values: tuple[Any, ...], state: State) -> Surve
         return Survey(False, False, None)
     finally:
         state.restore()
-    graph = concrete.graph.as_graph_def()
-    nodes = [*graph.node, *(node for f in graph.library.function for node in f.node_def)]
+    nodes = nodes_of(concrete)
     drawing = [node.op for node in nodes if any(word in node.op for word in _RANDOM)]
     random = any("Stateless" not in name for name in drawing)
-    halves = halves_in(concrete)
+    halves = halves_in(nodes)
     stops = any(node.op == "StopGradient" for node in nodes)
     return Survey(random, any("Stateless" in name for name in drawing), tuple(concrete.captured_inputs), halves, stops)

@@ -37,9 +37,13 @@ def autographed(op: Callable[..., Any]) -> Callable[..., Any]:
     return tf.__internal__.autograph.tf_convert(call, _OUTSIDE)  # type: ignore[no-any-return]
 
 
-def halves_in(concrete: Any) -> tuple[str, ...]:
-    """Return the half precisions that a traced function computes in."""
+def nodes_of(concrete: Any) -> list[Any]:
+    """Return the nodes of a traced function, those of the functions it calls included."""
     graph = concrete.graph.as_graph_def()
-    nodes = [*graph.node, *(node for f in graph.library.function for node in f.node_def)]
+    return [*graph.node, *(node for f in graph.library.function for node in f.node_def)]
+
+
+def halves_in(nodes: list[Any]) -> tuple[str, ...]:
+    """Return the half precisions that nodes compute in."""
     kinds = {attribute.type for node in nodes for attribute in node.attr.values()}
     return tuple(name for name in ("float16", "bfloat16") if tf.as_dtype(name).as_datatype_enum in kinds)

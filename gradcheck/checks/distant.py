@@ -41,45 +41,57 @@ def findings_of(subject: Subject, bad: Sequence[Distant]) -> Iterator[Finding]:
 
 
 def _not_finite(subject: Subject, some: Sequence[Distant]) -> Finding:
-    slot, _ = _locate(subject, some[0].coordinate)
-    return Finding(
+    return _finding(
+        subject,
+        some,
         "gradient-nonfinite",
-        f"the gradient of `{slot.name}` is {some[0].analytic} {_place(subject, some[0])}; the reference there is"
-        f" {some[0].slope:.6g}",
-        hint="an intermediate value overflows or 0 * inf appears: use a stable form (tf.sigmoid, tf.nn.softplus)",
-        wrt=slot.name,
-        mode="eager",
-        dtype=subject.dtype,
-        elements=_elements(subject, some),
+        f"is {some[0].analytic} {_place(subject, some[0])}; the reference there is {some[0].slope:.6g}",
+        "an intermediate value overflows or 0 * inf appears: use a stable form (tf.sigmoid, tf.nn.softplus)",
     )
 
 
 def _wrong(subject: Subject, some: Sequence[Distant]) -> Finding:
-    slot, _ = _locate(subject, some[0].coordinate)
-    return Finding(
+    return _finding(
+        subject,
+        some,
         "gradient-mismatch",
-        f"the gradient of `{slot.name}` is wrong {_place(subject, some[0])}: {some[0].analytic:.6g}, the reference is"
-        f" {some[0].slope:.6g}",
+        f"is wrong {_place(subject, some[0])}: {some[0].analytic:.6g}, the reference is {some[0].slope:.6g}",
+        "the formula holds near the sample only: look for a branch or a clip at large or small inputs; if such inputs"
+        " never come, say so with `domain`",
         "region",
-        hint="the formula holds near the sample only: look for a branch or a clip at large or small inputs; if such"
-        " inputs never come, say so with `domain`",
-        wrt=slot.name,
-        mode="eager",
-        dtype=subject.dtype,
-        elements=_elements(subject, some),
     )
 
 
 def _slowly(subject: Subject, some: Sequence[Distant]) -> Finding:
-    slot, _ = _locate(subject, some[0].coordinate)
-    return Finding(
+    return _finding(
+        subject,
+        some,
         "inconclusive",
-        f"the gradient of `{slot.name}` parts from autodiff little by little on the way to inputs far from the sample:"
+        "parts from autodiff little by little on the way to inputs far from the sample:"
         f" {_place(subject, some[0])} it is {some[0].analytic:.6g}, the reference is {some[0].slope:.6g}",
+        "an iteration that does not converge there does so, and a formula that is an approximation; give the range of"
+        " real inputs with `domain`",
         "domain",
         "warning",
-        hint="an iteration that does not converge there does so, and a formula that is an approximation; give the"
-        " range of real inputs with `domain`",
+    )
+
+
+def _finding(
+    subject: Subject,
+    some: Sequence[Distant],
+    code: str,
+    said: str,
+    hint: str,
+    cause: str | None = None,
+    level: str = "error",
+) -> Finding:
+    slot, _ = _locate(subject, some[0].coordinate)
+    return Finding(
+        code,
+        f"the gradient of `{slot.name}` {said}",
+        cause,
+        level,
+        hint=hint,
         wrt=slot.name,
         mode="eager",
         dtype=subject.dtype,

@@ -131,7 +131,7 @@ def _bad_at(subject: Subject, x: Array) -> list[Distant]:
     suspicious = ~np.isfinite(gradient) | (~np.isfinite(native) & own_finite.all())
     if not subject.custom:
         suspicious &= np.abs(x) <= PLAIN_REACH
-    typical = NEGLIGIBLE * float(np.abs(verdicts_scale(subject)).max(initial=0.0))
+    typical = _negligible(subject)
     asked = _asked(gradient, autodiff, suspicious, typical)
     if not asked.size:
         return []
@@ -201,7 +201,7 @@ def _followed(subject: Subject, bad: Distant, far: Array) -> Distant:
     """Return the finding with the coordinates that must be far, and whether the gap grows slowly on the way."""
     sample = subject.vector()
     reference = main_reference(subject)
-    tiny = NEGLIGIBLE * float(np.abs(verdicts_scale(subject)).max(initial=0.0))
+    tiny = _negligible(subject)
 
     def gap(x: Array) -> float:
         try:
@@ -234,10 +234,10 @@ def _clear(gradient: Array, autodiff: Array | None, found: Assessment, rounding:
         return np.asarray(clear & (agree | ~np.isfinite(autodiff)))
 
 
-def verdicts_scale(subject: Subject) -> Array:
-    """Return the gradient at the sample: what is tiny against it far out is rounding."""
-    gradients = [verdict.gradient for verdict in verdicts_of(subject)]
-    return np.nan_to_num(np.concatenate(gradients)) if gradients else np.zeros(1)
+def _negligible(subject: Subject) -> float:
+    """Return what is tiny against the gradient at the sample: far out it is rounding."""
+    gradients = [np.abs(np.nan_to_num(verdict.gradient)) for verdict in verdicts_of(subject)]
+    return NEGLIGIBLE * max((float(size.max(initial=0.0)) for size in gradients), default=0.0)
 
 
 def _finite_slope(subject: Subject, found: Assessment) -> np.ndarray:
