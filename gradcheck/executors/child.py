@@ -11,6 +11,7 @@ import time
 from multiprocessing.connection import Connection
 from typing import Any
 
+from gradcheck.executors.family import MARK
 from gradcheck.executors.lifeline import adopt_orphans, die_with_parent
 from gradcheck.spec.model import Case
 from gradcheck.worker import Limits
@@ -28,6 +29,7 @@ def main(case: Case, limits: Limits, messages: Connection, output: Connection) -
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     die_with_parent()
     adopt_orphans()
+    os.environ[MARK] = str(os.getpid())
     _redirect(output)
     faulthandler.enable()
     faulthandler.register(WHERE_SIGNAL, all_threads=False)

@@ -20,8 +20,8 @@ from typing import Any
 from gradcheck.errors import UsageError, told
 from gradcheck.events import CaseFinished, CaseProgress, CaseStarted, Event
 from gradcheck.executors import child
+from gradcheck.executors.family import Family, default_limit
 from gradcheck.executors.lifeline import PARENT
-from gradcheck.executors.memory import Family, default_limit
 from gradcheck.places import FRAME, is_user_file
 from gradcheck.results import CaseResult, Finding
 from gradcheck.spec.model import Case

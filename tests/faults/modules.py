@@ -90,6 +90,9 @@ FAULTS: dict[str, Fault] = {
     "starts processes": Fault(
         forward("import subprocess\nsubprocess.Popen(['sleep', '98765'])\nsubprocess.Popen(['setsid', 'sleep', '98765'])\n"
                 "subprocess.Popen('setsid sh -c \"sleep 98765 &\"', shell=True)")),
+    "starts processes and dies": Fault(
+        forward("import os, subprocess\nsubprocess.Popen('setsid sh -c \"sleep 98765 &\"', shell=True).wait()\nos.abort()"),
+        "crashed", "SIGABRT"),
     "forks": Fault(forward("import os\nif os.fork() == 0: os._exit(0)")),
     "registers an exit handler that hangs": Fault(
         at_import("import atexit, time\natexit.register(time.sleep, 999)")),
