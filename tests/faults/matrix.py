@@ -104,7 +104,7 @@ def _interrupted(folder: Path, sign: signal.Signals, after: float, code: int) ->
     process.send_signal(sign)
     started = time.monotonic()
     _, err = process.communicate(timeout=20)
-    gone, alive = psutil.wait_procs(children, timeout=ENDED_S)
+    alive = _alive_after(children, ENDED_S)
     spent = time.monotonic() - started
     assert process.returncode == code, f"exit {process.returncode}, {err[-300:]}"
     assert not alive, f"{len(alive)} child processes lived on"
@@ -113,7 +113,22 @@ def _interrupted(folder: Path, sign: signal.Signals, after: float, code: int) ->
         report = json.loads((folder / "r.json").read_text())
         assert report["summary"]["passed"] == 1
         assert report["summary"]["stop_reason"] in ("interrupted", "terminated")
-    return f"exit {code} after {spent:.2f} s, {len(gone)} child processes ended"
+    return f"exit {code} after {spent:.2f} s, {len(children)} child processes ended"
+
+
+def _alive_after(processes: list[psutil.Process], seconds: float) -> list[psutil.Process]:
+    """Wait until all have ended, `seconds` at most; one that nobody has taken leave of yet has ended too."""
+    deadline = time.monotonic() + seconds
+    while (alive := [p for p in processes if _lives(p)]) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return alive
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def interruptible() -> None:
@@ -153,7 +168,7 @@ def a_killed_parent_leaves_nothing(folder: Path) -> str:
         children = psutil.Process(process.pid).children(recursive=True)
     process.kill()
     process.wait()
-    _, alive = psutil.wait_procs(children, timeout=ENDED_S)
+    alive = _alive_after(children, ENDED_S)
     assert not alive, f"{len(alive)} of {len(children)} child processes lived on"
     return f"{len(children)} child processes ended with it"
 
