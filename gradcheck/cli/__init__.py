@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-import threading
 from collections.abc import Sequence
 from importlib import import_module
 
 import click
 
+from gradcheck.cli import signals
 from gradcheck.errors import GradcheckError, Terminated, told
 from gradcheck.places import clean
 from gradcheck.version import VERSION
@@ -66,9 +65,8 @@ def cli() -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     _open_closed_streams()
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _terminate)
     try:
+        signals.listen()
         code = cli.main(args=list(argv) if argv is not None else None, prog_name="gradcheck", standalone_mode=False)
         return int(code or 0)
     except (click.exceptions.Abort, KeyboardInterrupt) as error:
@@ -109,15 +107,6 @@ def _complain(text: str) -> None:
     encoding = sys.stderr.encoding or "utf-8"
     text = clean(text)
     sys.stderr.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
-
-
-def _terminate(signum: int, frame: object) -> None:
-    raise Terminated
-
-
-def entry() -> None:
-    """Run the command line as a console script."""
-    sys.exit(main())
 
 
 __all__ = ["entry", "main"]

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from gradcheck.cli import signals
 from gradcheck.cli.completion import complete_case
 from gradcheck.errors import UsageError
 from gradcheck.events import CaseFinished, Event, RunFinished
@@ -87,6 +88,7 @@ def run(**options: Any) -> int:
     try:
         summary = _consume(run_cases(cases, how), outputs, finished)
     finally:
+        signals.hold()
         outputs.close()
         history.add(Path(history.FOLDER), finished)
     outputs.finish()

@@ -84,7 +84,7 @@ def test_the_shell_completes_cases_and_codes(words, offered):
         **os.environ, "_GRADCHECK_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": "2",
         "PYTHONPATH": str(ROOT),
     }  # fmt: skip
-    code = "import sys; sys.argv[0] = 'gradcheck'; from gradcheck.cli import entry; entry()"
+    code = "import sys; sys.argv[0] = 'gradcheck'; from gradcheck.__main__ import entry; entry()"
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-c", code], capture_output=True, text=True, cwd=ROOT, env=environment,
         check=False,

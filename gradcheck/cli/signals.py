@@ -1,0 +1,43 @@
+"""Ctrl-C and SIGTERM: the first ends the run, those that follow in haste do not cost the reports."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from dataclasses import dataclass
+from types import FrameType
+
+from gradcheck.errors import Terminated
+
+HASTE_S = 2.0
+
+
+@dataclass(slots=True)
+class _Signals:
+    """Raise on the first signal; hear none for the two seconds in which a run winds up."""
+
+    deaf_until: float = 0.0
+
+    def hear(self, number: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if now < self.deaf_until:
+            return
+        self.deaf_until = now + HASTE_S
+        raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+
+
+_SIGNALS = _Signals()
+
+
+def listen() -> None:
+    """Turn SIGINT and SIGTERM into KeyboardInterrupt and Terminated; a SIGINT that is ignored stays so."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _SIGNALS.hear)
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            signal.signal(signal.SIGINT, _SIGNALS.hear)
+
+
+def hold() -> None:
+    """Hear no signal for a while: the run is over, and what it found is being written."""
+    _SIGNALS.deaf_until = time.monotonic() + HASTE_S
