@@ -32,14 +32,17 @@ def promote(concrete: Any, variables: Sequence[tuple[Any, Any]]) -> Callable[[Se
     """
     graph = promoted_graph(concrete.graph.as_graph_def())
     captured = [_captured(tensor, variables) for tensor in concrete.captured_inputs]
-    names_in = [tensor.name for tensor in concrete.inputs]
-    names_out = [tensor.name for tensor in concrete.outputs]
     imported = tf.compat.v1.wrap_function(lambda: tf.graph_util.import_graph_def(graph, name=""), [])
-    element = imported.graph.as_graph_element
-    pruned = imported.prune([element(name) for name in names_in], [element(name) for name in names_out])
+    inputs, outputs = (
+        [imported.graph.as_graph_element(tensor.name) for tensor in tensors]
+        for tensors in (concrete.inputs, concrete.outputs)
+    )
+    # Without a signature every call is first bound in vain, and its tensors are printed for the message.
+    signature: Any = (tuple(tf.TensorSpec(None, tensor.dtype) for tensor in inputs), {})
+    pruned = imported.prune(inputs, outputs, input_signature=signature)
 
-    def call(inputs: Sequence[Any]) -> list[Any]:
-        result = pruned(*inputs, *captured)
+    def call(values: Sequence[Any]) -> list[Any]:
+        result = pruned(*values, *captured)
         return list(result) if isinstance(result, (list, tuple)) else [result]
 
     return call

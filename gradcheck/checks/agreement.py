@@ -9,8 +9,9 @@ import numpy as np
 
 from gradcheck.autodiff.failures import finding_from, hint_for
 from gradcheck.autodiff.modes import Gradients, Run, Way
+from gradcheck.autodiff.noise import noise_of, own_gradient, own_values
 from gradcheck.autodiff.subject import Subject
-from gradcheck.checks.rounding import beyond, own_gradient, own_noise, own_values, rounding_of
+from gradcheck.checks.rounding import beyond, rounding_of
 from gradcheck.checks.verdicts import verdicts_of
 from gradcheck.numerics.ladder import Array
 from gradcheck.results import Comparison, Element, Finding
@@ -113,9 +114,9 @@ def _compare(subject: Subject, way: Way, run: Run) -> tuple[list[Comparison], li
     gradient, base_gradient = own_gradient(subject, run), own_gradient(subject, base)
     odd = beyond(gradient, base_gradient, rounding.gradient, rounding.gradient_tolerance, rounding.roundoff)
     if odd.any() or odd_values.any():
-        gradient_noise, value_noise = own_noise(subject)
-        odd = odd & _clearer(gradient, base_gradient, gradient_noise)
-        odd_values = odd_values & _clearer(value, base_value, value_noise)
+        noise = noise_of(subject)
+        odd = odd & _clearer(gradient, base_gradient, noise.gradient)
+        odd_values = odd_values & _clearer(value, base_value, noise.value)
     if (odd.any() or odd_values.any()) and _goes_away(subject, way):
         note = f"{way.label}: differs at this very input only (a tie that rounding decides); not held against the op"
         subject.cache.setdefault("notes", []).append(note)

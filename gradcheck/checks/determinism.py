@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from gradcheck.autodiff.modes import Gradients, Run, as_tensor, dense, to_array
+from gradcheck.autodiff.noise import explains, noise_at
 from gradcheck.autodiff.operation import State, differentiable
 from gradcheck.autodiff.probe import install
 from gradcheck.autodiff.subject import Subject, load
@@ -264,7 +265,7 @@ def _frozen_by_tracing(subject: Subject, first: Run) -> Finding | None:
         if not _same(subject, first, at_first, 1e5):
             continue
         there = there or subject.run(subject.ways[0], values=point)
-        if not _same(subject, there, traced, 1e5):
+        if not _same(subject, there, traced, 1e5) and not explains(noise_at(subject, point), subject, there, traced):
             return _stale(
                 f"in {way.label} the gradient is right at the point of tracing and wrong at the next point",
                 "a value was frozen when the function was traced: compute it with TensorFlow ops",

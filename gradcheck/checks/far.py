@@ -9,9 +9,9 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from gradcheck.autodiff.noise import own_gradient, own_values
 from gradcheck.autodiff.subject import Subject
 from gradcheck.checks.distant import Distant, findings_of
-from gradcheck.checks.rounding import own_gradient, own_values
 from gradcheck.checks.verdicts import (
     autodiff_at,
     between_neighbours,

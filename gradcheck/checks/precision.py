@@ -9,8 +9,9 @@ import tensorflow as tf
 
 from gradcheck.autodiff.coordinates import Slot
 from gradcheck.autodiff.modes import EAGER, Gradients
+from gradcheck.autodiff.noise import own_gradient
 from gradcheck.autodiff.subject import Subject
-from gradcheck.checks.rounding import own_gradient, rounding_of
+from gradcheck.checks.rounding import rounding_of
 from gradcheck.checks.verdicts import SlotVerdict, main_reference, verdicts_of
 from gradcheck.numerics.ladder import Array, Label
 from gradcheck.results import Comparison, Element, Finding

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
-from gradcheck.autodiff.modes import Run
-from gradcheck.autodiff.operation import differentiable
+from gradcheck.autodiff.noise import DRAWS
 from gradcheck.autodiff.subject import Subject
 from gradcheck.checks.verdicts import gradient_at, main_reference
 from gradcheck.numerics.ladder import Array
 from gradcheck.numerics.tolerance import ROUNDOFF, rounding_tolerance
-
-DRAWS = 4
-NOISY = 16.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,50 +53,6 @@ def _measure(subject: Subject) -> Rounding:
         unit,
         realm.wide,
     )
-
-
-def own_noise(subject: Subject) -> tuple[Array, Array]:
-    """Return how far gradient and values move in the own dtype when the inputs move by their last digit.
-
-    What a way loses by cancelling inside shows here, whatever the conditioning of the gradient is.
-    """
-    return subject.once("noise", lambda: _own_noise(subject))  # type: ignore[no-any-return]
-
-
-def _own_noise(subject: Subject) -> tuple[Array, Array]:
-    base = subject.run()
-    gradient, value = own_gradient(subject, base), own_values(subject, base)
-    largest = [np.zeros(gradient.size), np.zeros(value.size)]
-    for number in range(DRAWS):
-        run = subject.run(values=last_digit_moved(subject, subject.values, number))
-        for k, (found, own) in enumerate(((own_gradient(subject, run), gradient), (own_values(subject, run), value))):
-            with np.errstate(all="ignore"):
-                largest[k] = np.fmax(largest[k], np.abs(found - own))
-    return NOISY * largest[0], NOISY * largest[1]
-
-
-def last_digit_moved(subject: Subject, values: Sequence[Any], number: int) -> list[Any]:
-    """Return inputs that are larger or smaller by one rounding each."""
-    rng = subject.rng("last digit", str(number))
-    moved = []
-    for value, leaf in zip(values, subject.leaves, strict=True):
-        if not leaf.differentiated or value.dtype.kind not in "fcV":
-            moved.append(value)
-            continue
-        unit = 2 * ROUNDOFF.get(tf.as_dtype(value.dtype).name, 2.0**-24)
-        wide = value.astype(np.complex128 if value.dtype.kind == "c" else np.float64)
-        moved.append((wide * (1 + unit * rng.choice([-1.0, 1.0], value.shape))).astype(value.dtype))
-    return moved
-
-
-def own_gradient(subject: Subject, run: Run) -> Array:
-    """Return the packed gradient of a run."""
-    return subject.layout.inputs.project(run.gradients)
-
-
-def own_values(subject: Subject, run: Run) -> Array:
-    """Return the packed differentiable outputs of a run."""
-    return subject.layout.outputs.pack([o for o in run.outputs if differentiable(tf.constant(o))])
 
 
 def beyond(found: Array, base: Array, exact: Array, tolerance: Array, roundoff: float) -> np.ndarray:

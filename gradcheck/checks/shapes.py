@@ -10,11 +10,12 @@ import tensorflow as tf
 
 from gradcheck.autodiff.failures import finding_from
 from gradcheck.autodiff.modes import pull_back, to_array
+from gradcheck.autodiff.noise import DRAWS, NOISY, last_digit_moved, own_gradient
 from gradcheck.autodiff.operation import Operation, floating
 from gradcheck.autodiff.subject import Subject
 from gradcheck.autodiff.tracing import GradientTape, function
 from gradcheck.checks.elsewhere import one_row_more
-from gradcheck.checks.rounding import DRAWS, NOISY, last_digit_moved, own_gradient, rounding_of
+from gradcheck.checks.rounding import rounding_of
 from gradcheck.numerics.directions import signed_uniform
 from gradcheck.results import Comparison, Finding
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from gradcheck.autodiff.coordinates import Slot
 from gradcheck.autodiff.failures import finding_from, first_line
 from gradcheck.autodiff.modes import as_tensor, dense
+from gradcheck.autodiff.noise import noise_of
 from gradcheck.autodiff.operation import differentiable
 from gradcheck.autodiff.reference import Reference
 from gradcheck.autodiff.subject import Subject
@@ -64,7 +65,7 @@ def _linearity(subject: Subject, blocked: set[str | None]) -> Iterator[Finding]:
     largest = float(np.max(np.abs(at_u[np.isfinite(at_u)]), initial=0.0))
     noise = NEGLIGIBLE * max(largest, float(np.max(np.abs(u), initial=0.0)))
     if not reference.realm.wide:
-        noise = 256 * reference.realm.roundoff * largest
+        noise = max(256 * reference.realm.roundoff * largest, float(noise_of(subject).gradient.max(initial=0.0)))
     for slot, part in zip(subject.slots, subject.layout.inputs.ranges(), strict=True):
         if slot.name in blocked:
             continue

@@ -10,11 +10,13 @@ import contextlib
 import multiprocessing as mp
 import os
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
+from types import ModuleType
 from typing import Any
 
 from gradcheck.errors import UsageError, told
@@ -134,7 +136,8 @@ class Processes:
         for last in (False, True):
             process = self._context.Process(target=child.main, args=arguments, daemon=False)
             try:
-                process.start()
+                with _without_main():
+                    process.start()
             except (EOFError, OSError) as error:
                 if last:
                     raise UsageError(f"cannot start a process for a case: {told(error)}") from None
@@ -254,10 +257,11 @@ def start_server() -> Any:
     from multiprocessing import forkserver
 
     context = mp.get_context("forkserver")
-    context.set_forkserver_preload(["gradcheck.executors.warm"])
+    context.set_forkserver_preload(["gradcheck.executors.warm", "gradcheck.executors.child"])
     os.environ[PARENT] = str(os.getpid())
     try:
-        forkserver.ensure_running()
+        with _without_main():
+            forkserver.ensure_running()
     except OSError as error:
         raise UsageError(
             f"cannot start a process for TensorFlow: {told(error)}; see that the current folder exists and that TMPDIR"
@@ -266,6 +270,17 @@ def start_server() -> Any:
     finally:
         del os.environ[PARENT]
     return context
+
+
+@contextlib.contextmanager
+def _without_main() -> Iterator[None]:
+    """Keep what is started from running the user's script again, as multiprocessing has its children do."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _kill(running: _Running) -> None:
