@@ -13,7 +13,11 @@ def entry() -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     from gradcheck.cli import main
 
-    sys.exit(main())
+    code = main()
+    # All is written; a signal that comes while Python ends must not change the exit code.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -99,3 +101,13 @@ def test_a_spec_is_asserted(tmp_path):
     (tmp_path / "s.yaml").write_text("module: ops.py\ncases:\n  h: {inputs: {x: {shape: [2]}}}\n")
     with pytest.raises(AssertionError, match="there is no `h`"):
         gradcheck.assert_spec(tmp_path / "s.yaml")
+
+
+def test_a_script_without_a_main_guard_is_not_run_again_by_the_cases(tmp_path):
+    (tmp_path / "ops.py").write_text("import tensorflow as tf\n\ndef op(x):\n    return tf.sin(x)\n")
+    (tmp_path / "spec.yaml").write_text("module: ops.py\ncases: {op: {inputs: {x: {shape: [3]}}}}\n")
+    (tmp_path / "script.py").write_text(
+        "import gradcheck\nprint('once')\ngradcheck.assert_spec('spec.yaml')\nprint('right')\n"
+    )
+    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["once", "right"], done.stderr

@@ -89,7 +89,7 @@ def _judged(name: str, fault: Fault, case: dict | None) -> Observed:
     return Observed(name, met and case["status"] == "errored", told)
 
 
-def _interrupted(folder: Path, sign: signal.Signals, after: float, code: int) -> str:
+def _interrupted(folder: Path, sign: signal.Signals, after: float, code: int, times: int = 1) -> str:
     write_case(folder / "a", HEAD + SQUARE)
     write_case(folder / "b", SLOW)
     command = [sys.executable, "-m", "gradcheck", "run", ".", "-j", "2", "--json", "r.json"]
@@ -101,7 +101,9 @@ def _interrupted(folder: Path, sign: signal.Signals, after: float, code: int) ->
     else:
         time.sleep(after)
     children = psutil.Process(process.pid).children(recursive=True)
-    process.send_signal(sign)
+    for number in range(times):
+        time.sleep(0.03 * (number > 0))
+        process.send_signal(sign)
     started = time.monotonic()
     _, err = process.communicate(timeout=20)
     alive = _alive_after(children, ENDED_S)
@@ -152,6 +154,10 @@ def interrupt_while_tensorflow_starts(folder: Path) -> str:
 
 def interrupt_after_a_result(folder: Path) -> str:
     return _interrupted(folder, signal.SIGINT, -1, 130)
+
+
+def interrupt_impatiently(folder: Path) -> str:
+    return _interrupted(folder, signal.SIGINT, -1, 130, times=5)
 
 
 def terminate_after_a_result(folder: Path) -> str:
@@ -275,6 +281,7 @@ SCENARIOS: dict[str, Callable[[Path], str]] = {
     "interrupt at once": interrupt_at_once,
     "interrupt while TensorFlow starts": interrupt_while_tensorflow_starts,
     "interrupt after a result": interrupt_after_a_result,
+    "interrupt five times in haste": interrupt_impatiently,
     "terminate after a result": terminate_after_a_result,
     "the parent is killed": a_killed_parent_leaves_nothing,
     "a full disk": a_full_disk,
