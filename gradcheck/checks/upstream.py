@@ -43,7 +43,7 @@ def check(subject: Subject, found: Sequence[Finding]) -> Iterator[Finding | Comp
 
 
 def _linearity(subject: Subject, blocked: set[str | None]) -> Iterator[Finding]:
-    reference = main_reference(subject)
+    reference, parts = main_reference(subject), subject.layout.inputs.ranges()
     u = reference.point.cotangent
     v = np.where(reference.alive, signed_uniform(subject.rng("upstream"), u.size), 0.0)
     big = LARGE if reference.realm.wide else 16.0
@@ -52,38 +52,51 @@ def _linearity(subject: Subject, blocked: set[str | None]) -> Iterator[Finding]:
         return gradient_at(subject, reference, reference.point.with_cotangent(cotangent))
 
     at_u, at_v = g(u), g(v)
-    zero, double = g(0 * u), g(2 * u)
-    pairs = [
-        ("g(0) is not 0", zero, 0 * at_u),
-        ("g(-u) is not -g(u)", g(-u), -at_u),
-        ("g(u + v) is not g(u) + g(v)", g(u + v), at_u + at_v),
-        (f"g({big:g} u) is not {big:g} g(u)", g(big * u) / big, at_u),
-        (f"g(u / {1 / SMALL:g}) is not g(u) / {1 / SMALL:g}", g(SMALL * u) / SMALL, at_u),
-    ]
     tolerance = max(1e-7, 256 * reference.realm.roundoff)
-    # A gradient that is zero but for rounding has the size of what was summed, not its own.
-    largest = float(np.max(np.abs(at_u[np.isfinite(at_u)]), initial=0.0))
-    noise = NEGLIGIBLE * max(largest, float(np.max(np.abs(u), initial=0.0)))
-    if not reference.realm.wide:
-        noise = max(256 * reference.realm.roundoff * largest, float(noise_of(subject).gradient.max(initial=0.0)))
-    for slot, part in zip(subject.slots, subject.layout.inputs.ranges(), strict=True):
+    noise = _noise(subject, reference, at_u)
+    scale = np.abs(at_u) + np.abs(at_v)
+    for part in parts:
+        scale[part] += 1e-3 * np.max(scale[part][np.isfinite(scale[part])], initial=0.0) + noise / tolerance
+
+    def gaps(found: Array, wanted: Array) -> list[float]:
+        return [_gap(found[part], wanted[part], scale[part]) for part in parts]
+
+    # A number per input is kept of each law, not the gradients: of a large input few fit beside each other.
+    zero, minus = g(0 * u), g(-u)
+    bad = _nan_for_zero(subject, reference, zero, at_u)
+    laws = {"g(0) is not 0": gaps(zero, 0 * at_u), "g(-u) is not -g(u)": gaps(minus, -at_u)}
+    same_for_minus = gaps(minus, at_u)
+    del zero, minus
+    same_for_double = gaps(g(2 * u), at_u)
+    laws |= {
+        "g(u + v) is not g(u) + g(v)": gaps(g(u + v), at_u + at_v),
+        f"g({big:g} u) is not {big:g} g(u)": gaps(g(big * u) / big, at_u),
+        f"g(u / {1 / SMALL:g}) is not g(u) / {1 / SMALL:g}": gaps(g(SMALL * u) / SMALL, at_u),
+    }
+    for number, (slot, part) in enumerate(zip(subject.slots, parts, strict=True)):
         if slot.name in blocked:
             continue
-        scale = np.abs(at_u[part]) + np.abs(at_v[part])
-        scale = scale + 1e-3 * np.max(scale[np.isfinite(scale)], initial=0.0) + noise / tolerance
-        if _equal(double[part], at_u[part], tolerance * scale) and _equal(g(-u)[part], at_u[part], tolerance * scale):
+        if max(same_for_double[number], same_for_minus[number]) <= tolerance:
             if np.any(np.abs(at_u[part]) > noise):
                 yield _ignores(slot.name)
             continue
-        bad = _nan_for_zero(subject, reference, part, zero, at_u)
-        if bad.any():
-            yield _nan_at_zero(slot, bad)
+        if bad[part].any():
+            yield _nan_at_zero(slot, bad[part])
             continue
-        broken = [text for text, a, b in pairs if not _equal(a[part], b[part], tolerance * scale)]
-        if broken and _coarse(g, u, at_u, part):
-            broken = [text for text, a, b in pairs if not _equal(a[part], b[part], COARSE * scale)]
+        allowed = tolerance
+        if any(gap[number] > allowed for gap in laws.values()) and _coarse(g, u, at_u, part):
+            allowed = COARSE
+        broken = [law for law, gap in laws.items() if gap[number] > allowed]
         if broken:
             yield _nonlinear(slot.name, broken)
+
+
+def _noise(subject: Subject, reference: Reference, at_u: Array) -> float:
+    """Return what is nothing: a gradient that is zero but for rounding has the size of what was summed, not its own."""
+    largest = float(np.max(np.abs(at_u[np.isfinite(at_u)]), initial=0.0))
+    if reference.realm.wide:
+        return NEGLIGIBLE * max(largest, float(np.max(np.abs(reference.point.cotangent), initial=0.0)))
+    return max(256 * reference.realm.roundoff * largest, float(noise_of(subject).gradient.max(initial=0.0)))
 
 
 def _coarse(g: Callable[[Array], Array], u: Array, at_u: Array, part: slice) -> bool:
@@ -93,18 +106,21 @@ def _coarse(g: Callable[[Array], Array], u: Array, at_u: Array, part: slice) -> 
     return bool(alive.any() and np.mean(near[alive] == at_u[part][alive]) > 0.5)
 
 
-def _equal(a: Array, b: Array, tolerance: Array) -> bool:
+def _gap(found: Array, wanted: Array, scale: Array) -> float:
+    """Return the largest difference in units of `scale`, where both are finite."""
     with np.errstate(all="ignore"):
-        both = np.isfinite(a) & np.isfinite(b)
-        return bool(np.all(np.abs(a - b)[both] <= tolerance[both]))
+        difference = np.abs(found - wanted)
+        relative = np.where(difference > 0, difference / scale, 0.0)
+    relative = np.where(np.isnan(relative), np.inf, relative)
+    return float(np.max(relative[np.isfinite(found) & np.isfinite(wanted)], initial=0.0))
 
 
-def _nan_for_zero(subject: Subject, reference: Reference, part: slice, zero: Array, at_u: Array) -> NDArray[np.bool_]:
+def _nan_for_zero(subject: Subject, reference: Reference, zero: Array, at_u: Array) -> NDArray[np.bool_]:
     """Return where a zero upstream gives NaN although the forward is finite.
 
     Where the slope itself is infinite, 0 * inf is not held against the op.
     """
-    bad = ~np.isfinite(zero[part]) & ~np.isinf(at_u[part])
+    bad = ~np.isfinite(zero) & ~np.isinf(at_u)
     return np.asarray(bad & subject.custom & bool(reference.alive.all()))
 
 
