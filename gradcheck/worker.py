@@ -19,6 +19,8 @@ Report = Callable[[str, "CaseResult | None"], None]
 # After these nothing that is compared means anything.
 # Inputs that nobody asked for may send an op into an endless loop; what is known before stands then.
 OPTIONAL = "far_values"
+# Coordinates from which on a case's arrays are worth giving back between its phases.
+LARGE = 2**18
 DECISIVE = ("nondeterministic", "stale-state", "state-changed")
 
 
@@ -168,12 +170,14 @@ def _check_point(
     loaded: Any, dtype: str | None, sample: int, devices: tuple[str, ...], limits: Limits, notebook: _Notebook
 ) -> None:
     from gradcheck.autodiff.failures import Stopped
+    from gradcheck.autodiff.runtime import give_back
     from gradcheck.autodiff.subject import prepare
     from gradcheck.checks import CHECKS
 
     notebook.enter("trace")
     subject = prepare(loaded, dtype, sample, devices)
     subject.cache["show"] = limits.show
+    large = subject.layout.inputs.width + subject.layout.outputs.width >= LARGE
     noted = False
     try:
         for phase, check in CHECKS.items():
@@ -181,6 +185,8 @@ def _check_point(
                 _note_facts(subject, limits, notebook)
                 noted = True
             notebook.enter(phase)
+            if large:
+                give_back()
             for item in check(subject, list(notebook.findings)):
                 notebook.add(item)
             if any(f.level == "error" and f.code in DECISIVE for f in notebook.findings):

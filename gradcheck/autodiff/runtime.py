@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import platform
 import random
@@ -62,6 +63,12 @@ def _require(wanted: tuple[str, ...], present: dict[str, int], but: str = "") ->
         if kind != but and int(index) >= present[kind]:
             have = ", ".join(f"{n} {k}" for k, n in present.items() if n) or "none"
             raise DeviceMissing(f"device {name} was asked for and is not here (present: {have})")
+
+
+def give_back() -> None:
+    """Return memory that is free to the system, where the C library can; else it is kept for a next time."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 @contextlib.contextmanager

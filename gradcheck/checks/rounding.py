@@ -61,6 +61,8 @@ def beyond(found: Array, base: Array, exact: Array, tolerance: Array, roundoff: 
     What the base loses against float64, there or typically, may be lost by the other way too, by
     another path; half of the digits may go by internal cancellation.
     """
+    if np.array_equal(found, base, equal_nan=True):
+        return np.zeros(base.shape, bool)
     with np.errstate(all="ignore"):
         lost = np.zeros(base.shape)
         if not _systematic(base, exact):
