@@ -151,6 +151,16 @@ class Subject:
         """Return the op with every custom gradient bypassed."""
         return bypassed(self.operation, self.probe)
 
+    def run_plain(self, way: Way = EAGER, upstream: Any = None, values: Any = None) -> Run | None:
+        """Run the bare forward and TensorFlow's gradient of it; None if that cannot be done."""
+        g = self.gradients
+        try:
+            return Gradients(self.plain(), g.sources, g.variables, g.state, g.seed).run(
+                way, self.values if values is None else values, self.upstream if upstream is None else upstream
+            )
+        except Exception:
+            return None
+
     def function(self, name: str) -> Operation:
         """Return another function of the module, called on the same inputs."""
         try:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from gradcheck.autodiff.failures import finding_from, hint_for
-from gradcheck.autodiff.modes import Gradients, Run, Way
+from gradcheck.autodiff.modes import Run, Way
 from gradcheck.autodiff.noise import noise_of, own_gradient, own_values
 from gradcheck.autodiff.subject import Subject
 from gradcheck.checks.rounding import beyond, rounding_of
@@ -63,19 +63,8 @@ def _seen_in(subject: Subject, way: Way, finding: Finding) -> Finding:
     return replace(finding, mode=way.mode, tape=way.tape, device=way.device, dtype=subject.dtype)
 
 
-def _plain_run(subject: Subject, way: Way) -> Run | None:
-    """Return the run of the bare forward, None if it cannot be differentiated."""
-    g = subject.gradients
-    try:
-        return Gradients(subject.plain(), g.sources, g.variables, g.state, g.seed).run(
-            way, subject.values, subject.upstream
-        )
-    except Exception:
-        return None
-
-
 def _plain_fails(subject: Subject, way: Way) -> bool:
-    return _plain_run(subject, way) is None
+    return subject.run_plain(way) is None
 
 
 def _fails_inside(subject: Subject, way: Way) -> bool:
@@ -107,7 +96,7 @@ def _compare(subject: Subject, way: Way, run: Run) -> tuple[list[Comparison], li
     assert base is not None
     if way.mode == "xla" and subject.stateless_random:
         # XLA draws other numbers from the same seed: compare with autodiff of the same draw.
-        base = _plain_run(subject, way) or run
+        base = subject.run_plain(way) or run
         rounding = replace(rounding, gradient=own_gradient(subject, base), value=own_values(subject, base))
     value, base_value = own_values(subject, run), own_values(subject, base)
     odd_values = beyond(value, base_value, rounding.value, rounding.value_tolerance, rounding.roundoff)

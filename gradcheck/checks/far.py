@@ -35,6 +35,8 @@ LIMIT = 512
 WIDEST = 100_000
 # A plain forward that fails further out than this fails by overflow, which is no mistake of the gradient.
 PLAIN_REACH = 100.0
+# The same for a custom gradient that is no number only where TensorFlow's own of the same forward is none either.
+SHARED_REACH = 500.0
 NEGLIGIBLE = 1e-7
 ASKED = 16
 MOST = 3
@@ -129,8 +131,7 @@ def _bad_at(subject: Subject, x: Array) -> list[Distant]:
     native = own_gradient(subject, own)
     autodiff = _autodiff(subject, reference.point, x, cotangent)
     suspicious = ~np.isfinite(gradient) | (~np.isfinite(native) & own_finite.all())
-    if not subject.custom:
-        suspicious &= np.abs(x) <= PLAIN_REACH
+    suspicious &= _in_reach(subject, x, suspicious, narrow, cotangent)
     typical = _negligible(subject)
     asked = _asked(gradient, autodiff, suspicious, typical)
     if not asked.size:
@@ -152,6 +153,19 @@ def _bad_at(subject: Subject, x: Array) -> list[Distant]:
              bool(suspicious[i]))
         for k, i in enumerate(asked) if chosen[k]
     ]  # fmt: skip
+
+
+def _in_reach(
+    subject: Subject, x: Array, suspicious: NDArray[np.bool_], values: list[object], cotangent: Array
+) -> NDArray[np.bool_]:
+    """Return where a gradient that is no number is held against the op, by how far out that is."""
+    if not subject.custom:
+        return np.abs(x) <= PLAIN_REACH
+    near = np.abs(x) <= SHARED_REACH
+    if not (suspicious & ~near).any():
+        return near
+    plain = subject.run_plain(values=values, upstream=subject.unpack_upstream(cotangent))
+    return near if plain is None else near | np.isfinite(own_gradient(subject, plain))
 
 
 def _asked(gradient: Array, autodiff: Array | None, suspicious: NDArray[np.bool_], typical: float) -> NDArray[np.int64]:
