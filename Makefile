@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 T ?=
 
-.PHONY: demo test lint format numerics verdicts bench faults soak fuzz mistakes readme clean help
+.PHONY: demo test lint format numerics verdicts composed bench composed faults soak fuzz mistakes readme clean help
 
 help:
 	@echo "make demo      set up and check the shipped specs"
@@ -47,6 +47,9 @@ numerics: $(VENV)/.ready
 
 verdicts: $(VENV)/.ready
 	$(BIN)/python -m tests.rates.verdicts -j $(JOBS)
+
+composed: $(VENV)/.ready
+	$(BIN)/python -m tests.rates.composed -j $(JOBS)
 
 bench: $(VENV)/.ready
 	$(BIN)/python -m tests.benchmarks.bench --json bench.json

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -254,6 +255,16 @@ BAD_SPECS: dict[str, tuple[bytes, str]] = {
     "deep nesting": (b"module: " + b"[" * 100_000 + b"]" * 100_000, "nested deeper"),
     "100,000 cases": (b"module: ops.py\ncases:\n" + b"".join(b"  c%d: {inputs: {}}\n" % i for i in range(100_000)),
                       "at most"),
+    "an unknown key": (b"module: ops.py\ncases: {op: {inptus: {x: 1.0}}}\n", "`inputs`"),
+    "a number for a mapping": (b"module: ops.py\ncases: {op: 3}\n", "mapping"),
+    "a negative shape": (b"module: ops.py\ncases: {op: {inputs: {x: {shape: [-1]}}}}\n", "-1"),
+    "an unknown distribution": (b"module: ops.py\ncases: {op: {inputs: {x: {shape: [1], gauss: {}}}}}\n", "gauss"),
+    "low above high": (b"module: ops.py\ncases: {op: {inputs: {x: {shape: [1], uniform: {low: 2, high: 1}}}}}\n",
+                       "low"),
+    "a value beyond its dtype": (b"module: ops.py\ncases: {op: {inputs: {x: {values: [300], dtype: int8}}}}\n",
+                                 "int8"),
+    "a ragged literal": (b"module: ops.py\ncases: {op: {inputs: {x: [[1.0], [1.0, 2.0]]}}}\n", "length"),
+    "no such module": (b"module: gone.py\ncases: {op: {inputs: {x: 1.0}}}\n", "gone.py"),
     "a Python tag": (b"module: !!python/object/apply:os.system ['true']\ncases: {}\n", "tag"),
     "10^12 elements": (b"module: ops.py\ncases: {op: {inputs: {x: {shape: [1000000, 1000000]}}}}\n", "GiB"),
     "a misspelt dtype": (b"module: ops.py\ncases: {op: {inputs: {x: {shape: [1], dtype: flaot32}}}}\n", "`float32`"),
@@ -272,9 +283,34 @@ def bad_specs(folder: Path) -> str:
         slowest = max(slowest, time.monotonic() - started)
         assert done.returncode == 2, f"{name}: exit {done.returncode}"
         assert word in done.stderr, f"{name}: {done.stderr[:300]}"
+        assert re.search(r"bad\.yaml:\d+:\d+: ", done.stderr), f"{name}: {done.stderr[:300]}"
         assert "Traceback" not in done.stderr, name
         assert len(done.stderr) < 5_000, name
     return f"{len(BAD_SPECS)} kinds refused with a place, the slowest after {slowest:.2f} s"
+
+
+def odd_specs(folder: Path) -> str:
+    """Run what looks wrong and is allowed: anchors and merges, NaN, a module elsewhere, an op that is none."""
+    write_case(folder / "elsewhere", HEAD + SQUARE)
+    (folder / "here").mkdir()
+    (folder / "here" / "spec.yaml").write_text(
+        "module: ../elsewhere/ops.py\ncases:\n"
+        "  merged: &base {op: op, inputs: {x: {shape: [2]}}}\n"
+        "  anchored: {<<: *base, seed: 3}\n"
+        "  nan: {op: op, inputs: {x: [.nan, 1.0]}}\n"
+        "  absent: {op: nope, inputs: {x: 1.0}}\n"
+        "  no_function: {op: tf.float32, inputs: {x: 1.0}}\n"
+        "  other_names: {op: op, inputs: {y: 1.0}}\n"
+    )
+    done = gradcheck("run", "here", "--json", "r.json", cwd=folder)
+    assert done.returncode == 1, done.stderr
+    cases = {case["case"]: case for case in json.loads((folder / "r.json").read_text())["cases"]}
+    told = {name: sorted(f["code"] for f in case["findings"]) for name, case in cases.items()}
+    assert cases["merged"]["status"] == cases["anchored"]["status"] == "passed", told
+    assert "forward-nonfinite" in told["nan"], told
+    assert told["absent"] == ["import-error"], told
+    assert told["no_function"] == told["other_names"] == ["op-error"], told
+    return "; ".join(f"{name}: {', '.join(codes) or 'passed'}" for name, codes in told.items())
 
 
 SCENARIOS: dict[str, Callable[[Path], str]] = {
@@ -291,6 +327,7 @@ SCENARIOS: dict[str, Callable[[Path], str]] = {
     "modules of the same name": modules_of_the_same_name,
     "a read-only folder": a_read_only_folder,
     "bad specs": bad_specs,
+    "odd specs": odd_specs,
 }
 
 

@@ -11,11 +11,15 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from gradcheck.errors import SpecError
+from gradcheck.spec.discover import load, select
 from gradcheck.spec.parse import parse
 from gradcheck.spec.write import reproduction
 from tests.fuzz.strategies import dtypes, modules, shapes, spec_bytes
+from tests.rates.composed import misjudged, write
+from tests.rates.verdicts import own_verdicts
 
 SPECS = int(os.environ.get("FUZZ_SPECS", "150"))
+COMPOSED = int(os.environ.get("FUZZ_COMPOSED", "8"))
 CASES = int(os.environ.get("FUZZ_CASES", "3"))
 AT_ONCE = 8
 LONG = "FUZZ_CASES" in os.environ
@@ -70,3 +74,9 @@ def test_the_whole_checker_answers(run_cli, drawn):
             codes = {f["code"] for f in case["findings"]}
             assert not codes & {"crashed", "timeout", "out-of-memory"}, (source, shape, dtype, case["findings"])
             assert case["status"] in ("passed", "failed", "errored")
+
+
+def test_ops_put_together_at_random_are_judged_as_they_were_made(tmp_path):
+    ops = write(tmp_path, COMPOSED, seed=3)
+    assert {bool(op.mistake) for op in ops.values()} == {True, False}
+    assert misjudged(ops, own_verdicts(select(load([str(tmp_path)])), 2).values()) == []
