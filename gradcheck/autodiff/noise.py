@@ -21,10 +21,15 @@ NOISY = 16.0
 
 @dataclass(frozen=True, slots=True)
 class Noise:
-    """Hold how far each element of the packed gradient and of the packed outputs may be off by chance."""
+    """Hold how far each element of the packed gradient and of the packed outputs may be off by chance.
+
+    `most_gradient` and `most_value` are the largest that rounding does anywhere, steps left out.
+    """
 
     gradient: Array
     value: Array
+    most_gradient: float
+    most_value: float
 
 
 def noise_of(subject: Subject) -> Noise:
@@ -52,32 +57,46 @@ def noise_at(subject: Subject, values: Sequence[Any]) -> Noise:
     few = float(np.sqrt(ROUNDOFF.get(subject.coarsest, 2.0**-24)))
     layout = subject.layout
     upstream, inputs = (float(np.abs(v).max(initial=0.0)) for v in (subject.cotangent, subject.vector()))
+    in_gradient = _without_steps(moved_gradient, gradient, few, upstream, layout.inputs.ranges())
+    in_value = _without_steps(moved_value, value, few, inputs, layout.outputs.ranges())
     return Noise(
-        _shared(moved_gradient, gradient, few, upstream, layout.inputs.ranges()),
-        _shared(moved_value, value, few, inputs, layout.outputs.ranges()),
+        NOISY * np.fmax(moved_gradient, _shared(in_gradient, gradient, layout.inputs.ranges())),
+        NOISY * np.fmax(moved_value, _shared(in_value, value, layout.outputs.ranges())),
+        NOISY * float(in_gradient.max(initial=0.0)),
+        NOISY * float(in_value.max(initial=0.0)),
     )
 
 
-def _shared(moved: Array, own: Array, few: float, scale: float, parts: Sequence[slice]) -> Array:
-    """Return the noise of each element: what it, or one of its slot that is no larger, moved by.
+def _without_steps(moved: Array, own: Array, few: float, scale: float, parts: Sequence[slice]) -> Array:
+    """Return the moves that rounding makes, zero elsewhere.
 
-    A sum that cancels leaves nothing here and a few roundings there, by luck.  What moves by more
-    than half of the digits (of the largest, or of what comes in: `scale`) is no rounding but a step,
-    and speaks for itself alone.
+    What moves by more than half of the digits (of the largest, or of what comes in: `scale`) is no
+    rounding but a step, and speaks for itself alone.
     """
-    result = NOISY * moved
+    kept = np.zeros(moved.size)
     for part in parts:
-        size, step = np.abs(own[part]), moved[part]
-        usable = np.isfinite(size) & (step <= few * max(float(size[np.isfinite(size)].max(initial=0.0)), scale))
-        if not usable.any():
+        size, move = np.abs(own[part]), moved[part]
+        largest = max(float(size[np.isfinite(size)].max(initial=0.0)), scale)
+        kept[part] = np.where(np.isfinite(size) & (move <= few * largest), move, 0.0)
+    return kept
+
+
+def _shared(moved: Array, own: Array, parts: Sequence[slice]) -> Array:
+    """Return for each element the largest move among those of its slot that are no larger.
+
+    A sum that cancels leaves nothing here and a few roundings there, by luck.
+    """
+    result = np.zeros(moved.size)
+    for part in parts:
+        size, move = np.nan_to_num(np.abs(own[part]), nan=np.inf), moved[part]
+        if not move.any():
             continue
-        order = np.argsort(size[usable])
-        largest = np.maximum.accumulate(step[usable][order])
+        order = np.argsort(size)
+        largest = np.maximum.accumulate(move[order])
         # Where no digit is left, the size is chance too.
-        floor = float(step[usable & (size <= NOISY * step)].max(initial=0.0))
-        with np.errstate(all="ignore"):
-            upto = np.searchsorted(size[usable][order], np.fmax(2 * size, NOISY * floor), side="right") - 1
-        result[part] = np.fmax(result[part], NOISY * np.where(upto >= 0, largest[upto], 0.0))
+        floor = NOISY * float(move[size <= NOISY * move].max(initial=0.0))
+        upto = np.searchsorted(size[order], np.fmax(2 * size, floor), side="right") - 1
+        result[part] = largest[upto]
     return result
 
 

@@ -52,7 +52,7 @@ def choose(subject: Subject, operation: Operation, name: str) -> Reference:
             loose = SAME_HALF if subject.rounds_to_half or reference.realm.halves else SAME
             own = subject.layout.inputs.project(subject.eager.gradients)
             faithful = _same_gradient(gradient, own, loose) or _same_gradient(
-                gradient, own, loose, float(noise_of(subject).gradient.max(initial=0.0))
+                gradient, own, loose, noise_of(subject).most_gradient
             )
         if reference.trusted and faithful:
             return reference
@@ -129,14 +129,10 @@ def _reference(subject: Subject, realm: Realm, name: str, anyway: bool = False) 
         realm.traceable = _same_values(values, eager)
         values = values if realm.traceable else eager
     own = subject.layout.outputs.pack([o for o in subject.outputs if differentiable(tf.constant(o))])
-    if (
-        not anyway
-        and name == "op"
-        and not (
-            _same_values(values, own) or _same_values(values, own, float(noise_of(subject).value.max(initial=0.0)))
-        )
-    ):
-        return None
+    if not anyway and name == "op" and not _same_values(values, own):
+        # Where nothing but rounding is left of a value, two widths share no digit.
+        if not _same_values(values, own, noise_of(subject).most_value):
+            return None
     alive = np.isfinite(values)
     low, high = subject.layout.inputs.bounds()
     width = subject.layout.outputs.width

@@ -96,7 +96,7 @@ def _noise(subject: Subject, reference: Reference, at_u: Array) -> float:
     largest = float(np.max(np.abs(at_u[np.isfinite(at_u)]), initial=0.0))
     if reference.realm.wide:
         return NEGLIGIBLE * max(largest, float(np.max(np.abs(reference.point.cotangent), initial=0.0)))
-    return max(256 * reference.realm.roundoff * largest, float(noise_of(subject).gradient.max(initial=0.0)))
+    return max(256 * reference.realm.roundoff * largest, noise_of(subject).most_gradient)
 
 
 def _coarse(g: Callable[[Array], Array], u: Array, at_u: Array, part: slice) -> bool:
