@@ -12,6 +12,9 @@ from gradcheck.checks.verdicts import gradient_at, main_reference
 from gradcheck.numerics.ladder import Array
 from gradcheck.numerics.tolerance import ROUNDOFF, rounding_tolerance
 
+# Long arrays are compared in parts that stay in the cache.
+PART = 2**16
+
 
 @dataclass(frozen=True, slots=True)
 class Rounding:
@@ -61,36 +64,48 @@ def beyond(found: Array, base: Array, exact: Array, tolerance: Array, roundoff: 
     What the base loses against float64, there or typically, may be lost by the other way too, by
     another path; half of the digits may go by internal cancellation.
     """
+    different = np.zeros(base.shape, bool)
     if np.array_equal(found, base, equal_nan=True):
-        return np.zeros(base.shape, bool)
+        return different
+    loss = _loss(base, exact)
+    for start in range(0, base.size, PART):
+        part = slice(start, start + PART)
+        different[part] = _differs(found[part], base[part], exact[part], tolerance[part], loss, roundoff)
+    return different
+
+
+@dataclass(frozen=True, slots=True)
+class _Loss:
+    """Hold what the base loses against float64: the typical relative error, and what remains anywhere."""
+
+    typical: float = 0.0
+    quantum: float = 0.0
+    systematic: bool = False
+
+
+def _differs(found: Array, base: Array, exact: Array, tolerance: Array, loss: _Loss, roundoff: float) -> np.ndarray:
     with np.errstate(all="ignore"):
         lost = np.zeros(base.shape)
-        if not _systematic(base, exact):
-            lost = 8 * np.fmax(np.abs(base - exact), _typical_loss(base, exact) * np.abs(exact))
-            lost = np.fmax(lost, _quantum(base, exact))
+        if not loss.systematic:
+            lost = np.fmax(8 * np.fmax(np.abs(base - exact), loss.typical * np.abs(exact)), loss.quantum)
         allowed = 2 * tolerance + lost + np.sqrt(roundoff) * np.fmax(np.abs(base), np.abs(exact))
         allowed = np.where(np.isfinite(allowed), allowed, np.inf)
         different = np.abs(found - base) > allowed
-        return different | (np.isfinite(base) & ~np.isfinite(found)) | (np.isfinite(found) & ~np.isfinite(base))
+        return np.asarray(different | (np.isfinite(base) != np.isfinite(found)))
 
 
-def _typical_loss(base: Array, exact: Array) -> float:
-    usable = np.isfinite(base) & np.isfinite(exact) & (exact != 0)
-    return float(np.median(np.abs(base[usable] / exact[usable] - 1))) if usable.any() else 0.0
-
-
-def _quantum(base: Array, exact: Array) -> float:
-    """Return what a difference of nearly equal numbers leaves anywhere: some roundings of these, whatever remains."""
+def _loss(base: Array, exact: Array) -> _Loss:
     usable = np.isfinite(base) & np.isfinite(exact)
     if not usable.any():
-        return 0.0
-    return float(min(8 * np.abs(base - exact)[usable].max(), 1e-3 * np.abs(exact)[usable].max()))
-
-
-def _systematic(base: Array, exact: Array) -> bool:
-    """Return whether the base is off by one factor: what rounding loses has no common sign and size."""
-    usable = np.isfinite(base) & np.isfinite(exact) & (exact != 0)
-    if usable.sum() < 4:
-        return False
-    relative = base[usable] / exact[usable] - 1
-    return bool(abs(relative.mean()) > 10 * relative.std())
+        return _Loss()
+    with np.errstate(all="ignore"):
+        # A difference of nearly equal numbers leaves some roundings of these, whatever remains.
+        apart = float(np.max(np.abs(base - exact), where=usable, initial=0.0))
+        quantum = min(8 * apart, 1e-3 * float(np.max(np.abs(exact), where=usable, initial=0.0)))
+        relative = (base / exact)[usable & (exact != 0)]
+    if not relative.size:
+        return _Loss(quantum=quantum)
+    relative -= 1
+    # Off by one factor: what rounding loses has no common sign and size.
+    systematic = relative.size >= 4 and abs(relative.mean()) > 10 * relative.std()
+    return _Loss(float(np.median(np.abs(relative))), quantum, bool(systematic))
