@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +15,9 @@ _OUTSIDE = tf.__internal__.autograph.control_status_ctx()
 
 # Kept from the user's code, which may put something else in its place.
 GradientTape = tf.GradientTape
+
+# How AutoGraph names the modules it makes.
+_GENERATED = "__autograph_generated_file"
 
 unconverted = tf.autograph.experimental.do_not_convert
 
@@ -28,13 +34,32 @@ def function(f: Callable[..., Any], **options: Any) -> Any:
 
 def autographed(op: Callable[..., Any]) -> Callable[..., Any]:
     """Return `op` as a tf.function of the user's would call it: through AutoGraph; as it is in eager."""
-    if not tf.inside_function():
-        return op
+    return _converted(op) if tf.inside_function() else op
 
+
+def _converted(op: Callable[..., Any]) -> Callable[..., Any]:
     def call(*args: Any, **kwargs: Any) -> Any:
         return op(*args, **kwargs)
 
     return tf.__internal__.autograph.tf_convert(call, _OUTSIDE)  # type: ignore[no-any-return]
+
+
+def convert_ahead() -> None:
+    """Have AutoGraph convert the call around every op, which it keeps for all processes forked afterwards.
+
+    It is pure Python and runs no TensorFlow op.
+    """
+    _converted(tuple)()
+    remove_converted()
+
+
+def remove_converted() -> None:
+    """Remove the files that AutoGraph wrote its conversions to; it leaves that to an exit that killed processes miss."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith(_GENERATED):
+            for file in (module.__file__, module.__cached__):
+                with contextlib.suppress(OSError, TypeError):
+                    os.remove(file)
 
 
 def nodes_of(concrete: Any) -> list[Any]:

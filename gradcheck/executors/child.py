@@ -48,8 +48,10 @@ def main(case: Case, limits: Limits, messages: Connection, output: Connection) -
     result = check_case(case, limits, lambda phase, known: send(("phase", (phase, known))))
     with contextlib.suppress(Exception):
         from gradcheck.autodiff.runtime import environment
+        from gradcheck.autodiff.tracing import remove_converted
 
         send(("environment", environment()))
+        remove_converted()
     with contextlib.suppress(Exception):
         sys.stdout.flush()
         sys.stderr.flush()

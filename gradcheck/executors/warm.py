@@ -30,9 +30,11 @@ def _quietly() -> None:
             import tensorflow as tf
 
             import gradcheck.checks
+            from gradcheck.autodiff.tracing import convert_ahead
 
             assert tf.keras.layers.Layer
             assert gradcheck.checks.CHECKS
+            convert_ahead()
     finally:
         os.dup2(kept, 2)
         os.close(kept)

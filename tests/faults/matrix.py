@@ -225,10 +225,14 @@ def modules_of_the_same_name(folder: Path) -> str:
     write_case(folder / "b", f"{HEAD}import helper\nop = helper.op\n")
     (folder / "a" / "helper.py").write_text(f"{HEAD}op = tf.sin\n")
     (folder / "b" / "helper.py").write_text(f"{HEAD}def op(x):\n    raise ValueError('of b')\n")
-    done = gradcheck("run", ".", cwd=folder)
+    temporary = folder / "tmp"
+    temporary.mkdir()
+    done = gradcheck("run", ".", cwd=folder, env={**os.environ, "TMPDIR": str(temporary)})
     assert "1 passed, 1 errored" in done.stdout, done.stdout
     assert "of b" in done.stdout
-    return "each saw its own helper"
+    left = [file.name for file in temporary.rglob("*.py*")]
+    assert not left, left
+    return "each saw its own helper; no temporary file is left"
 
 
 def a_read_only_folder(folder: Path) -> str:
