@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import types
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,8 @@ import wrapt
 
 Real = tf.custom_gradient
 _Decorated = type(Real(lambda x: (x, lambda upstream: upstream)))
+# The parameters of plain functions by their code: a grad_fn is another function in every call.
+_known: dict[Any, list[inspect.Parameter]] = {}
 
 
 class ContractBroken(Exception):
@@ -242,10 +245,7 @@ def unwrapped(op: Any) -> Any | None:
 
 def argument_names(function: Any, args: Any) -> list[str]:
     """Return one name for each flat argument: `x`, `params.w`, `*xs[1]`."""
-    try:
-        parameters = list(inspect.signature(function).parameters.values())
-    except (TypeError, ValueError):
-        parameters = []
+    parameters = _parameters(function) or []
     names: list[str] = []
     for i, value in enumerate(args):
         plain = i < len(parameters) and parameters[i].kind is not inspect.Parameter.VAR_POSITIONAL
@@ -256,6 +256,27 @@ def argument_names(function: Any, args: Any) -> list[str]:
             name = f"{rest[0]}[{i - len(parameters) + 1}]" if rest else f"argument {i}"
         names.extend(nested_names(name, value))
     return names
+
+
+def _is_plain(function: Any) -> bool:
+    """Return whether a function is no wrapper that shows another signature than its code has."""
+    return isinstance(function, types.FunctionType) and not vars(function)
+
+
+def _parameters(function: Any) -> list[inspect.Parameter] | None:
+    """Return the parameters of a function, None if Python cannot tell."""
+    key = None
+    if _is_plain(function):
+        key = (function.__code__, len(function.__defaults__ or ()), *(function.__kwdefaults__ or ()))
+        if key in _known:
+            return _known[key]
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        return None
+    if key is not None:
+        _known[key] = parameters
+    return parameters
 
 
 def nested_names(name: str, value: Any) -> list[str]:
@@ -291,9 +312,8 @@ def _describe(value: Any) -> str:
 
 def _positional_count(grad_fn: Callable[..., Any]) -> tuple[int, float] | None:
     """Return how many upstreams a grad_fn takes, at least and at most; None if that cannot be told."""
-    try:
-        parameters = inspect.signature(grad_fn).parameters.values()
-    except (TypeError, ValueError):
+    parameters = _parameters(grad_fn)
+    if parameters is None:
         return None
     plain = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.name != "variables"]
     if any(p.kind is p.VAR_POSITIONAL for p in parameters):
@@ -302,6 +322,10 @@ def _positional_count(grad_fn: Callable[..., Any]) -> tuple[int, float] | None:
 
 
 def _takes_variables(grad_fn: Callable[..., Any]) -> bool:
+    """Return whether TensorFlow will pass `variables`, by the rule that it uses itself."""
+    if _is_plain(grad_fn):
+        parameters = _parameters(grad_fn) or []
+        return any(p.name == "variables" and p.kind != p.VAR_POSITIONAL or p.kind == p.VAR_KEYWORD for p in parameters)
     try:
         spec = inspect.getfullargspec(grad_fn)
     except TypeError:
