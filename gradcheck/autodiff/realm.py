@@ -114,18 +114,20 @@ class Realm:
             tf.random.set_seed(self.seed)
         parts = self.layout.inputs.unpack(vector)
         tensors = self._constants()
-        for position, part in zip(self.layout.sources, parts, strict=False):
-            slot = self.layout.inputs.slots[self.layout.sources.index(position)]
+        for position, slot, part in zip(self.layout.sources, self.layout.inputs.slots, parts, strict=False):
             tensors[position] = tf.constant(part, self._dtype(slot.dtype))
         for variable, part in zip(self.variables, parts[len(self.layout.sources) :], strict=True):
             variable.assign(tf.constant(part, variable.dtype))
         return tensors
 
     def _constants(self) -> list[Any]:
-        wanted = [tf.constant(value) for value in self.layout.values]
-        if not self.wide:
-            return wanted
-        return [tf.cast(t, wide_dtype(t.dtype)) if differentiable(t) else t for t in wanted]
+        """Return a tensor for each leaf that is not differentiated, None for the others."""
+        moving = set(self.layout.sources)
+        return [None if i in moving else self._constant(value) for i, value in enumerate(self.layout.values)]
+
+    def _constant(self, value: Any) -> Any:
+        tensor = tf.constant(value)
+        return tf.cast(tensor, wide_dtype(tensor.dtype)) if self.wide and differentiable(tensor) else tensor
 
     def _row(self, row: Array) -> Array:
         outputs = self.layout.outputs
@@ -139,7 +141,8 @@ class Realm:
 
     def _row_program(self) -> Any:
         if "row" not in self._programs:
-            self._programs["row"] = function(self._vector_program())
+            vector = tf.TensorSpec([self.layout.inputs.width], tf.float64)
+            self._programs["row"] = function(self._vector_program()).get_concrete_function(vector)
         # The op may change any of its variables; differentiated ones are assigned inside.
         self.state.restore()
         return self._programs["row"]

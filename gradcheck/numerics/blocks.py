@@ -20,7 +20,7 @@ Indices = NDArray[np.int64]
 SUBSETS = 3
 # Few coordinates are cheap one by one; more than this are looked at along directions, and their blocks
 # serve only to measure some of them.
-LEAST, MOST = 16, 100_000
+LEAST, MOST = 8, 100_000
 # Fine steps find what depends on what here; a coarse one finds a maximum or a sort over the blocks.
 WIDTHS = (2.0**-17, 2.0**-17, 2.0**-4)
 
