@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 T ?=
 
-.PHONY: demo test lint format numerics verdicts composed bench composed faults soak fuzz mistakes readme clean help
+.PHONY: demo test lint format numerics verdicts composed bench faults soak fuzz mistakes readme clean help
 
 help:
 	@echo "make demo      set up and check the shipped specs"
@@ -13,6 +13,7 @@ help:
 	@echo "make lint      ruff, mypy strict, import-linter"
 	@echo "make numerics  rates of the finite differences over 76 functions"
 	@echo "make verdicts  verdicts on right and wrong gradients, beside tf.test.compute_gradient"
+	@echo "make composed  verdicts on ops put together at random"
 	@echo "make bench     times against the peers, each a ratio with its bound"
 	@echo "make faults    every fault of users' code, machine and specs, for real"
 	@echo "make soak      five hundred cases in one run: memory and open files of the parent"
