@@ -215,9 +215,7 @@ def _note_facts(subject: Any, limits: Limits, notebook: _Notebook) -> None:
     for verdict in verdicts:
         facts["elements"] += int(verdict.outcome.size)
         facts["inconclusive"] += int((~verdict.decided).sum())
-        decided = verdict.decided & ~verdict.nonfinite
-        for name, errors in (("max_abs_error", verdict.abs_error), ("max_rel_error", verdict.rel_error)):
-            worst = float(errors[decided].max()) if decided.any() else 0.0
+        for name, worst in zip(("max_abs_error", "max_rel_error"), verdict.worst(), strict=True):
             facts[name] = max(facts.get(name, 0.0), worst)
 
 

@@ -47,8 +47,8 @@ class Slot:
         return self.index is None
 
     def pack(self, value: Any) -> Array:
-        """Return the coordinates of a tensor."""
-        flat = np.asarray(value).reshape(-1).astype(np.complex128 if self.complex else np.float64)
+        """Return the coordinates of a tensor; they may be a view of it."""
+        flat = np.asarray(value).reshape(-1).astype(np.complex128 if self.complex else np.float64, copy=False)
         if self.index is None:
             return _as_reals(flat)
         entries = np.zeros(self.size, flat.dtype)
@@ -57,12 +57,12 @@ class Slot:
         return _as_reals(entries)
 
     def unpack(self, coordinates: Array) -> np.ndarray[Any, Any]:
-        """Return the tensor (float64 or complex128) at these coordinates."""
+        """Return the tensor (float64 or complex128) at these coordinates; it may be a view of them."""
         entries: Any = coordinates
         if self.complex:
             entries = coordinates[: self.size] + 1j * coordinates[self.size :]
         if self.index is None:
-            return np.array(entries).reshape(self.shape)
+            return np.reshape(entries, self.shape)
         flat = np.where(self.index >= 0, entries[self.index] if self.size else 0.0, 0.0)
         return np.asarray(flat).reshape(self.shape)
 
@@ -73,10 +73,11 @@ class Slot:
         if np.shape(gradient) != self.shape:
             return np.full(self.width, np.nan)
         dtype = np.complex128 if self.complex else np.float64
-        flat = np.asarray(gradient).astype(dtype).reshape(-1)
+        flat = np.asarray(gradient).reshape(-1)
         if self.index is None:
             # A sum with zero, as below, so that no gradient is a negative zero.
-            return _as_reals(flat + 0.0)
+            return _as_reals(np.add(flat, 0.0, dtype=dtype, casting="unsafe"))
+        flat = flat.astype(dtype)
         entries = np.zeros(self.size, dtype)
         free = self.index >= 0
         np.add.at(entries, self.index[free], flat[free])

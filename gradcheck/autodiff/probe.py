@@ -325,7 +325,9 @@ def _takes_variables(grad_fn: Callable[..., Any]) -> bool:
     """Return whether TensorFlow will pass `variables`, by the rule that it uses itself."""
     if _is_plain(grad_fn):
         parameters = _parameters(grad_fn) or []
-        return any(p.name == "variables" and p.kind != p.VAR_POSITIONAL or p.kind == p.VAR_KEYWORD for p in parameters)
+        return any(
+            (p.name == "variables" and p.kind != p.VAR_POSITIONAL) or p.kind == p.VAR_KEYWORD for p in parameters
+        )
     try:
         spec = inspect.getfullargspec(grad_fn)
     except TypeError:

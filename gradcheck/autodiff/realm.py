@@ -72,7 +72,10 @@ class Realm:
         if bulk is not None:
             with contextlib.suppress(tf.errors.OpError):
                 return self._in_batches(bulk, rows)
-        return np.stack([self._row(row) for row in rows]) if len(rows) else np.zeros((0, self.layout.outputs.width))
+        values = np.empty((len(rows), self.layout.outputs.width))
+        for number, row in enumerate(rows):
+            values[number] = self._row(row)
+        return values
 
     def quantize(self, rows: Array) -> Array:
         """Round points to what the op really receives."""

@@ -14,6 +14,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+# The number of glibc's option, and the bytes from which on a block is given back as soon as it is free.
+_MMAP_THRESHOLD, _LARGE_BLOCK = -3, 2**20
+
 
 class DeviceMissing(Exception):
     """Report that a case asks for a device which this machine does not have."""
@@ -26,6 +29,7 @@ def configure(devices: tuple[str, ...] | None, threads: int, seed: int) -> tuple
 
     Raises DeviceMissing if a named accelerator is absent.  Must run before TensorFlow does.
     """
+    _give_back_at_once()
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(max(2, threads))
     tf.get_logger().setLevel("ERROR")
@@ -69,6 +73,12 @@ def give_back() -> None:
     """Return memory that is free to the system, where the C library can; else it is kept for a next time."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def _give_back_at_once() -> None:
+    """Have the C library return large blocks when they are freed; by default it learns to keep them."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, _LARGE_BLOCK)
 
 
 @contextlib.contextmanager

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -15,9 +12,6 @@ _OUTSIDE = tf.__internal__.autograph.control_status_ctx()
 
 # Kept from the user's code, which may put something else in its place.
 GradientTape = tf.GradientTape
-
-# How AutoGraph names the modules it makes.
-_GENERATED = "__autograph_generated_file"
 
 unconverted = tf.autograph.experimental.do_not_convert
 
@@ -50,16 +44,6 @@ def convert_ahead() -> None:
     It is pure Python and runs no TensorFlow op.
     """
     _converted(tuple)()
-    remove_converted()
-
-
-def remove_converted() -> None:
-    """Remove the files that AutoGraph wrote its conversions to; it leaves that to an exit that killed processes miss."""
-    for name, module in list(sys.modules.items()):
-        if name.startswith(_GENERATED):
-            for file in (module.__file__, module.__cached__):
-                with contextlib.suppress(OSError, TypeError):
-                    os.remove(file)
 
 
 def nodes_of(concrete: Any) -> list[Any]:

@@ -14,6 +14,7 @@ from gradcheck.autodiff.subject import Subject
 from gradcheck.checks.rounding import beyond, rounding_of
 from gradcheck.checks.verdicts import verdicts_of
 from gradcheck.numerics.ladder import Array
+from gradcheck.numerics.parts import parts_of
 from gradcheck.results import Comparison, Element, Finding
 
 PHASE = "gradients"
@@ -100,12 +101,13 @@ def _compare(subject: Subject, way: Way, run: Run) -> tuple[list[Comparison], li
         rounding = replace(rounding, gradient=own_gradient(subject, base), value=own_values(subject, base))
     value, base_value = own_values(subject, run), own_values(subject, base)
     odd_values = beyond(value, base_value, rounding.value, rounding.value_tolerance, rounding.roundoff)
+    if odd_values.any():
+        odd_values &= _clearer(value, base_value, noise_of(subject).value)
+    del value, base_value
     gradient, base_gradient = own_gradient(subject, run), own_gradient(subject, base)
     odd = beyond(gradient, base_gradient, rounding.gradient, rounding.gradient_tolerance, rounding.roundoff)
-    if odd.any() or odd_values.any():
-        noise = noise_of(subject)
-        odd = odd & _clearer(gradient, base_gradient, noise.gradient)
-        odd_values = odd_values & _clearer(value, base_value, noise.value)
+    if odd.any():
+        odd &= _clearer(gradient, base_gradient, noise_of(subject).gradient)
     if (odd.any() or odd_values.any()) and _goes_away(subject, way):
         note = f"{way.label}: differs at this very input only (a tie that rounding decides); not held against the op"
         subject.cache.setdefault("notes", []).append(note)
@@ -118,6 +120,7 @@ def _compare(subject: Subject, way: Way, run: Run) -> tuple[list[Comparison], li
     ]
     findings: list[Finding] = []
     if odd_values.any():
+        value, base_value = own_values(subject, run), own_values(subject, base)
         findings.append(_value_finding(subject, way, value, base_value, odd_values))
     findings += _missing(subject, way, run, base)
     for index, (_slot, part) in enumerate(zip(subject.slots, subject.layout.inputs.ranges(), strict=True)):
@@ -171,14 +174,23 @@ def _comparison(
     odd: np.ndarray,
     tolerance: Array,
 ) -> Comparison:
-    both = np.isfinite(found) & np.isfinite(base)
-    error = np.abs(found - base)[both]
-    size = np.abs(base)[both]
-    relative = error[size > 0] / size[size > 0]
+    absolute, relative = _worst(found, base)
     return Comparison(
         "mode-agreement", name, way.mode, way.tape, way.device, subject.dtype, not odd.any(), int(found.size),
-        float(error.max(initial=0.0)), float(relative.max(initial=0.0)), float(np.nanmax(tolerance, initial=0.0)),
+        absolute, relative, float(np.fmax.reduce(tolerance, initial=0.0)),
     )  # fmt: skip
+
+
+def _worst(found: Array, base: Array) -> tuple[float, float]:
+    """Return the largest absolute and relative difference where both are finite."""
+    absolute = relative = 0.0
+    for part in parts_of(base.size):
+        with np.errstate(all="ignore"):
+            error, size = np.abs(found[part] - base[part]), np.abs(base[part])
+            both = np.isfinite(found[part]) & np.isfinite(size)
+            absolute = max(absolute, float(np.max(error, where=both, initial=0.0)))
+            relative = max(relative, float(np.max(error / size, where=both & (size > 0), initial=0.0)))
+    return absolute, relative
 
 
 def _value_finding(subject: Subject, way: Way, value: Array, base: Array, odd: np.ndarray) -> Finding:

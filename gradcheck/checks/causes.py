@@ -87,7 +87,7 @@ def _is_conjugate(subject: Subject, verdict: SlotVerdict) -> bool:
     reference = main_reference(subject)
     outputs = subject.layout.outputs
     real = [u.real if slot.complex else u for u, slot in zip(subject.upstream, outputs.slots, strict=True)]
-    point = reference.point.with_cotangent(np.where(reference.alive, outputs.pack(real), 0.0))
+    point = reference.point.with_cotangent(reference.on_alive(outputs.pack(real)))
     gradient = reference.realm.gradient(point.x, point.cotangent)
     coordinates = np.arange(point.x.size)[verdict.part]
     rng = subject.rng("conjugate")

@@ -16,12 +16,12 @@ from gradcheck.autodiff.operation import State, differentiable
 from gradcheck.autodiff.probe import install
 from gradcheck.autodiff.subject import Subject, load
 from gradcheck.autodiff.tracing import GradientTape
+from gradcheck.numerics.parts import parts_of
 from gradcheck.numerics.tolerance import ROUNDOFF
 from gradcheck.results import Comparison, Finding
 
 PHASE = "determinism"
 CALLS = 3
-PART = 2**16
 
 
 def check(subject: Subject, found: Sequence[Finding]) -> Iterator[Finding | Comparison]:
@@ -71,7 +71,7 @@ def _largest(x: Any) -> float:
 def _parts(x: Any) -> Iterator[Any]:
     """Yield a long array in parts that stay in the cache."""
     flat = np.ravel(x)
-    yield from (flat[start : start + PART] for start in range(0, flat.size, PART))
+    yield from (flat[part] for part in parts_of(flat.size))
 
 
 def _wide(x: Any) -> Any:
@@ -258,11 +258,11 @@ def _frozen_by_tracing(subject: Subject, first: Run) -> Finding | None:
         if way.mode == "eager":
             continue
         try:
-            at_first = subject.run(way)
+            known = _same(subject, first, subject.run(way), 1e5)
             traced = subject.run(way, values=point)
         except Exception:
             continue
-        if not _same(subject, first, at_first, 1e5):
+        if not known:
             continue
         there = there or subject.run(subject.ways[0], values=point)
         if not _same(subject, there, traced, 1e5) and not explains(noise_at(subject, point), subject, there, traced):

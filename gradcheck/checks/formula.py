@@ -61,10 +61,6 @@ def check(subject: Subject, found: Sequence[Finding]) -> Iterator[Finding | Comp
 
 
 def _comparison(subject: Subject, verdict: SlotVerdict) -> Comparison:
-    decided = verdict.decided & ~verdict.nonfinite
-    error = verdict.abs_error[decided]
-    worst = float(error.max()) if error.size else 0.0
-    relative = verdict.rel_error[decided]
     return Comparison(
         "finite-difference",
         verdict.slot.name,
@@ -74,8 +70,7 @@ def _comparison(subject: Subject, verdict: SlotVerdict) -> Comparison:
         subject.dtype,
         not (verdict.wrong.any() or verdict.nonfinite.any()),
         int(verdict.wrong.size),
-        worst,
-        float(relative.max()) if relative.size else 0.0,
+        *verdict.worst(),
         float(verdict.tolerance.max()) if verdict.tolerance.size else 0.0,
     )
 

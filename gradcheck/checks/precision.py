@@ -14,6 +14,7 @@ from gradcheck.autodiff.subject import Subject
 from gradcheck.checks.rounding import rounding_of
 from gradcheck.checks.verdicts import SlotVerdict, main_reference, verdicts_of
 from gradcheck.numerics.ladder import Array, Label
+from gradcheck.numerics.parts import parts_of
 from gradcheck.results import Comparison, Element, Finding
 
 PHASE = "precision"
@@ -35,7 +36,9 @@ def check(subject: Subject, found: Sequence[Finding]) -> Iterator[Finding | Comp
         if verdict.slot.name in blocked or verdict.missing:
             continue
         own = gradient[verdict.part]
-        bad = ~np.isfinite(own) & np.isfinite(verdict.reference) & _representable(verdict)
+        bad = ~np.isfinite(own)
+        if bad.any():
+            bad &= np.isfinite(verdict.reference) & _representable(verdict)
         if bad.any():
             yield _nonfinite(subject, verdict, own, bad)
         elif _comparable(subject):
@@ -78,10 +81,7 @@ def _nonfinite(subject: Subject, verdict: SlotVerdict, own: Array, bad: np.ndarr
 def _lost_digits(subject: Subject, verdict: SlotVerdict, own: Array) -> Iterator[Finding]:
     rounding = rounding_of(subject)
     exact, tolerance = rounding.gradient[verdict.part], rounding.gradient_tolerance[verdict.part]
-    largest = float(np.abs(exact).max(initial=0.0))
-    with np.errstate(all="ignore"):
-        error = np.abs(own - exact)
-        excess = error > 4 * tolerance + LOST * rounding.roundoff * np.maximum(np.abs(exact), 1e-3 * largest)
+    excess = _excess(own, exact, tolerance, rounding.roundoff)
     bias = _bias(own, exact, rounding.roundoff)
     shared = bias is not None and _shared_with_autodiff(subject, verdict, exact, bias)
     if bias is not None and not shared and _shared_with_a_trace(subject, verdict, exact, bias):
@@ -89,7 +89,8 @@ def _lost_digits(subject: Subject, verdict: SlotVerdict, own: Array) -> Iterator
         return
     if not excess.any():
         return
-    worst = float(np.max(error[excess] / np.maximum(np.abs(exact[excess]), 1e-300)))
+    error = np.abs(own[excess] - exact[excess])
+    worst = float(np.max(error / np.maximum(np.abs(exact[excess]), 1e-300)))
     yield Finding(
         "precision-loss",
         f"the gradient of `{verdict.slot.name}` is right in float64 and off by up to {worst:.2g} (relative) in"
@@ -103,6 +104,18 @@ def _lost_digits(subject: Subject, verdict: SlotVerdict, own: Array) -> Iterator
     )
 
 
+def _excess(own: Array, exact: Array, tolerance: Array, roundoff: float) -> np.ndarray:
+    """Return where the own dtype lost more than rounding explains."""
+    parts = list(parts_of(exact.size))
+    largest = max((float(np.abs(exact[part]).max()) for part in parts), default=0.0)
+    excess = np.zeros(exact.size, bool)
+    for part in parts:
+        with np.errstate(all="ignore"):
+            allowed = 4 * tolerance[part] + LOST * roundoff * np.maximum(np.abs(exact[part]), 1e-3 * largest)
+            excess[part] = np.abs(own[part] - exact[part]) > allowed
+    return excess
+
+
 def _bias(own: Array, exact: Array, roundoff: float) -> float | None:
     """Return the common factor (less one) by which the own dtype is off, None if it looks like rounding.
 
@@ -112,9 +125,10 @@ def _bias(own: Array, exact: Array, roundoff: float) -> float | None:
     usable = np.isfinite(own) & np.isfinite(exact) & (np.abs(exact) > 1e-3 * np.abs(exact).max(initial=0.0))
     if usable.sum() < 4:
         return None
-    relative = own[usable] / exact[usable] - 1
-    mean = float(relative.mean())
-    return mean if abs(mean) > max(4 * float(relative.std()), 4 * roundoff, SHARED) else None
+    relative = np.divide(own, exact, where=usable, out=np.ones(own.size))
+    relative -= 1
+    mean = float(np.mean(relative, where=usable))
+    return mean if abs(mean) > max(4 * float(np.std(relative, where=usable)), 4 * roundoff, SHARED) else None
 
 
 def _shared_with_autodiff(subject: Subject, verdict: SlotVerdict, exact: Array, bias: float) -> bool:

@@ -8,12 +8,10 @@ import numpy as np
 
 from gradcheck.autodiff.noise import DRAWS
 from gradcheck.autodiff.subject import Subject
-from gradcheck.checks.verdicts import gradient_at, main_reference
+from gradcheck.checks.verdicts import main_gradient, main_reference
 from gradcheck.numerics.ladder import Array
+from gradcheck.numerics.parts import parts_of
 from gradcheck.numerics.tolerance import ROUNDOFF, rounding_tolerance
-
-# Long arrays are compared in parts that stay in the cache.
-PART = 2**16
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,16 +36,15 @@ def _measure(subject: Subject) -> Rounding:
     realm, point = reference.realm, reference.point
     dtypes = [slot.dtype for slot in (*subject.slots, *subject.layout.outputs.slots)]
     unit = max(ROUNDOFF.get(dtype, 2.0**-24) for dtype in (*dtypes, subject.coarsest))
-    gradient = gradient_at(subject, reference, point)
+    gradient = main_gradient(subject)
     rng = subject.rng("rounding")
     moved_gradient, moved_value = np.zeros(gradient.size), np.zeros(point.y.size)
     for _ in range(DRAWS):
-        x = point.x * (1 + unit * rng.choice([-1.0, 1.0], point.x.size))
+        x = _last_digits_moved(point.x, unit, rng)
         x = realm.quantize(np.clip(x, point.low, point.high)[None])[0] if not realm.wide else x
-        v = point.cotangent * (1 + unit * rng.choice([-1.0, 1.0], point.cotangent.size))
-        with np.errstate(all="ignore"):
-            moved_gradient = np.fmax(moved_gradient, np.abs(realm.gradient(x, v) - gradient))
-            moved_value = np.fmax(moved_value, np.abs(point.evaluate(x[None])[0] - point.y))
+        v = _last_digits_moved(point.cotangent, unit, rng)
+        _widen(moved_gradient, realm.gradient(x, v), gradient)
+        _widen(moved_value, point.evaluate(x[None])[0], point.y)
     return Rounding(
         gradient,
         point.y,
@@ -56,6 +53,21 @@ def _measure(subject: Subject) -> Rounding:
         unit,
         realm.wide,
     )
+
+
+def _widen(moved: Array, there: Array, here: Array) -> None:
+    """Note in `moved` how far `there` is, part by part as it may be long."""
+    with np.errstate(all="ignore"):
+        for part in parts_of(moved.size):
+            np.fmax(moved[part], np.abs(there[part] - here[part]), out=moved[part])
+
+
+def _last_digits_moved(values: Array, unit: float, rng: np.random.Generator) -> Array:
+    moved = rng.choice([-1.0, 1.0], values.size)
+    moved *= unit
+    moved += 1
+    moved *= values
+    return moved
 
 
 def beyond(found: Array, base: Array, exact: Array, tolerance: Array, roundoff: float) -> np.ndarray:
@@ -68,8 +80,7 @@ def beyond(found: Array, base: Array, exact: Array, tolerance: Array, roundoff: 
     if np.array_equal(found, base, equal_nan=True):
         return different
     loss = _loss(base, exact)
-    for start in range(0, base.size, PART):
-        part = slice(start, start + PART)
+    for part in parts_of(base.size):
         different[part] = _differs(found[part], base[part], exact[part], tolerance[part], loss, roundoff)
     return different
 

@@ -15,8 +15,9 @@ from gradcheck.autodiff.operation import Operation, floating
 from gradcheck.autodiff.subject import Subject
 from gradcheck.autodiff.tracing import GradientTape, function
 from gradcheck.checks.elsewhere import one_row_more
-from gradcheck.checks.rounding import rounding_of
+from gradcheck.checks.verdicts import main_gradient
 from gradcheck.numerics.directions import signed_uniform
+from gradcheck.numerics.parts import parts_of
 from gradcheck.results import Comparison, Finding
 
 PHASE = "dynamic_shapes"
@@ -183,16 +184,14 @@ def _loose(subject: Subject, found: Sequence[Finding]) -> float:
     loose = 5e-2 if subject.rounds_to_half else 1e-3
     if subject.eager is None or not any(f.code == "precision-loss" for f in found):
         return loose
-    exact = rounding_of(subject).gradient
+    exact = main_gradient(subject)
     lost = np.abs(own_gradient(subject, subject.eager) - exact)
     size = np.abs(exact) + 1e-3 * np.abs(exact).max(initial=0.0)
     return max(loose, 4 * float(np.nanmax(lost / size, initial=0.0)))
 
 
 def _agree(wanted: Sequence[Any], got: Sequence[Any], loose: float) -> bool:
-    largest = max(
-        (float(np.nanmax(np.abs(a).astype(float), initial=0.0)) for a in wanted if a is not None), default=0.0
-    )
+    largest = max((_largest(np.ravel(a)) for a in wanted if a is not None), default=0.0)
     for a, b in zip(wanted, got, strict=True):
         if (a is None) != (b is None):
             return False
@@ -200,11 +199,27 @@ def _agree(wanted: Sequence[Any], got: Sequence[Any], loose: float) -> bool:
             continue
         if np.shape(a) != np.shape(b):
             return False
-        if np.array_equal(a, b):
-            continue
-        x, y = np.asarray(a).astype(np.complex128), np.asarray(b).astype(np.complex128)
-        finite = np.isfinite(x) & np.isfinite(y)
-        scale = float(np.abs(x[finite]).max(initial=0.0))
-        if np.any(np.abs(x - y)[finite] > loose * (np.abs(x)[finite] + scale + 1e-2 * largest)):
+        if not np.array_equal(a, b) and not _close(np.ravel(a), np.ravel(b), loose, 1e-2 * largest):
             return False
     return True
+
+
+def _largest(a: Any) -> float:
+    sizes = (np.abs(a[part].astype(np.complex128)) for part in parts_of(a.size))
+    return max((float(np.fmax.reduce(size, initial=0.0)) for size in sizes), default=0.0)
+
+
+def _close(a: Any, b: Any, loose: float, floor: float) -> bool:
+    """Return whether two arrays agree where both are finite, relative to each element, the largest and a floor."""
+    scale = max((float(np.max(np.abs(x), where=both, initial=0.0)) for x, _, both in _pairs(a, b)), default=0.0)
+    with np.errstate(all="ignore"):
+        return not any(
+            np.any((np.abs(x - y) > loose * (np.abs(x) + scale + floor)) & both) for x, y, both in _pairs(a, b)
+        )
+
+
+def _pairs(a: Any, b: Any) -> Iterator[tuple[Any, Any, Any]]:
+    """Yield two arrays in parts, each with where both are finite."""
+    for part in parts_of(a.size):
+        x, y = a[part].astype(np.complex128), b[part].astype(np.complex128)
+        yield x, y, np.isfinite(x) & np.isfinite(y)

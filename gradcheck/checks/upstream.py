@@ -17,13 +17,15 @@ from gradcheck.autodiff.operation import differentiable
 from gradcheck.autodiff.reference import Reference
 from gradcheck.autodiff.subject import Subject
 from gradcheck.autodiff.tracing import GradientTape
-from gradcheck.checks.verdicts import gradient_at, main_reference
+from gradcheck.checks.verdicts import gradient_at, main_gradient, main_reference
 from gradcheck.numerics.directions import signed_uniform
 from gradcheck.numerics.ladder import Array
+from gradcheck.numerics.parts import parts_of
 from gradcheck.results import Comparison, Finding
 
 PHASE = "upstream"
 LARGE, SMALL = 2.0**10, 2.0**-10
+SMALL_LAW = "g(u / 1024) is not g(u) / 1024"
 NEGLIGIBLE = 1e-12
 # What half precision inside a gradient may leave of its linearity.
 COARSE = 2.0**-6
@@ -45,34 +47,35 @@ def check(subject: Subject, found: Sequence[Finding]) -> Iterator[Finding | Comp
 def _linearity(subject: Subject, blocked: set[str | None]) -> Iterator[Finding]:
     reference, parts = main_reference(subject), subject.layout.inputs.ranges()
     u = reference.point.cotangent
-    v = np.where(reference.alive, signed_uniform(subject.rng("upstream"), u.size), 0.0)
+    v = reference.on_alive(signed_uniform(subject.rng("upstream"), u.size))
     big = LARGE if reference.realm.wide else 16.0
 
     def g(cotangent: Array) -> Array:
         return gradient_at(subject, reference, reference.point.with_cotangent(cotangent))
 
-    at_u, at_v = g(u), g(v)
+    at_u, at_v = main_gradient(subject), g(v)
     tolerance = max(1e-7, 256 * reference.realm.roundoff)
     noise = _noise(subject, reference, at_u)
-    scale = np.abs(at_u) + np.abs(at_v)
-    for part in parts:
-        scale[part] += 1e-3 * np.max(scale[part][np.isfinite(scale[part])], initial=0.0) + noise / tolerance
+    floors = [1e-3 * _largest_sum(at_u[part], at_v[part]) + noise / tolerance for part in parts]
 
-    def gaps(found: Array, wanted: Array) -> list[float]:
-        return [_gap(found[part], wanted[part], scale[part]) for part in parts]
+    def gaps(found: Array, wanted: Callable[[slice], Array]) -> list[float]:
+        return [_gap(found, wanted, at_u, at_v, part, floor) for part, floor in zip(parts, floors, strict=True)]
 
     # A number per input is kept of each law, not the gradients: of a large input few fit beside each other.
-    zero, minus = g(0 * u), g(-u)
-    bad = _nan_for_zero(subject, reference, zero, at_u)
-    laws = {"g(0) is not 0": gaps(zero, 0 * at_u), "g(-u) is not -g(u)": gaps(minus, -at_u)}
-    same_for_minus = gaps(minus, at_u)
-    del zero, minus
-    same_for_double = gaps(g(2 * u), at_u)
-    laws |= {
-        "g(u + v) is not g(u) + g(v)": gaps(g(u + v), at_u + at_v),
-        f"g({big:g} u) is not {big:g} g(u)": gaps(g(big * u) / big, at_u),
-        f"g(u / {1 / SMALL:g}) is not g(u) / {1 / SMALL:g}": gaps(g(SMALL * u) / SMALL, at_u),
-    }
+    found = g(0 * u)
+    bad = _nan_for_zero(subject, reference, found, at_u)
+    laws = {"g(0) is not 0": gaps(found, lambda s: 0 * at_u[s])}
+    found = g(-u)
+    laws["g(-u) is not -g(u)"] = gaps(found, lambda s: -at_u[s])
+    same_for_minus = gaps(found, lambda s: at_u[s])
+    del found
+    same_for_double = gaps(g(2 * u), lambda s: at_u[s])
+    laws["g(u + v) is not g(u) + g(v)"] = gaps(g(u + v), lambda s: at_u[s] + at_v[s])
+    for factor, law in ((big, f"g({big:g} u) is not {big:g} g(u)"), (SMALL, SMALL_LAW)):
+        found = g(factor * u)
+        found /= factor
+        laws[law] = gaps(found, lambda s: at_u[s])
+        del found
     for number, (slot, part) in enumerate(zip(subject.slots, parts, strict=True)):
         if slot.name in blocked:
             continue
@@ -106,13 +109,26 @@ def _coarse(g: Callable[[Array], Array], u: Array, at_u: Array, part: slice) -> 
     return bool(alive.any() and np.mean(near[alive] == at_u[part][alive]) > 0.5)
 
 
-def _gap(found: Array, wanted: Array, scale: Array) -> float:
-    """Return the largest difference in units of `scale`, where both are finite."""
-    with np.errstate(all="ignore"):
-        difference = np.abs(found - wanted)
-        relative = np.where(difference > 0, difference / scale, 0.0)
-    relative = np.where(np.isnan(relative), np.inf, relative)
-    return float(np.max(relative[np.isfinite(found) & np.isfinite(wanted)], initial=0.0))
+def _largest_sum(a: Array, b: Array) -> float:
+    """Return the largest finite |a| + |b|."""
+    sums = (np.abs(a[part]) + np.abs(b[part]) for part in parts_of(a.size))
+    return max((float(np.max(s, where=np.isfinite(s), initial=0.0)) for s in sums), default=0.0)
+
+
+def _gap(found: Array, wanted: Callable[[slice], Array], at_u: Array, at_v: Array, part: slice, floor: float) -> float:
+    """Return the largest difference in units of |g(u)| + |g(v)| + `floor`, where both are finite."""
+    largest = 0.0
+    for piece in parts_of(part.stop - part.start):
+        here = slice(part.start + piece.start, part.start + piece.stop)
+        is_there, should_be = found[here], wanted(here)
+        with np.errstate(all="ignore"):
+            difference = np.abs(is_there - should_be)
+            scale = np.abs(at_u[here]) + np.abs(at_v[here]) + floor
+            relative = np.where(difference > 0, difference / scale, 0.0)
+        relative = np.where(np.isnan(relative), np.inf, relative)
+        both = np.isfinite(is_there) & np.isfinite(should_be)
+        largest = max(largest, float(np.max(relative, where=both, initial=0.0)))
+    return largest
 
 
 def _nan_for_zero(subject: Subject, reference: Reference, zero: Array, at_u: Array) -> NDArray[np.bool_]:

@@ -20,6 +20,7 @@ from gradcheck.numerics.assess import Assessment, Outcome, Tolerance, assess
 from gradcheck.numerics.bisect import suspects
 from gradcheck.numerics.differences import Point, slopes_along
 from gradcheck.numerics.ladder import Array, Label
+from gradcheck.numerics.parts import parts_of
 from gradcheck.numerics.tolerance import formula_tolerance
 from gradcheck.results import Finding
 
@@ -70,20 +71,42 @@ class SlotVerdict:
     @property
     def abs_error(self) -> Array:
         """Return |gradient - reference|."""
-        with np.errstate(invalid="ignore"):
-            return np.abs(self.gradient - self.reference)
+        return _errors(self.gradient, self.reference)[0]
 
     @property
     def rel_error(self) -> Array:
         """Return the error relative to the reference (to the gradient where that is 0)."""
-        with np.errstate(all="ignore"):
-            size = np.where(self.reference != 0, np.abs(self.reference), np.abs(self.gradient))
-            return np.where(size > 0, self.abs_error / size, 0.0)
+        return _errors(self.gradient, self.reference)[1]
+
+    def worst(self) -> tuple[float, float]:
+        """Return the largest absolute and relative error of what was decided and is a number."""
+        absolute = relative = 0.0
+        for part in parts_of(self.gradient.size):
+            kept = (self.outcome[part] != Outcome.UNDECIDED) & ~self.nonfinite[part]
+            errors = _errors(self.gradient[part], self.reference[part])
+            absolute = max(absolute, float(np.max(errors[0], where=kept, initial=0.0)))
+            relative = max(relative, float(np.max(errors[1], where=kept, initial=0.0)))
+        return absolute, relative
+
+
+def _errors(gradient: Array, reference: Array) -> tuple[Array, Array]:
+    with np.errstate(all="ignore"):
+        absolute = np.abs(gradient - reference)
+        size = np.where(reference != 0, np.abs(reference), np.abs(gradient))
+        return absolute, np.where(size > 0, absolute / size, 0.0)
 
 
 def main_reference(subject: Subject) -> Reference:
     """Return the op in the widest precision."""
     return subject.once("reference", lambda: choose(subject, subject.operation, "op"))  # type: ignore[no-any-return]
+
+
+def main_gradient(subject: Subject) -> Array:
+    """Return the gradient under test at the sample in the widest precision; Stopped if it raises."""
+    reference = main_reference(subject)
+    if reference.gradient is not None:
+        return reference.gradient
+    return subject.once("gradient", lambda: gradient_at(subject, reference, reference.point))  # type: ignore[no-any-return]
 
 
 def verdicts_of(subject: Subject) -> list[SlotVerdict]:
@@ -124,8 +147,9 @@ def _other(subject: Subject, name: str) -> Reference:
 def verdicts_with(subject: Subject, cotangent: Array, stream: str) -> list[SlotVerdict]:
     """Return one verdict per differentiated input and variable for an upstream of one's own."""
     reference = main_reference(subject)
-    point = reference.point.with_cotangent(np.where(reference.alive, cotangent, 0.0))
-    gradient = gradient_at(subject, reference, point)
+    point = reference.point.with_cotangent(reference.on_alive(cotangent))
+    at_sample = cotangent is subject.cotangent
+    gradient = main_gradient(subject) if at_sample else gradient_at(subject, reference, point)
     autodiff = autodiff_at(subject, reference, point)
     if subject.case.expected_vjp:
         expected = _expected(subject, reference, point)
@@ -150,7 +174,7 @@ def verdicts_with(subject: Subject, cotangent: Array, stream: str) -> list[SlotV
 def measured_point(subject: Subject) -> Point:
     """Return the function whose slopes are meant, at the sample: the op itself or its surrogate."""
     reference = main_reference(subject)
-    point = reference.point.with_cotangent(np.where(reference.alive, subject.cotangent, 0.0))
+    point = reference.point.with_cotangent(reference.on_alive(subject.cotangent))
     other = other_reference(subject)
     if other is not None and subject.case.surrogate:
         return other.point.with_cotangent(point.cotangent)
@@ -250,9 +274,7 @@ def _assess_along_directions(
     chosen = suspects(point, finite, rng)
     odd = ~np.isfinite(gradient)
     if autodiff is not None:
-        with np.errstate(invalid="ignore"):
-            size = np.fmax(np.abs(gradient), np.abs(autodiff))
-            odd |= np.abs(gradient - autodiff) > tolerance.rtol * size + 1e-7 * np.nanmax(size, initial=0.0)
+        odd |= _elsewhere(gradient, autodiff, tolerance.rtol)
     chosen = np.union1d(chosen, np.where(odd)[0][:64]).astype(np.int64)
     # A few coordinates are always measured one by one, so that the report shows real numbers.
     some = SHOWN if point.blocks is None else SHOWN_OF_BLOCKS
@@ -267,6 +289,18 @@ def _assess_along_directions(
     for name in ("outcome", "label", "value", "error", "tolerance"):
         getattr(whole, name)[chosen] = getattr(part, name)
     return whole
+
+
+def _elsewhere(gradient: Array, autodiff: Array, rtol: float) -> NDArray[np.bool_]:
+    """Return where the gradient and autodiff are apart."""
+    apart = np.zeros(gradient.size, bool)
+    sizes = (np.abs(v[part]) for v in (gradient, autodiff) for part in parts_of(v.size))
+    largest = max((float(np.fmax.reduce(size, initial=0.0)) for size in sizes), default=0.0)
+    for part in parts_of(gradient.size):
+        with np.errstate(invalid="ignore"):
+            size = np.fmax(np.abs(gradient[part]), np.abs(autodiff[part]))
+            apart[part] = np.abs(gradient[part] - autodiff[part]) > rtol * size + 1e-7 * largest
+    return apart
 
 
 def surrogate_stops(subject: Subject) -> bool:
@@ -337,57 +371,87 @@ def _split(
     subject: Subject, point: Point, gradient: Array, autodiff: Array | None, assessment: Assessment
 ) -> list[SlotVerdict]:
     missing = subject.eager.gradients if subject.eager else [0] * len(subject.slots)
-    verdicts = []
-    noise = AUTODIFF_NOISE * point.output_size / point.sizes
-    for slot, part, own in zip(subject.slots, subject.layout.inputs.ranges(), missing, strict=True):
-        a = None if autodiff is None else autodiff[part]
-        verdicts.append(
-            _of_slot(slot, part, point.x[part], gradient[part], a, assessment, noise[part], own is None, subject)
-        )
-    return verdicts
+    return [
+        _of_slot(subject, slot, part, point, gradient, autodiff, assessment, own is None)
+        for slot, part, own in zip(subject.slots, subject.layout.inputs.ranges(), missing, strict=True)
+    ]
 
 
 def _of_slot(
+    subject: Subject,
     slot: Slot,
     part: slice,
-    x: Array,
-    g: Array,
-    a: Array | None,
-    s: Assessment,
-    noise: Array,
+    point: Point,
+    gradient: Array,
+    autodiff: Array | None,
+    assessment: Assessment,
     missing: bool,
-    subject: Subject,
 ) -> SlotVerdict:
-    value, error, outcome, label = s.value[part], s.error[part], s.outcome[part], s.label[part]
-    finite_slope = np.isfinite(value) & ~np.isin(label, (Label.NONFINITE, Label.DOMAIN, Label.SINGULAR, Label.JUMP))
-    nonfinite = ~np.isfinite(g) & finite_slope
-    with np.errstate(all="ignore"):
-        tolerance = np.fmax(s.tolerance[part], AUTODIFF_RTOL * np.fmax(np.abs(g), np.abs(a if a is not None else g)))
-        agrees = np.zeros(g.size, bool) if a is None else np.abs(g - a) <= tolerance
-    wrong = (outcome == Outcome.WRONG) & np.isfinite(g)
-    undecided = (outcome == Outcome.UNDECIDED) & np.isin(
-        label, (Label.SMOOTH, Label.NOISY, Label.FEW, Label.STAIRCASE, Label.FLAT)
-    )
+    g, a, s = gradient[part], None if autodiff is None else autodiff[part], assessment.at(part)
+    agrees, wrong, nonfinite = (np.zeros(g.size, bool) for _ in range(3))
+    pieces = list(parts_of(g.size))
     if a is not None:
-        by_autodiff = undecided & np.isfinite(a) & np.isfinite(g) & ~agrees & ~_surely(g, value, error)
-        # What rounding leaves of terms that cancel is no gradient of either.
-        by_autodiff &= np.abs(g - np.where(np.isfinite(a), a, 0.0)) > noise
-        # Autodiff alone accuses only where finite differences never contradicted it.
-        trusted = not np.any((outcome == Outcome.AGREES) & ~agrees & np.isfinite(a))
-        wrong |= by_autodiff & trusted
-        with np.errstate(all="ignore"):
-            same = np.abs(g - a) <= SAME_RTOL * np.fmax(np.abs(g), np.abs(a))
-        # Gradient and autodiff together outweigh a difference that is not clearly elsewhere, and any where
-        # the op's constants were rounded to half precision: the forward's and the gradient's differ then.
-        coarse = subject.rounds_to_half
-        wrong &= ~((outcome == Outcome.WRONG) & same & (coarse | ~_far(g, value, error, s.tolerance[part])))
-    reference = np.where(outcome == Outcome.UNDECIDED, a if a is not None else value, value)
-    inside = (label == Label.KINK) & (outcome == Outcome.AGREES)
-    reference = np.where(inside, g, reference)
+        for piece in pieces:
+            agrees[piece] = _agree(g[piece], a[piece], s.tolerance[piece])
+    # Autodiff alone accuses only where finite differences never contradicted it.
+    trusted = a is not None and not np.any((s.outcome == Outcome.AGREES) & ~agrees & np.isfinite(a))
+    noise, sizes = AUTODIFF_NOISE * point.output_size, point.sizes[part]
+    for piece in pieces:
+        here = s.at(piece)
+        nonfinite[piece] = ~np.isfinite(g[piece]) & _slope_is_finite(here)
+        wrong[piece] = (here.outcome == Outcome.WRONG) & np.isfinite(g[piece])
+        if a is not None:
+            if trusted:
+                by_autodiff = _accused_by_autodiff(g[piece], a[piece], here, noise / sizes[piece])
+                wrong[piece] |= by_autodiff & ~agrees[piece]
+            wrong[piece] &= ~_outweighed(g[piece], a[piece], here, subject.rounds_to_half)
     return SlotVerdict(
-        slot, part, x, g, a, value, error, reference, s.tolerance[part], outcome, label,
+        slot, part, point.x[part], g, a, s.value, s.error, _held_against(g, a, s), s.tolerance, s.outcome, s.label,
         wrong, nonfinite, agrees, missing, _declared(subject),
     )  # fmt: skip
+
+
+def _agree(g: Array, a: Array, tolerance: Array) -> NDArray[np.bool_]:
+    with np.errstate(all="ignore"):
+        return np.asarray(np.abs(g - a) <= np.fmax(tolerance, AUTODIFF_RTOL * np.fmax(np.abs(g), np.abs(a))))
+
+
+def _slope_is_finite(s: Assessment) -> NDArray[np.bool_]:
+    odd = (Label.NONFINITE, Label.DOMAIN, Label.SINGULAR, Label.JUMP)
+    return np.asarray(np.isfinite(s.value) & ~np.isin(s.label, odd))
+
+
+def _accused_by_autodiff(g: Array, a: Array, s: Assessment, noise: Array) -> NDArray[np.bool_]:
+    """Return where differences did not decide and autodiff is elsewhere by more than rounding explains.
+
+    What rounding leaves of terms that cancel is no gradient of either.
+    """
+    open_ones = (Label.SMOOTH, Label.NOISY, Label.FEW, Label.STAIRCASE, Label.FLAT)
+    undecided = (s.outcome == Outcome.UNDECIDED) & np.isin(s.label, open_ones)
+    with np.errstate(all="ignore"):
+        apart = np.isfinite(a) & np.isfinite(g) & (np.abs(g - a) > noise)
+    return np.asarray(undecided & apart & ~_surely(g, s.value, s.error))
+
+
+def _outweighed(g: Array, a: Array, s: Assessment, coarse: bool) -> NDArray[np.bool_]:
+    """Return where gradient and autodiff together outweigh a difference that is not clearly elsewhere.
+
+    They outweigh any where the op's constants were rounded to half precision (`coarse`): the forward's
+    and the gradient's differ then.
+    """
+    with np.errstate(all="ignore"):
+        same = np.abs(g - a) <= SAME_RTOL * np.fmax(np.abs(g), np.abs(a))
+    return np.asarray((s.outcome == Outcome.WRONG) & same & (coarse | ~_far(g, s.value, s.error, s.tolerance)))
+
+
+def _held_against(g: Array, a: Array | None, s: Assessment) -> Array:
+    """Return what the gradient is held against: the difference, autodiff where that did not decide."""
+    reference = s.value
+    undecided = s.outcome == Outcome.UNDECIDED
+    if a is not None and undecided.any():
+        reference = np.where(undecided, a, reference)
+    inside = (s.label == Label.KINK) & (s.outcome == Outcome.AGREES)
+    return np.where(inside, g, reference) if inside.any() else reference
 
 
 def _declared(subject: Subject) -> str:

@@ -11,6 +11,7 @@ import time
 from multiprocessing.connection import Connection
 from typing import Any
 
+from gradcheck.executors.conversions import remove_conversions
 from gradcheck.executors.family import MARK
 from gradcheck.executors.lifeline import adopt_orphans, die_with_parent
 from gradcheck.spec.model import Case
@@ -48,10 +49,9 @@ def main(case: Case, limits: Limits, messages: Connection, output: Connection) -
     result = check_case(case, limits, lambda phase, known: send(("phase", (phase, known))))
     with contextlib.suppress(Exception):
         from gradcheck.autodiff.runtime import environment
-        from gradcheck.autodiff.tracing import remove_converted
 
         send(("environment", environment()))
-        remove_converted()
+        remove_conversions()
     with contextlib.suppress(Exception):
         sys.stdout.flush()
         sys.stderr.flush()

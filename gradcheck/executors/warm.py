@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 
+from gradcheck.executors.conversions import remove_conversions
 from gradcheck.executors.lifeline import PARENT, die_with_parent
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -35,6 +36,7 @@ def _quietly() -> None:
             assert tf.keras.layers.Layer
             assert gradcheck.checks.CHECKS
             convert_ahead()
+            remove_conversions()
     finally:
         os.dup2(kept, 2)
         os.close(kept)

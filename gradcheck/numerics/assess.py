@@ -73,6 +73,10 @@ class Assessment:
     tolerance: Array
     scale: Array
 
+    def at(self, part: slice) -> Assessment:
+        """Return what is held of some elements."""
+        return Assessment(*(getattr(self, name)[part] for name in self.__slots__))
+
     @property
     def wrong(self) -> NDArray[np.bool_]:
         """Return the elements at which the gradient is shown to be wrong."""

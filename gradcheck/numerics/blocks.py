@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
-Indices = NDArray[np.int64]
+# Half the memory of a default index, and more than any memory holds.
+Indices = NDArray[np.int32]
 
 SUBSETS = 3
 # Few coordinates are cheap one by one; more than this are looked at along directions, and their blocks
@@ -75,16 +76,18 @@ def _candidates(inputs: Sequence[Part], outputs: Sequence[Part]) -> Iterator[Blo
         own = [part.plain and len(part.shape) >= axes and part.shape[:axes] == prefix for part in inputs]
         if not any(own):
             continue
-        of_input = [_numbers(p, count) if mine else np.full(p.width, -1) for p, mine in zip(inputs, own, strict=True)]
+        of_input = [
+            _numbers(p, count) if mine else np.full(p.width, -1, np.int32) for p, mine in zip(inputs, own, strict=True)
+        ]
         owner = np.concatenate([_numbers(part, count) for part in outputs])
-        order = np.argsort(owner, kind="stable").reshape(count, -1)
+        order = np.argsort(owner, kind="stable").astype(np.int32).reshape(count, -1)
         yield Blocks(np.concatenate(of_input), order)
 
 
 def _numbers(part: Part, count: int) -> Indices:
     """Return the block of each coordinate; a complex tensor is packed as its real, then its imaginary parts."""
     entries = math.prod(part.shape)
-    return np.tile(np.repeat(np.arange(count), entries // count), part.reals)
+    return np.tile(np.repeat(np.arange(count, dtype=np.int32), entries // count), part.reals)
 
 
 def independent(

@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.numerics.blocks import Blocks, independent
+from gradcheck.numerics.blocks import Blocks, Indices, independent
 from gradcheck.numerics.ladder import Array, Rungs, Slope, read_ladder
 
 FLOAT64_ROUNDOFF = 2.0**-53
@@ -115,8 +115,11 @@ class Point:
 
 
 def power_of_two(size: Array) -> Array:
-    """Return the largest power of two not above each size."""
-    return np.asarray(2.0 ** np.floor(np.log2(size)))
+    """Return the largest power of two not above each positive size; what is not finite stays."""
+    power, exponent = np.frexp(size)
+    np.ldexp(1.0, exponent - 1, out=power)
+    np.copyto(power, size, where=~np.isfinite(size))
+    return np.asarray(power)
 
 
 def evaluate_inside(point: Point, rows: Array) -> Array:
@@ -173,7 +176,7 @@ def coordinate_sides(point: Point, coordinates: NDArray[np.int64], widths: Array
     return _sides(point, coordinates, widths, _rows_of(blocks.of_input[coordinates]), blocks)
 
 
-def _rows_of(owner: NDArray[np.int64]) -> NDArray[np.int64]:
+def _rows_of(owner: Indices) -> NDArray[np.int64]:
     """Return an evaluation for each difference, such that no two of a block share one."""
     order = np.argsort(owner, kind="stable")
     starts = np.r_[0, np.flatnonzero(np.diff(owner[order])) + 1]
@@ -190,20 +193,35 @@ def _sides(
     rows_of: NDArray[np.int64],
     blocks: Blocks | None,
 ) -> Sides:
-    count = int(rows_of.max()) + 1 if len(rows_of) else 0
+    if blocks is None:
+        shape = (len(rows_of), point.y.size)
+        sides = _both_sides(point, coordinates, widths, rows_of)
+        return Sides(*sides, np.broadcast_to(point.y, shape), np.broadcast_to(point.cotangent, shape))
+    reached = blocks.outputs[blocks.of_input[coordinates]]
+    plus, minus = np.empty(reached.shape), np.empty(reached.shape)
+    step_plus, step_minus = np.empty(len(rows_of)), np.empty(len(rows_of))
+    room = max(1, CHUNK_NUMBERS // (2 * max(point.x.size, point.y.size)))
+    for start in range(0, int(rows_of.max(initial=-1)) + 1, room):
+        own = np.flatnonzero((rows_of >= start) & (rows_of < start + room))
+        rows = rows_of[own] - start
+        ahead, behind, step_plus[own], step_minus[own] = _both_sides(point, coordinates[own], widths[own], rows)
+        plus[own], minus[own] = ahead[rows[:, None], reached[own]], behind[rows[:, None], reached[own]]
+    return Sides(plus, minus, step_plus, step_minus, point.y[reached], point.cotangent[reached])
+
+
+def _both_sides(
+    point: Point, coordinates: NDArray[np.int64], widths: Array, rows_of: NDArray[np.int64]
+) -> tuple[Array, Array, Array, Array]:
+    """Return a row of outputs per evaluation on both sides, and the step that each coordinate really takes."""
+    count = int(rows_of.max(initial=-1)) + 1
     rows = np.repeat(point.x[None], 2 * count, axis=0)
     rows[rows_of, coordinates] += widths
     rows[count + rows_of, coordinates] -= widths
     rows = point.quantize(rows)
-    steps = rows[rows_of, coordinates] - point.x[coordinates], rows[count + rows_of, coordinates] - point.x[coordinates]
+    base = point.x[coordinates]
+    steps = rows[rows_of, coordinates] - base, rows[count + rows_of, coordinates] - base
     values = evaluate_inside(point, rows)
-    if blocks is None:
-        shape = (len(rows_of), point.y.size)
-        y, v = np.broadcast_to(point.y, shape), np.broadcast_to(point.cotangent, shape)
-        return Sides(values[:count], values[count:], *steps, y, v)
-    reached = blocks.outputs[blocks.of_input[coordinates]]
-    plus, minus = values[rows_of[:, None], reached], values[count + rows_of[:, None], reached]
-    return Sides(plus, minus, *steps, point.y[reached], point.cotangent[reached])
+    return (values[:count], values[count:], *steps)
 
 
 def contract(sides: Sides, counted: NDArray[np.bool_] | None = None) -> Rungs:
@@ -390,14 +408,17 @@ class Direction:
 
 
 def _difference(point: Point, step: Array) -> float:
-    """Return v.(f(x + step) - f(x - step)); two evaluations at a time bound the memory of a large input."""
-    plus, minus = evaluate_inside(point, point.quantize(np.stack([point.x + step, point.x - step])))
-    return float(point.cotangent @ (plus - minus))
+    """Return v.(f(x + step) - f(x - step)); one evaluation at a time bounds the memory of a large input."""
+    moved = evaluate_inside(point, point.quantize((point.x + step)[None]))[0]
+    moved = moved - evaluate_inside(point, point.quantize((point.x - step)[None]))[0]
+    return float(point.cotangent @ moved)
 
 
 def difference_along(point: Point, direction: Array, exponent: int = STAGE_ONE_EXPONENT) -> Direction:
     """Difference f along `direction` (n,), scaled by each coordinate's own step."""
-    step = direction * power_of_two(point.sizes) * 2.0**exponent
+    step = power_of_two(point.sizes)
+    step *= direction
+    step *= 2.0**exponent
     with np.errstate(all="ignore"):
         wide, narrow = _difference(point, step) / 2, _difference(point, 0.5 * step)
         value = narrow + (narrow - wide) / 3
