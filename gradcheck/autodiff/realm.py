@@ -72,6 +72,8 @@ class Realm:
         if bulk is not None:
             with contextlib.suppress(tf.errors.OpError):
                 return self._in_batches(bulk, rows)
+        if len(rows) == 1:
+            return self._row(rows[0])[None]
         values = np.empty((len(rows), self.layout.outputs.width))
         for number, row in enumerate(rows):
             values[number] = self._row(row)

@@ -40,11 +40,12 @@ def _measure(subject: Subject) -> Rounding:
     rng = subject.rng("rounding")
     moved_gradient, moved_value = np.zeros(gradient.size), np.zeros(point.y.size)
     for _ in range(DRAWS):
-        x = _last_digits_moved(point.x, unit, rng)
-        x = realm.quantize(np.clip(x, point.low, point.high)[None])[0] if not realm.wide else x
-        v = _last_digits_moved(point.cotangent, unit, rng)
-        _widen(moved_gradient, realm.gradient(x, v), gradient)
-        _widen(moved_value, point.evaluate(x[None])[0], point.y)
+        there = _last_digits_moved(point.x, unit, rng)
+        if not realm.wide:
+            there = realm.quantize(np.clip(there, point.low, point.high)[None])[0]
+        _widen(moved_gradient, realm.gradient(there, _last_digits_moved(point.cotangent, unit, rng)), gradient)
+        _widen(moved_value, point.evaluate(there[None])[0], point.y)
+        del there
     return Rounding(
         gradient,
         point.y,

@@ -39,6 +39,10 @@ def rounding_tolerance(
     `sensitivity` is the largest change of the float64 gradient when inputs and upstream move
     by one rounding of the dtype: it measures the conditioning of the gradient itself.
     """
-    size = np.abs(gradient)
-    largest = float(np.nanmax(size)) if size.size and np.isfinite(size).any() else 0.0
-    return np.asarray(factor * (roundoff * size + sensitivity + 0.1 * roundoff * largest))
+    allowed = np.abs(gradient)
+    largest = float(np.fmax.reduce(allowed, initial=0.0)) if np.isfinite(allowed).any() else 0.0
+    allowed += 0.1 * largest
+    allowed *= roundoff
+    allowed += sensitivity
+    allowed *= factor
+    return allowed

@@ -1,6 +1,8 @@
 """Time gradcheck against its peers, each figure a ratio within one run (`make bench`).
 
-python -m tests.benchmarks.bench [--json FILE] [-k WORD]
+python -m tests.benchmarks.bench [--json FILE] [-k WORD] [--peers PYTHON]
+
+PyTorch and JAX may be installed beside gradcheck or for another interpreter, which `--peers` names.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -30,13 +33,15 @@ class Figure:
 
     name: str
     value: float
-    bound: float
+    bound: float | None
     at_most: bool
     told: str
 
     @property
     def holds(self) -> bool:
-        """Return whether the bound is kept."""
+        """Return whether the bound is kept, if there is one."""
+        if self.bound is None:
+            return True
         return self.value <= self.bound if self.at_most else self.value >= self.bound
 
 
@@ -127,6 +132,24 @@ def compute_gradient(op: str, shape: str, count: int) -> float:
     return float(done.stdout.split()[-1])
 
 
+def forward_and_backward(dtype: str) -> float:
+    """Return the seconds of one gradient of 10^6 elements in one thread."""
+    code = (
+        "import time, tensorflow as tf; from tests.benchmarks.ops import elementwise as f\n"
+        "tf.config.threading.set_intra_op_parallelism_threads(1)\n"
+        f"x = tf.random.normal([1000000], dtype='{dtype}')\n"
+        "def once():\n"
+        "    with tf.GradientTape() as tape:\n"
+        "        tape.watch(x); y = f(x)\n"
+        "    return tape.gradient(y, x).numpy()\n"
+        "once(); t = time.perf_counter()\n"
+        "for _ in range(5): once()\n"
+        "print((time.perf_counter() - t) / 5)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=HERE.parents[1])
+    return float(done.stdout.split()[-1])
+
+
 def directional_coverage(folder: Path) -> Iterator[Figure]:
     code = (
         "import json, sys, time, resource, psutil\n"
@@ -135,8 +158,8 @@ def directional_coverage(folder: Path) -> Iterator[Figure]:
         "from gradcheck.worker import check_case, Limits\n"
         "from gradcheck.spec.discover import load, select\n"
         "case = select(load([sys.argv[1]]))[0]\n"
-        "from gradcheck.autodiff import modes, realm\n"
-        "from gradcheck.checks import elsewhere, shapes, upstream\n"
+        "from gradcheck.autodiff import modes, realm, subject\n"
+        "from gradcheck.checks import determinism, elsewhere, shapes, upstream\n"
         "passes = [0]\n"
         "def counted(owner, name):\n"
         "    plain = getattr(owner, name)\n"
@@ -145,30 +168,27 @@ def directional_coverage(folder: Path) -> Iterator[Figure]:
         "        return plain(*args, **kwargs)\n"
         "    setattr(owner, name, call)\n"
         "for owner, name in ((modes.Gradients, 'run'), (realm.Realm, '_pull'), (realm.Realm, '_row'),\n"
-        "    (elsewhere, '_pull'), (shapes, '_eager'), (shapes, '_call'), (upstream, '_gathered')):\n"
+        "    (elsewhere, '_pull'), (shapes, '_eager'), (shapes, '_call'), (shapes, '_weights'),\n"
+        "    (upstream, '_gathered'), (subject, '_first_call'), (determinism, '_changed_by_second_forward')):\n"
         "    counted(owner, name)\n"
         "before = psutil.Process().memory_info().rss\n"
         "t = time.perf_counter(); r = check_case(case, Limits(), lambda *_: None); spent = time.perf_counter() - t\n"
         "peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024\n"
-        "from tests.benchmarks.ops import elementwise as f\n"
-        "x = tf.random.normal([1000000])\n"
-        "def once():\n"
-        "    with tf.GradientTape() as tape:\n"
-        "        tape.watch(x); y = f(x)\n"
-        "    return tape.gradient(y, x).numpy()\n"
-        "once(); t = time.perf_counter()\n"
-        "for _ in range(5): once()\n"
-        "print(json.dumps([r.status, spent, (time.perf_counter() - t) / 5, (peak - before) / 4e6, passes[0]]))\n"
+        "print(json.dumps([r.status, spent, peak - before, passes[0]]))\n"
     )
-    spec = write(folder, "{module: ops.py, cases: {c: {op: elementwise, inputs: {x: {shape: [1000000]}}}}}")
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(spec)], capture_output=True, text=True, check=True, cwd=HERE.parents[1]
-    )
-    status, spent, once, sizes, passes = json.loads(done.stdout.splitlines()[-1])
-    told = f"{spent:.1f} s and {once * 1e3:.0f} ms, {status}"
-    yield Figure("10^6 inputs: forward and backward passes", passes, 100, True, "forwards alone count too")
-    yield Figure("10^6 inputs: whole check / forward and backward pass", spent / once, 100, True, told)
-    yield Figure("10^6 inputs: memory above the import / input", sizes, 40, True, f"{sizes * 4:.0f} MB")
+    for dtype, size in (("float64", 8), ("float32", 4)):
+        case = f"{{op: elementwise, inputs: {{x: {{shape: [1000000], dtype: {dtype}}}}}}}"
+        spec = write(folder, f"{{module: ops.py, cases: {{c: {case}}}}}")
+        command = [sys.executable, "-c", code, str(spec), dtype]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=HERE.parents[1])
+        status, spent, memory, passes = json.loads(done.stdout.splitlines()[-1])
+        once = forward_and_backward(dtype)
+        name, told = f"10^6 {dtype} inputs", f"{spent:.1f} s and {once * 1e3:.0f} ms, {status}"
+        yield Figure(f"{name}: forward and backward passes", passes, 100, True, "forwards alone count too")
+        yield Figure(f"{name}: whole check / such a pass", spent / once, None, True, told)
+        yield Figure(
+            f"{name}: memory above the import / input", memory / size / 1e6, 40, True, f"{memory / 1e6:.0f} MB"
+        )
     report = checked(
         folder, "{module: ops.py, cases: {c: {op: one_wrong, coverage: directional,"
         " inputs: {x: {shape: [10000], dtype: float64}}}}}",
@@ -221,27 +241,30 @@ def _summary(process: subprocess.Popen) -> None:
             return
 
 
-def other_frameworks(folder: Path) -> Iterator[Figure]:
-    """Yield the same op under PyTorch's and JAX's checkers, where they are installed; there is no bound."""
-    report = checked(
-        folder, "{module: ops.py, cases: {c: {op: elementwise, inputs: {x: {shape: [300], dtype: float64}}}}}"
-    )
-    codes = {
-        "PyTorch gradcheck": "import torch; x = torch.randn(300, dtype=torch.float64, requires_grad=True)\n"
-        "run = lambda: torch.autograd.gradcheck(lambda v: torch.sin(v) * v, (x,))",
-        "PyTorch gradcheck, fast mode": "import torch; x = torch.randn(300, dtype=torch.float64, requires_grad=True)\n"
-        "run = lambda: torch.autograd.gradcheck(lambda v: torch.sin(v) * v, (x,), fast_mode=True)",
-        "JAX check_grads": "import jax; jax.config.update('jax_enable_x64', True)\nimport jax.numpy as jnp\n"
-        "from jax.test_util import check_grads\nx = jax.random.normal(jax.random.key(0), (300,))\n"
-        "run = lambda: check_grads(lambda v: jnp.sin(v) * v, (x,), 1, modes=['rev'])",
-    }
-    for name, code in codes.items():
-        timed = code + "\nimport time\nt = time.perf_counter(); run(); print(time.perf_counter() - t)"
-        done = subprocess.run([sys.executable, "-c", timed], capture_output=True, text=True, check=False)
-        if done.returncode == 0:
-            peer = float(done.stdout.split()[-1])
-            told = f"{report['duration_s']:.2f} s in five ways and {peer:.3f} s in one"
-            yield Figure(f"whole check / {name}, 300 elements", report["duration_s"] / peer, float("inf"), True, told)
+PEERS = {
+    "PyTorch gradcheck": "import torch; x = torch.randn({count}, dtype=torch.float64, requires_grad=True)\n"
+    "run = lambda: torch.autograd.gradcheck(lambda v: torch.sin(v) * v, (x,))",
+    "PyTorch gradcheck, fast mode": "import torch; x = torch.randn({count}, dtype=torch.float64, requires_grad=True)\n"
+    "run = lambda: torch.autograd.gradcheck(lambda v: torch.sin(v) * v, (x,), fast_mode=True)",
+    "JAX check_grads": "import jax; jax.config.update('jax_enable_x64', True)\nimport jax.numpy as jnp\n"
+    "from jax.test_util import check_grads\nx = jax.random.normal(jax.random.PRNGKey(0), ({count},))\n"
+    "run = lambda: check_grads(lambda v: jnp.sin(v) * v, (x,), 1, modes=['rev'])",
+}
+
+
+def other_frameworks(folder: Path, python: str = sys.executable) -> Iterator[Figure]:
+    """Yield the same op under PyTorch's and JAX's checkers, where `python` has them; there is no bound."""
+    for count in (300, 5000):
+        case = f"{{op: elementwise, inputs: {{x: {{shape: [{count}], dtype: float64}}}}}}"
+        own = checked(folder, f"{{module: ops.py, cases: {{c: {case}}}}}")["duration_s"]
+        for name, code in PEERS.items():
+            timed = code.format(count=count)
+            timed += "\nimport time\nt = time.perf_counter(); run(); print(time.perf_counter() - t)"
+            done = subprocess.run([python, "-c", timed], capture_output=True, text=True, check=False)
+            if done.returncode == 0:
+                peer = float(done.stdout.split()[-1])
+                told = f"{own:.2f} s in five ways and {peer:.3f} s in one"
+                yield Figure(f"whole check / {name}, {count} elements", own / peer, None, True, told)
 
 
 PARTS: dict[str, Callable[[Path], Iterator[Figure]]] = {
@@ -251,7 +274,6 @@ PARTS: dict[str, Callable[[Path], Iterator[Figure]]] = {
     "full": full_coverage,
     "directional": directional_coverage,
     "watch": watching,
-    "others": other_frameworks,
 }
 
 
@@ -260,23 +282,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path)
     parser.add_argument("-k", default="", help="only parts whose name holds this")
+    parser.add_argument("--peers", default=sys.executable, help="the interpreter that has PyTorch and JAX")
     options = parser.parse_args()
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     figures: list[Figure] = []
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        for name, part in PARTS.items():
+        for name, part in {**PARTS, "others": partial(other_frameworks, python=options.peers)}.items():
             if options.k in name:
                 figures += part(Path(folder))
     table = Table("figure", "measured", "bound", "holds", "")
     for figure in figures:
-        sign = "<=" if figure.at_most else ">="
-        table.add_row(
-            figure.name,
-            f"{figure.value:.3g}",
-            f"{sign} {figure.bound:.3g}",
-            "yes" if figure.holds else "NO",
-            figure.told,
-        )
+        bound = "" if figure.bound is None else f"{'<=' if figure.at_most else '>='} {figure.bound:.3g}"
+        holds = "" if figure.bound is None else ("yes" if figure.holds else "NO")
+        table.add_row(figure.name, f"{figure.value:.3g}", bound, holds, figure.told)
     Console(width=150).print(table)
     if options.json:
         options.json.write_text(json.dumps([{**asdict(f), "holds": f.holds} for f in figures], indent=1))
