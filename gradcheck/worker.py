@@ -16,11 +16,11 @@ from gradcheck.spec.model import Case
 # Called with each phase that begins; before the last one also with what is known by then.
 Report = Callable[[str, "CaseResult | None"], None]
 
-# After these nothing that is compared means anything.
 # Inputs that nobody asked for may send an op into an endless loop; what is known before stands then.
 OPTIONAL = "far_values"
 # Coordinates from which on a case's arrays are worth giving back between its phases.
 LARGE = 2**18
+# After these nothing that is compared means anything.
 DECISIVE = ("nondeterministic", "stale-state", "state-changed")
 
 

@@ -190,6 +190,12 @@ class State:
         kept = tuple(variables)
         return cls(kept, tuple(v.numpy() for v in kept))
 
+    def and_of(self, variables: Iterable[Any]) -> State:
+        """Remember the values of further variables too."""
+        known = {variable.ref() for variable in self.variables}
+        more = [variable for variable in variables if variable.ref() not in known]
+        return State((*self.variables, *more), (*self.values, *(variable.numpy() for variable in more)))
+
     def restore(self) -> None:
         """Assign the remembered values."""
         for variable, value in zip(self.variables, self.values, strict=True):

@@ -118,24 +118,12 @@ def _rewritten_autodiff(plain: Operation, layout: object, twins: object) -> Pull
 
 def _reference(subject: Subject, realm: Realm, name: str, anyway: bool = False) -> Reference | None:
     vector = subject.vector()
-    if realm.name == NATIVE and realm.seed is not None:
-        realm.traceable = False
     try:
-        values = realm._row(vector)
+        values = _first_values(realm, vector)
     except Exception:
-        realm.traceable = False
-        try:
-            values = realm._row(vector)
-        except Exception:
-            if not anyway:
-                return None
-            raise
-    if realm.traceable and realm.name != REWRITTEN and realm.seed is None:
-        # A forward that is another one when traced must be evaluated in eager.
-        realm.traceable = False
-        eager = realm._row(vector)
-        realm.traceable = _same_values(values, eager)
-        values = values if realm.traceable else eager
+        if not anyway:
+            return None
+        raise
     own = subject.layout.outputs.pack([o for o in subject.outputs if differentiable(tf.constant(o))])
     if not anyway and name == "op" and not _same_values(values, own):
         # Where nothing but rounding is left of a value, two widths share no digit.
@@ -175,6 +163,24 @@ def _reference(subject: Subject, realm: Realm, name: str, anyway: bool = False) 
         realm.roundoff = 2.0**-24
         point = replace(point, roundoff=realm.roundoff)
     return Reference(realm, point, not low_inside, alive)
+
+
+def _first_values(realm: Realm, vector: Array) -> Array:
+    """Return the outputs at the sample, and find out whether the realm's forward may be traced."""
+    if realm.name == NATIVE and realm.seed is not None:
+        realm.traceable = False
+    try:
+        values = realm._row(vector)
+    except Exception:
+        realm.traceable = False
+        values = realm._row(vector)
+    if realm.traceable and realm.name != REWRITTEN and realm.seed is None:
+        # A forward that is another one when traced must be evaluated in eager.
+        realm.traceable = False
+        eager = realm._row(vector)
+        realm.traceable = _same_values(values, eager)
+        values = values if realm.traceable else eager
+    return values
 
 
 def _zero_where_dead(alive: NDArray[np.bool_], values: Array) -> Array:

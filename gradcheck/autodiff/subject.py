@@ -206,11 +206,7 @@ def prepare(
     every = find_variables(loaded.op, watched, loaded.creations.made, loaded.module)
     changed = tuple(_changed(before, every))
     before.restore()
-    listed = {k.ref() for k in before.variables}
-    kept = State(
-        (*before.variables, *(v.variable for v in every if v.variable.ref() not in listed)),
-        (*before.values, *(v.variable.numpy() for v in every if v.variable.ref() not in listed)),
-    )
+    kept = before.and_of(v.variable for v in every)
     chosen = _chosen(case, every, watched, loaded)
     sources = tuple(i for i, leaf in enumerate(leaves) if leaf.differentiated)
     gradients = Gradients(operation, sources, tuple(v.variable for v in chosen), kept)
