@@ -70,7 +70,7 @@ class Slot:
         """Return the gradient with respect to the coordinates; NaN for one of another shape."""
         if gradient is None:
             return np.zeros(self.width)
-        if np.shape(gradient) != self.shape:
+        if tuple(np.shape(gradient)) != self.shape:
             return np.full(self.width, np.nan)
         dtype = np.complex128 if self.complex else np.float64
         flat = np.asarray(gradient).reshape(-1)

@@ -100,14 +100,12 @@ class Realm:
         return self._pull(self.autodiff, vector, cotangent)
 
     def _pull(self, pullback: Pullback, vector: Array, cotangent: Array) -> Array:
-        tensors = self._enter(vector)
-        upstream = [
-            tf.constant(value, self._dtype(slot.dtype))
-            for slot, value in zip(self.layout.outputs.slots, self.layout.outputs.unpack(cotangent), strict=True)
-        ]
-        gradients = pullback(tensors, upstream)
-        arrays = [None if g is None else np.asarray(g) for g in gradients]
-        return self.layout.inputs.project(arrays)
+        return self.layout.inputs.project(pullback(self._enter(vector), self._upstream(cotangent)))
+
+    def _upstream(self, cotangent: Array) -> list[Any]:
+        outputs = self.layout.outputs
+        pairs = zip(outputs.slots, outputs.unpack(cotangent), strict=True)
+        return [tf.constant(value, self._dtype(slot.dtype)) for slot, value in pairs]
 
     def _dtype(self, dtype: str) -> Any:
         return wide_dtype(dtype) if self.wide else tf.as_dtype(dtype)

@@ -19,6 +19,8 @@ from gradcheck.results import Comparison, Element, Finding
 
 PHASE = "precision"
 LOST = 64.0
+# A smaller element is held to the largest: it is what larger terms left.
+SMALLEST = 1e-3
 
 # Factors closer to one than this are nobody's mistake.
 SHARED = 1e-4
@@ -89,12 +91,11 @@ def _lost_digits(subject: Subject, verdict: SlotVerdict, own: Array) -> Iterator
         return
     if not excess.any():
         return
-    error = np.abs(own[excess] - exact[excess])
-    worst = float(np.max(error / np.maximum(np.abs(exact[excess]), 1e-300)))
+    worst, count = _worst(own[excess], exact[excess], exact), int(excess.sum())
     yield Finding(
         "precision-loss",
-        f"the gradient of `{verdict.slot.name}` is right in float64 and off by up to {worst:.2g} (relative) in"
-        f" {subject.dtype} at {int(excess.sum())} element{'s' * (int(excess.sum()) != 1)}",
+        f"the gradient of `{verdict.slot.name}` is right in float64 and off by up to {worst} in {subject.dtype}"
+        f" at {count} element{'s' * (count != 1)}",
         level="warning",
         hint="look for a difference of nearly equal numbers in grad_fn",
         wrt=verdict.slot.name,
@@ -104,6 +105,14 @@ def _lost_digits(subject: Subject, verdict: SlotVerdict, own: Array) -> Iterator
     )
 
 
+def _worst(own: Array, exact: Array, whole: Array) -> str:
+    """Say how large an error is beside its own size and the largest; in itself where all of the gradient is zero."""
+    error, largest = np.abs(own - exact), float(np.abs(whole).max())
+    if not largest:
+        return f"{float(error.max()):.2g}"
+    return f"{float(np.max(error / np.maximum(np.abs(exact), SMALLEST * largest))):.2g} (relative)"
+
+
 def _excess(own: Array, exact: Array, tolerance: Array, roundoff: float) -> np.ndarray:
     """Return where the own dtype lost more than rounding explains."""
     parts = list(parts_of(exact.size))
@@ -111,7 +120,7 @@ def _excess(own: Array, exact: Array, tolerance: Array, roundoff: float) -> np.n
     excess = np.zeros(exact.size, bool)
     for part in parts:
         with np.errstate(all="ignore"):
-            allowed = 4 * tolerance[part] + LOST * roundoff * np.maximum(np.abs(exact[part]), 1e-3 * largest)
+            allowed = 4 * tolerance[part] + LOST * roundoff * np.maximum(np.abs(exact[part]), SMALLEST * largest)
             excess[part] = np.abs(own[part] - exact[part]) > allowed
     return excess
 

@@ -180,7 +180,7 @@ def _line(result: CaseResult) -> Text:
 def _table(finding: Finding, show: int, ascii_only: bool) -> Table:
     title = f"worst elements of {clean(finding.wrt)}" if finding.wrt else "worst elements"
     style = box.ASCII if ascii_only else box.SIMPLE_HEAD
-    table = Table(title=title, title_justify="left", title_style="", box=style, padding=(0, 1), pad_edge=False)
+    table = Table(title=title, title_justify="left", title_style="", box=style, padding=0, pad_edge=False)
     modes = list(finding.elements[0].modes or {})
     table.add_column("index", overflow="fold", no_wrap=True)
     errors = ("abs\nerror",) if modes else ("abs\nerror", "rel\nerror", "toler-\nance")

@@ -7,13 +7,19 @@ import shlex
 from gradcheck.places import clean
 from gradcheck.results import CaseResult, Finding
 
+# Seven numbers of a table of elements stand beside each other in 80 columns.
+NUMBER_WIDTH = 9
+
 
 def number(value: object) -> str:
-    """Return a number in at most nine characters, `-` for none."""
+    """Return a number in at most nine characters (but for three digits of exponent), `-` for none."""
     if value is None:
         return "-"
     if isinstance(value, float):
-        return f"{value:.4g}".replace("e+0", "e").replace("e-0", "e-").replace("e+", "e")
+        text = f"{value:.4g}"
+        if len(text) > NUMBER_WIDTH and "e" not in text:
+            text = f"{value:.3e}"
+        return text.replace("e+0", "e").replace("e-0", "e-").replace("e+", "e")
     return clean(str(value))
 
 

@@ -319,3 +319,13 @@ def normalised():
         return y, grad
 
     return op
+
+
+def twice_lgamma(factor=1.0):
+    """A function of which XLA knows fewer digits than eager does, and none where it is zero."""
+
+    def op(x):
+        inner = tf.math.lgamma(tf.clip_by_value(x, 0.3, 1.0) ** 2 + 1.0)
+        return tf.math.lgamma(inner * inner + 1.0) * (1.0 if tf.executing_eagerly() else factor)
+
+    return op
