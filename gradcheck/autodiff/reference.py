@@ -23,6 +23,8 @@ from gradcheck.numerics.tolerance import ROUNDOFF
 
 # How far the gradient of a trace may be from that of eager before the trace counts as another op.
 SAME, SAME_HALF = 2e-3, 2e-2
+# How far a forward may be from eager when it is traced, before it is evaluated in eager alone.
+SAME_TRACED = 1e-6
 FLOAT64, REWRITTEN, NATIVE = "float64", "float64 (rewritten graph)", "own dtype"
 
 
@@ -59,9 +61,8 @@ def choose(subject: Subject, operation: Operation, name: str) -> Reference:
             reference = replace(reference, gradient=gradient)
             loose = SAME_HALF if subject.rounds_to_half or reference.realm.halves else SAME
             own = own_gradient(subject, subject.eager)
-            faithful = _same_gradient(gradient, own, loose) or _same_gradient(
-                gradient, own, loose, noise_of(subject).most_gradient
-            )
+            # A traced graph may hold another gradient than eager does; then the mode is what is wrong.
+            faithful = _close(gradient, own, loose) or _close(gradient, own, loose, noise_of(subject).most_gradient)
         if reference.trusted and faithful:
             return reference
         found.append(reference)
@@ -178,7 +179,7 @@ def _first_values(realm: Realm, vector: Array) -> Array:
         # A forward that is another one when traced must be evaluated in eager.
         realm.traceable = False
         eager = realm._row(vector)
-        realm.traceable = _same_values(values, eager)
+        realm.traceable = _same_but_for_rounding(values, eager, realm.roundoff)
         values = values if realm.traceable else eager
     return values
 
@@ -203,11 +204,8 @@ def _gradient_of(reference: Reference) -> Array | None:
         return None
 
 
-def _same_gradient(found: Array, own: Array, loose: float, noise: float = 0.0) -> bool:
-    """Return whether the gradient in a realm is the one that the first run gave, up to rounding.
-
-    A traced graph may hold another gradient than eager does; then the mode is what is wrong.
-    """
+def _close(found: Array, own: Array, loose: float, noise: float = 0.0) -> bool:
+    """Return whether all that is finite agrees, relative to each element and to the largest."""
     both = np.isfinite(found) & np.isfinite(own)
     scale = float(np.max(np.abs(own), where=both, initial=0.0))
     for part in parts_of(own.size):
@@ -216,6 +214,13 @@ def _same_gradient(found: Array, own: Array, loose: float, noise: float = 0.0) -
         if not np.all(close | ~both[part]):
             return False
     return True
+
+
+def _same_but_for_rounding(traced: Array, eager: Array, roundoff: float) -> bool:
+    """Return whether two evaluations in one precision are those of one function."""
+    if not np.array_equal(np.isfinite(traced), np.isfinite(eager)):
+        return False
+    return _close(traced, eager, max(SAME_TRACED, float(np.sqrt(roundoff))))
 
 
 def _same_values(found: Array, own: Array, noise: float = 0.0) -> bool:
