@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from rich import box
 from rich.console import Console
+from rich.measure import Measurement
 from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
@@ -22,6 +23,8 @@ STATUS = {
     "errored": ("ERROR", "red"),
     "skipped": ("SKIP", "yellow"),
 }
+# A width in which every table fits.
+UNBOUNDED = 1000
 MAX_OUTPUT_LINES = 20
 
 
@@ -93,7 +96,7 @@ class ConsoleReport:
             for line in clean(finding.traceback).splitlines()[-MAX_OUTPUT_LINES:]:
                 self._print(_indent(line, "dim"))
         if finding.elements:
-            self._print(_table(finding, self.view.show, _ascii(self.out)))
+            self._print(_fitting(finding, self.view.show, self.out))
             hidden = len(finding.elements) - self.view.show
             if hidden > 0:
                 self._print(_indent(f"... {hidden} more (--show N)", "dim"))
@@ -177,10 +180,17 @@ def _line(result: CaseResult) -> Text:
     return text
 
 
-def _table(finding: Finding, show: int, ascii_only: bool) -> Table:
+def _fitting(finding: Finding, show: int, console: Console) -> Table:
+    """Return the table of elements, its columns closer together where the console is narrow."""
+    wide = _table(finding, show, _ascii(console), gap=1)
+    needed = Measurement.get(console, console.options.update_width(UNBOUNDED), wide).maximum
+    return wide if needed <= console.width else _table(finding, show, _ascii(console), gap=0)
+
+
+def _table(finding: Finding, show: int, ascii_only: bool, gap: int) -> Table:
     title = f"worst elements of {clean(finding.wrt)}" if finding.wrt else "worst elements"
     style = box.ASCII if ascii_only else box.SIMPLE_HEAD
-    table = Table(title=title, title_justify="left", title_style="", box=style, padding=0, pad_edge=False)
+    table = Table(title=title, title_justify="left", title_style="", box=style, padding=(0, gap), pad_edge=False)
     modes = list(finding.elements[0].modes or {})
     table.add_column("index", overflow="fold", no_wrap=True)
     errors = ("abs\nerror",) if modes else ("abs\nerror", "rel\nerror", "toler-\nance")
