@@ -17,7 +17,7 @@ from gradcheck.autodiff.reference import Reference, choose
 from gradcheck.autodiff.subject import Subject, survey
 from gradcheck.numerics import blocks
 from gradcheck.numerics.assess import Assessment, Outcome, Tolerance, assess
-from gradcheck.numerics.bisect import suspects
+from gradcheck.numerics.bisect import directions_agree, suspects
 from gradcheck.numerics.differences import Point, slopes_along
 from gradcheck.numerics.ladder import Array, Label
 from gradcheck.numerics.parts import parts_of
@@ -35,6 +35,9 @@ CONTESTED = 64
 NEIGHBOURS, NEAR, WIDE_APART = 12, 1e-8, 1e-2
 # Coordinates of independent blocks share evaluations; without blocks each takes its own.
 SHOWN, SHOWN_OF_BLOCKS = 8, 32
+# Of many elements that are apart from autodiff so many of the worst, and as many others, are measured,
+# the first of them by ladders; this share of them has to be what autodiff says.
+MEASURED, CLIMBED, CONFIRMED = 10, 4, 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,20 +274,64 @@ def _assess_along_directions(
     trusted: bool,
 ) -> Assessment:
     finite = np.where(np.isfinite(gradient), gradient, 0.0)
-    chosen = suspects(point, finite, rng)
+    agrees = directions_agree(point, finite, rng)
     odd = ~np.isfinite(gradient)
     if autodiff is not None:
         odd |= _elsewhere(gradient, autodiff, tolerance.rtol)
+        if not agrees and odd.any():
+            found = _assess_by_autodiff(point, gradient, autodiff, odd, tolerance, rng, trusted)
+            if found is not None:
+                return found
+    chosen = np.zeros(0, np.int64) if agrees else suspects(point, finite, rng)
     chosen = np.union1d(chosen, np.where(odd)[0][:64]).astype(np.int64)
     # A few coordinates are always measured one by one, so that the report shows real numbers.
     some = SHOWN if point.blocks is None else SHOWN_OF_BLOCKS
     chosen = np.union1d(chosen, rng.choice(point.x.size, min(some, point.x.size), replace=False)).astype(np.int64)
     part = assess(point, gradient, tolerance, rng, chosen, trusted)
-    count = point.x.size
+    return _spread(np.full(point.x.size, Outcome.AGREES, np.int8), finite, chosen, part)
+
+
+def _assess_by_autodiff(
+    point: Point,
+    gradient: Array,
+    autodiff: Array,
+    apart: NDArray[np.bool_],
+    tolerance: Tolerance,
+    rng: np.random.Generator,
+    trusted: bool,
+) -> Assessment | None:
+    """Assess a gradient that random directions contradict by autodiff, which they confirm; None if they do not.
+
+    Of the elements that are apart the worst and some others are measured too, and have to say the same;
+    a few of them beyond doubt.
+    """
+    if not np.isfinite(autodiff).all() or not directions_agree(point, autodiff, rng):
+        return None
+    places = np.where(apart)[0]
+    gaps = np.nan_to_num(np.abs(gradient[places] - autodiff[places]), nan=np.inf)
+    worst = places[np.argsort(-gaps, kind="stable")[:MEASURED]]
+    others = rng.choice(places, min(MEASURED, places.size), replace=False)
+    chosen = np.union1d(worst, others).astype(np.int64)
+    part = assess(point, gradient, tolerance, rng, chosen, trusted, ladders=CLIMBED)
+    is_number = np.isfinite(gradient)
+    with np.errstate(invalid="ignore"):
+        near = np.abs(autodiff[chosen] - part.value) <= part.tolerance + part.error + 1e-3 * np.abs(part.value)
+    confirmed = near & (part.outcome != Outcome.AGREES)
+    proved = part.wrong.any() or not is_number[chosen].any()
+    if confirmed.mean() < CONFIRMED or np.any(part.wrong & ~near) or not proved:
+        return None
+    part.outcome[confirmed & is_number[chosen]] = Outcome.WRONG
+    outcome = np.where(apart & is_number, Outcome.WRONG, Outcome.AGREES).astype(np.int8)
+    return _spread(outcome, autodiff.copy(), chosen, part)
+
+
+def _spread(outcome: NDArray[np.int8], value: Array, chosen: NDArray[np.int64], part: Assessment) -> Assessment:
+    """Return what is held of every element, with what was measured of the chosen ones; `value` is written to."""
+    count = value.size
     # Only what a verdict reads is kept for every element.
     whole = Assessment(
-        np.full(count, Outcome.AGREES, np.int8), np.full(count, Label.SMOOTH, np.int8), finite, np.zeros(count),
-        finite, finite, np.full(count, float(np.median(part.tolerance))), np.broadcast_to(0.0, count),
+        outcome, np.full(count, Label.SMOOTH, np.int8), value, np.zeros(count), value, value,
+        np.full(count, float(np.median(part.tolerance))), np.broadcast_to(0.0, count),
     )  # fmt: skip
     for name in ("outcome", "label", "value", "error", "tolerance"):
         getattr(whole, name)[chosen] = getattr(part, name)

@@ -95,11 +95,13 @@ def assess(
     rng: np.random.Generator,
     coordinates: NDArray[np.int64] | None = None,
     trusted: bool = True,
+    ladders: int = LADDER_LIMIT,
 ) -> Assessment:
     """Compare `gradient` (n,) with finite differences at the given coordinates (all by default).
 
     `trusted` says that the precision probe found no low precision hidden in the function, so
-    that an output which does not move is really constant.
+    that an output which does not move is really constant.  What stage one does not pass stays
+    undecided, but for the first elements, as many as `ladders`.
     """
     coordinates = np.arange(point.x.size) if coordinates is None else coordinates
     tested = gradient[coordinates]
@@ -112,7 +114,7 @@ def assess(
     # An input that is no number has no slope.
     lost = ~np.isfinite(point.x[coordinates])
     assessment.label[lost] = Label.NONFINITE
-    suspects = np.where((assessment.outcome == Outcome.UNDECIDED) & ~lost)[0][:LADDER_LIMIT]
+    suspects = np.where((assessment.outcome == Outcome.UNDECIDED) & ~lost)[0][:ladders]
     slopes = slopes_along(point, coordinates[suspects], rng)
     return _with_ladders(assessment, suspects, slopes, tested, tolerance, trusted, groups)
 

@@ -14,18 +14,20 @@ MAX_SUSPECTS = 64
 MAX_TESTS = 600
 
 
-def suspects(point: Point, gradient: Array, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Return coordinates at which random directions contradict the gradient; empty if none does.
+def directions_agree(point: Point, gradient: Array, rng: np.random.Generator) -> bool:
+    """Return whether random directions through all coordinates agree with the gradient.
 
     A test that fails is repeated with a much smaller step, because long directions cross
     kinks by chance.
     """
-    count = point.x.size
-    everything = np.arange(count)
-    if all(block_agrees(point, gradient, everything, rng) for _ in range(DIRECTIONS)):
-        return np.zeros(0, np.int64)
+    everything = np.arange(point.x.size)
+    return all(block_agrees(point, gradient, everything, rng) for _ in range(DIRECTIONS))
+
+
+def suspects(point: Point, gradient: Array, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Return coordinates at which a gradient is wrong that random directions contradict."""
     found: list[int] = []
-    queue, tests = [everything], 0
+    queue, tests = [np.arange(point.x.size)], 0
     while queue and len(found) < MAX_SUSPECTS and tests < MAX_TESTS:
         block = queue.pop()
         if len(block) == 1:

@@ -329,3 +329,21 @@ def twice_lgamma(factor=1.0):
         return tf.math.lgamma(inner * inner + 1.0) * (1.0 if tf.executing_eagerly() else factor)
 
     return op
+
+
+def column_sums(factor=1.0, rows=None, tail=0.0):
+    """tanh(x) w summed with its rows; the gradient is off by a factor, averages over rows or is wrong in the last."""
+
+    @tf.custom_gradient
+    def op(x, w):
+        y = tf.tanh(x)
+
+        def grad(upstream):
+            upstream = tf.convert_to_tensor(upstream)
+            last = tf.cast(tf.range(tf.shape(x)[0]) == tf.shape(x)[0] - 1, x.dtype)[:, None]
+            dx = factor * upstream * w * (1.0 - y * y) * (1.0 + tail * last)
+            return dx, tf.reduce_sum(upstream * y, 0) / (1.0 if rows is None else rows)
+
+        return y * w, grad
+
+    return op
