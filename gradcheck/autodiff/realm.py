@@ -66,7 +66,7 @@ class Realm:
     _programs: dict[str, Any] = field(default_factory=dict)
 
     def evaluate(self, rows: Array) -> Array:
-        """Map points (b, n) to packed outputs (b, m); a point at which the op raises gives NaN."""
+        """Map points (b, n) to packed outputs (b, m); NaN where the op raises or has outputs of other sizes."""
         self.evaluations += len(rows)
         bulk = self._bulk() if len(rows) >= BULK_ROWS else None
         if bulk is not None:
@@ -133,14 +133,17 @@ class Realm:
         return tf.cast(tensor, wide_dtype(tensor.dtype)) if self.wide and differentiable(tensor) else tensor
 
     def _row(self, row: Array) -> Array:
-        outputs = self.layout.outputs
+        nothing = np.broadcast_to(np.nan, self.layout.outputs.width)
         try:
-            if self.traceable and self.seed is None:
-                return np.asarray(self._row_program()(tf.constant(row)))
-            results = self.forward(self._enter(row))
+            values = self._values(row)
         except (tf.errors.OpError, ArithmeticError, np.linalg.LinAlgError):
-            return np.full(outputs.width, np.nan)
-        return outputs.pack([t.numpy() for t in results if differentiable(t)])
+            return nothing
+        return values if values.size == nothing.size else nothing
+
+    def _values(self, row: Array) -> Array:
+        if self.traceable and self.seed is None:
+            return np.asarray(self._row_program()(tf.constant(row)))
+        return self.layout.outputs.pack([t.numpy() for t in self.forward(self._enter(row)) if differentiable(t)])
 
     def _row_program(self) -> Any:
         if "row" not in self._programs:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import pickle
 import random
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from gradcheck.autodiff.failures import finding_from
 from gradcheck.autodiff.modes import Gradients, Run, as_tensor, dense, to_array
 from gradcheck.autodiff.noise import explains, noise_at
 from gradcheck.autodiff.operation import State, differentiable
@@ -30,7 +32,11 @@ def check(subject: Subject, found: Sequence[Finding]) -> Iterator[Finding | Comp
     if first is None or any(f.level == "error" and f.code.startswith("gradient-") and f.code != "gradient-mismatch"
                             for f in found):  # fmt: skip
         return
-    again = subject.run(subject.ways[0])
+    try:
+        again = subject.run(subject.ways[0])
+    except Exception as error:
+        yield _raises_later(subject, error)
+        return
     if not _same(subject, first, again):
         yield _counted(subject) or _nondeterministic(subject, first, again)
         return
@@ -46,6 +52,18 @@ def check(subject: Subject, found: Sequence[Finding]) -> Iterator[Finding | Comp
         yield from _read_late(subject, first)
     except Exception:
         return
+
+
+def _raises_later(subject: Subject, error: BaseException) -> Finding:
+    told = finding_from(subject.probe.gradient_failure or error, "nondeterministic", subject.probe)
+    return replace(
+        told,
+        code="nondeterministic",
+        cause=None,
+        message=f"the first call works, the next one on the same inputs raises {told.message}",
+        hint="keep nothing between calls that decides what the op or its grad_fn does",
+        mode=subject.ways[0].mode,
+    )
 
 
 def _same(subject: Subject, a: Run, b: Run, factor: float = 64.0) -> bool:

@@ -275,15 +275,15 @@ def _assess_along_directions(
 ) -> Assessment:
     finite = np.where(np.isfinite(gradient), gradient, 0.0)
     agrees = directions_agree(point, finite, rng)
-    odd = ~np.isfinite(gradient)
+    odd = np.where(~np.isfinite(gradient))[0]
     if autodiff is not None:
-        odd |= _elsewhere(gradient, autodiff, tolerance.rtol)
-        if not agrees and odd.any():
+        odd = _apart(point, gradient, autodiff, tolerance)
+        if odd.size:
             found = _assess_by_autodiff(point, gradient, autodiff, odd, tolerance, rng, trusted)
             if found is not None:
                 return found
     chosen = np.zeros(0, np.int64) if agrees else suspects(point, finite, rng)
-    chosen = np.union1d(chosen, np.where(odd)[0][:64]).astype(np.int64)
+    chosen = np.union1d(chosen, odd[:CONTESTED]).astype(np.int64)
     # A few coordinates are always measured one by one, so that the report shows real numbers.
     some = SHOWN if point.blocks is None else SHOWN_OF_BLOCKS
     chosen = np.union1d(chosen, rng.choice(point.x.size, min(some, point.x.size), replace=False)).astype(np.int64)
@@ -295,23 +295,20 @@ def _assess_by_autodiff(
     point: Point,
     gradient: Array,
     autodiff: Array,
-    apart: NDArray[np.bool_],
+    apart: NDArray[np.int64],
     tolerance: Tolerance,
     rng: np.random.Generator,
     trusted: bool,
 ) -> Assessment | None:
-    """Assess a gradient that random directions contradict by autodiff, which they confirm; None if they do not.
+    """Assess a gradient by autodiff, which random directions confirm; None if they do not.
 
-    Of the elements that are apart the worst and some others are measured too, and have to say the same;
+    Of the elements that are `apart`, worst first, the worst and some others are measured too, and have to say the same;
     a few of them beyond doubt.
     """
     if not np.isfinite(autodiff).all() or not directions_agree(point, autodiff, rng):
         return None
-    places = np.where(apart)[0]
-    gaps = np.nan_to_num(np.abs(gradient[places] - autodiff[places]), nan=np.inf)
-    worst = places[np.argsort(-gaps, kind="stable")[:MEASURED]]
-    others = rng.choice(places, min(MEASURED, places.size), replace=False)
-    chosen = np.union1d(worst, others).astype(np.int64)
+    others = rng.choice(apart, min(MEASURED, apart.size), replace=False)
+    chosen = np.union1d(apart[:MEASURED], others).astype(np.int64)
     part = assess(point, gradient, tolerance, rng, chosen, trusted, ladders=CLIMBED)
     is_number = np.isfinite(gradient)
     with np.errstate(invalid="ignore"):
@@ -321,7 +318,8 @@ def _assess_by_autodiff(
     if confirmed.mean() < CONFIRMED or np.any(part.wrong & ~near) or not proved:
         return None
     part.outcome[confirmed & is_number[chosen]] = Outcome.WRONG
-    outcome = np.where(apart & is_number, Outcome.WRONG, Outcome.AGREES).astype(np.int8)
+    outcome = np.full(gradient.size, Outcome.AGREES, np.int8)
+    outcome[apart[is_number[apart]]] = Outcome.WRONG
     return _spread(outcome, autodiff.copy(), chosen, part)
 
 
@@ -338,16 +336,24 @@ def _spread(outcome: NDArray[np.int8], value: Array, chosen: NDArray[np.int64], 
     return whole
 
 
-def _elsewhere(gradient: Array, autodiff: Array, rtol: float) -> NDArray[np.bool_]:
-    """Return where the gradient and autodiff are apart."""
+def _apart(point: Point, gradient: Array, autodiff: Array, tolerance: Tolerance) -> NDArray[np.int64]:
+    """Return where the gradient is no number or not what autodiff is, the worst in units of its tolerance first.
+
+    The floor is what rounding leaves of autodiff at each element: a large element hides no small one.
+    """
     apart = np.zeros(gradient.size, bool)
-    sizes = (np.abs(v[part]) for v in (gradient, autodiff) for part in parts_of(v.size))
-    largest = max((float(np.fmax.reduce(size, initial=0.0)) for size in sizes), default=0.0)
+    noise = AUTODIFF_NOISE * point.output_size
     for part in parts_of(gradient.size):
-        with np.errstate(invalid="ignore"):
-            size = np.fmax(np.abs(gradient[part]), np.abs(autodiff[part]))
-            apart[part] = np.abs(gradient[part] - autodiff[part]) > rtol * size + 1e-7 * largest
-    return apart
+        g, a = gradient[part], autodiff[part]
+        with np.errstate(all="ignore"):
+            allowed = tolerance.rtol * np.fmax(np.abs(g), np.abs(a)) + noise / point.sizes[part]
+            apart[part] = ~np.isfinite(g) | (np.abs(g - a) > allowed)
+    places = np.where(apart)[0]
+    g, a = gradient[places], autodiff[places]
+    groups = None if point.groups is None else point.groups[places]
+    with np.errstate(all="ignore"):
+        gaps = np.abs(g - a) / tolerance.at(g, a, np.abs(a), groups)
+    return np.asarray(places[np.argsort(-np.nan_to_num(gaps, nan=np.inf), kind="stable")])
 
 
 def surrogate_stops(subject: Subject) -> bool:

@@ -284,11 +284,11 @@ def slopes_along(point: Point, coordinates: NDArray[np.int64], rng: np.random.Ge
             where = np.repeat(coordinates[places], lengths)
             sides = coordinate_sides(point, where, np.concatenate([ladders[i] for i in places]))
             taken = (sides.step_plus > 0) & (sides.step_minus < 0)
-            ends = np.cumsum(lengths)
+            ends, sizes = np.cumsum(lengths), sides.output_size
             for i, end, length in zip(places, ends, lengths, strict=True):
                 own = np.arange(end - length, end)
                 one = sides.select(own[taken[own]])
-                size = float(sides.output_size[end - 1]) if length else 0.0
+                size = float(sizes[end - 1]) if length else 0.0
                 slopes[int(i)] = read_ladder(contract(one), abs(float(point.x[coordinates[i]])), size, point.roundoff)
     return [slopes[i] for i in range(len(coordinates))]
 

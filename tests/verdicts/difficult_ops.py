@@ -347,3 +347,65 @@ def column_sums(factor=1.0, rows=None, tail=0.0):
         return y * w, grad
 
     return op
+
+
+def beside_a_large_one(sign=1.0):
+    """A sum of squares a billionth the size of what it is added to; the gradient has one wrong sign."""
+
+    @tf.custom_gradient
+    def op(x, c):
+        def grad(upstream):
+            flipped = tf.where(tf.range(tf.size(x)) == 77, tf.cast(sign, x.dtype), tf.ones_like(x))
+            return upstream * 2e-6 * x * flipped, upstream * 1e3 * tf.ones_like(c)
+
+        return 1e-6 * tf.reduce_sum(x * x) + 1e3 * tf.reduce_sum(c), grad
+
+    return op
+
+
+def exponential(factor=1.0):
+    """exp, whose gradient is off by a factor where it is small."""
+
+    @tf.custom_gradient
+    def op(x):
+        def grad(upstream):
+            return tf.convert_to_tensor(upstream) * tf.exp(x) * tf.where(x < -15.0, tf.cast(factor, x.dtype), 1.0)
+
+        return tf.exp(x), grad
+
+    return op
+
+
+def positive_squares(factor=2.0):
+    """The squares of what is positive: inputs close by may give another number of outputs."""
+
+    @tf.custom_gradient
+    def op(x):
+        def grad(upstream):
+            upstream = tf.convert_to_tensor(upstream)
+            return tf.scatter_nd(tf.where(x > 0), upstream, tf.cast(tf.shape(x), tf.int64)) * factor * x
+
+        return tf.boolean_mask(x * x, x > 0), grad
+
+    return op
+
+
+class Alternating(tf.Module):
+    """Scales by a variable; every second grad_fn forgets that it is handed variables."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = tf.Variable([1.0, 2.0, 3.0])
+        self.calls = 0
+
+    def __call__(self, x):
+        @tf.custom_gradient
+        def op(x):
+            self.calls += 1
+
+            def grad(upstream, variables=None):
+                return upstream * self.scale, [tf.reduce_sum(upstream * x, 0)]
+
+            return x * self.scale, grad if self.calls % 2 else lambda upstream: upstream * self.scale
+
+        return op(x)
