@@ -17,8 +17,8 @@ from gradcheck.autodiff.reference import Reference, choose
 from gradcheck.autodiff.subject import Subject, survey
 from gradcheck.numerics import blocks
 from gradcheck.numerics.assess import Assessment, Outcome, Tolerance, assess
-from gradcheck.numerics.bisect import directions_agree, suspects
 from gradcheck.numerics.differences import Point, slopes_along
+from gradcheck.numerics.directional import AUTODIFF_NOISE, CONTESTED, assess_along_directions
 from gradcheck.numerics.ladder import Array, Label
 from gradcheck.numerics.parts import parts_of
 from gradcheck.numerics.tolerance import formula_tolerance
@@ -27,17 +27,9 @@ from gradcheck.results import Finding
 # Evaluations that full coverage may take before directions are taken.
 FULL_LIMIT = 2500
 AUTODIFF_RTOL = 1e-4
-# The rounding of an autodiff gradient in float64, against output size over input size.
-AUTODIFF_NOISE = 2.0**-46
 SAME_RTOL = 1e-6
-CONTESTED = 64
 # Neighbours that are looked at, how close they are, and how far apart gradients at a tie are.
 NEIGHBOURS, NEAR, WIDE_APART = 12, 1e-8, 1e-2
-# Coordinates of independent blocks share evaluations; without blocks each takes its own.
-SHOWN, SHOWN_OF_BLOCKS = 8, 32
-# Of many elements that are apart from autodiff so many of the worst, and as many others, are measured,
-# the first of them by ladders; this share of them has to be what autodiff says.
-MEASURED, CLIMBED, CONFIRMED = 10, 4, 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +212,7 @@ def _assess(
         subject.cache["coverage"] = "full"
         return assess(point, gradient, tolerance, rng, trusted=trusted)
     subject.cache["coverage"] = "directional"
-    return _assess_along_directions(point, gradient, autodiff, tolerance, rng, trusted)
+    return assess_along_directions(point, gradient, autodiff, tolerance, rng, trusted)
 
 
 def _measure_again(subject: Subject, point: Point, gradient: Array, autodiff: Array, found: Assessment) -> None:
@@ -263,97 +255,6 @@ def between_neighbours(
         apart = high - low > WIDE_APART * np.fmax(np.abs(low), np.abs(high))
         margin = SAME_RTOL * np.fmax(np.abs(low), np.abs(high))
         return np.asarray(coordinates[apart & (g >= low - margin) & (g <= high + margin)])
-
-
-def _assess_along_directions(
-    point: Point,
-    gradient: Array,
-    autodiff: Array | None,
-    tolerance: Tolerance,
-    rng: np.random.Generator,
-    trusted: bool,
-) -> Assessment:
-    finite = np.where(np.isfinite(gradient), gradient, 0.0)
-    agrees = directions_agree(point, finite, rng)
-    odd = np.where(~np.isfinite(gradient))[0]
-    if autodiff is not None:
-        odd = _apart(point, gradient, autodiff, tolerance)
-        if odd.size:
-            found = _assess_by_autodiff(point, gradient, autodiff, odd, tolerance, rng, trusted)
-            if found is not None:
-                return found
-    chosen = np.zeros(0, np.int64) if agrees else suspects(point, finite, rng)
-    chosen = np.union1d(chosen, odd[:CONTESTED]).astype(np.int64)
-    # A few coordinates are always measured one by one, so that the report shows real numbers.
-    some = SHOWN if point.blocks is None else SHOWN_OF_BLOCKS
-    chosen = np.union1d(chosen, rng.choice(point.x.size, min(some, point.x.size), replace=False)).astype(np.int64)
-    part = assess(point, gradient, tolerance, rng, chosen, trusted)
-    return _spread(np.full(point.x.size, Outcome.AGREES, np.int8), finite, chosen, part)
-
-
-def _assess_by_autodiff(
-    point: Point,
-    gradient: Array,
-    autodiff: Array,
-    apart: NDArray[np.int64],
-    tolerance: Tolerance,
-    rng: np.random.Generator,
-    trusted: bool,
-) -> Assessment | None:
-    """Assess a gradient by autodiff, which random directions confirm; None if they do not.
-
-    Of the elements that are `apart`, worst first, the worst and some others are measured too, and have to say the same;
-    a few of them beyond doubt.
-    """
-    if not np.isfinite(autodiff).all() or not directions_agree(point, autodiff, rng):
-        return None
-    others = rng.choice(apart, min(MEASURED, apart.size), replace=False)
-    chosen = np.union1d(apart[:MEASURED], others).astype(np.int64)
-    part = assess(point, gradient, tolerance, rng, chosen, trusted, ladders=CLIMBED)
-    is_number = np.isfinite(gradient)
-    with np.errstate(invalid="ignore"):
-        near = np.abs(autodiff[chosen] - part.value) <= part.tolerance + part.error + 1e-3 * np.abs(part.value)
-    confirmed = near & (part.outcome != Outcome.AGREES)
-    proved = part.wrong.any() or not is_number[chosen].any()
-    if confirmed.mean() < CONFIRMED or np.any(part.wrong & ~near) or not proved:
-        return None
-    part.outcome[confirmed & is_number[chosen]] = Outcome.WRONG
-    outcome = np.full(gradient.size, Outcome.AGREES, np.int8)
-    outcome[apart[is_number[apart]]] = Outcome.WRONG
-    return _spread(outcome, autodiff.copy(), chosen, part)
-
-
-def _spread(outcome: NDArray[np.int8], value: Array, chosen: NDArray[np.int64], part: Assessment) -> Assessment:
-    """Return what is held of every element, with what was measured of the chosen ones; `value` is written to."""
-    count = value.size
-    # Only what a verdict reads is kept for every element.
-    whole = Assessment(
-        outcome, np.full(count, Label.SMOOTH, np.int8), value, np.zeros(count), value, value,
-        np.full(count, float(np.median(part.tolerance))), np.broadcast_to(0.0, count),
-    )  # fmt: skip
-    for name in ("outcome", "label", "value", "error", "tolerance"):
-        getattr(whole, name)[chosen] = getattr(part, name)
-    return whole
-
-
-def _apart(point: Point, gradient: Array, autodiff: Array, tolerance: Tolerance) -> NDArray[np.int64]:
-    """Return where the gradient is no number or not what autodiff is, the worst in units of its tolerance first.
-
-    The floor is what rounding leaves of autodiff at each element: a large element hides no small one.
-    """
-    apart = np.zeros(gradient.size, bool)
-    noise = AUTODIFF_NOISE * point.output_size
-    for part in parts_of(gradient.size):
-        g, a = gradient[part], autodiff[part]
-        with np.errstate(all="ignore"):
-            allowed = tolerance.rtol * np.fmax(np.abs(g), np.abs(a)) + noise / point.sizes[part]
-            apart[part] = ~np.isfinite(g) | (np.abs(g - a) > allowed)
-    places = np.where(apart)[0]
-    g, a = gradient[places], autodiff[places]
-    groups = None if point.groups is None else point.groups[places]
-    with np.errstate(all="ignore"):
-        gaps = np.abs(g - a) / tolerance.at(g, a, np.abs(a), groups)
-    return np.asarray(places[np.argsort(-np.nan_to_num(gaps, nan=np.inf), kind="stable")])
 
 
 def surrogate_stops(subject: Subject) -> bool:

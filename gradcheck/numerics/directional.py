@@ -1,0 +1,119 @@
+"""Decide about a long gradient: along random directions, and element by element only where something is wrong."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.numerics.assess import Assessment, Outcome, Tolerance, assess
+from gradcheck.numerics.bisect import directions_agree, suspects
+from gradcheck.numerics.differences import Point
+from gradcheck.numerics.ladder import Array, Label
+from gradcheck.numerics.parts import parts_of
+
+# The rounding of an autodiff gradient in float64, against output size over input size.
+AUTODIFF_NOISE = 2.0**-46
+# So many elements at which a gradient stands alone are measured.
+CONTESTED = 64
+# Coordinates of independent blocks share evaluations; without blocks each takes its own.
+SHOWN, SHOWN_OF_BLOCKS = 8, 32
+# Of many elements that are apart from autodiff so many of the worst, and as many others, are measured,
+# the first of them by ladders; this share of them has to be what autodiff says.
+MEASURED, CLIMBED, CONFIRMED = 10, 4, 0.5
+
+
+def assess_along_directions(
+    point: Point,
+    gradient: Array,
+    autodiff: Array | None,
+    tolerance: Tolerance,
+    rng: np.random.Generator,
+    trusted: bool,
+) -> Assessment:
+    """Compare a long `gradient` (n,) with differences along random directions, and with `autodiff` if there is any.
+
+    Single elements are measured where directions or autodiff contradict the gradient; `trusted` as for
+    `assess`.
+    """
+    finite = np.where(np.isfinite(gradient), gradient, 0.0)
+    agrees = directions_agree(point, finite, rng)
+    odd = np.where(~np.isfinite(gradient))[0]
+    if autodiff is not None:
+        odd = _apart(point, gradient, autodiff, tolerance)
+        if odd.size:
+            found = _assess_by_autodiff(point, gradient, autodiff, odd, tolerance, rng, trusted)
+            if found is not None:
+                return found
+    chosen = np.zeros(0, np.int64) if agrees else suspects(point, finite, rng)
+    chosen = np.union1d(chosen, odd[:CONTESTED]).astype(np.int64)
+    # A few coordinates are always measured one by one, so that the report shows real numbers.
+    some = SHOWN if point.blocks is None else SHOWN_OF_BLOCKS
+    chosen = np.union1d(chosen, rng.choice(point.x.size, min(some, point.x.size), replace=False)).astype(np.int64)
+    part = assess(point, gradient, tolerance, rng, chosen, trusted)
+    return _spread(np.full(point.x.size, Outcome.AGREES, np.int8), finite, chosen, part)
+
+
+def _assess_by_autodiff(
+    point: Point,
+    gradient: Array,
+    autodiff: Array,
+    apart: NDArray[np.int64],
+    tolerance: Tolerance,
+    rng: np.random.Generator,
+    trusted: bool,
+) -> Assessment | None:
+    """Assess a gradient by autodiff, which random directions confirm; None if they do not.
+
+    `apart` are the elements at which the two differ, worst first: the worst and some others are measured
+    too and have to say the same, a few of them beyond doubt.
+    """
+    if not np.isfinite(autodiff).all() or not directions_agree(point, autodiff, rng):
+        return None
+    others = rng.choice(apart, min(MEASURED, apart.size), replace=False)
+    chosen = np.union1d(apart[:MEASURED], others).astype(np.int64)
+    part = assess(point, gradient, tolerance, rng, chosen, trusted, ladders=CLIMBED)
+    is_number = np.isfinite(gradient)
+    with np.errstate(invalid="ignore"):
+        near = np.abs(autodiff[chosen] - part.value) <= part.tolerance + part.error + 1e-3 * np.abs(part.value)
+    confirmed = near & (part.outcome != Outcome.AGREES)
+    proved = part.wrong.any() or not is_number[chosen].any()
+    if confirmed.mean() < CONFIRMED or np.any(part.wrong & ~near) or not proved:
+        return None
+    part.outcome[confirmed & is_number[chosen]] = Outcome.WRONG
+    outcome = np.full(gradient.size, Outcome.AGREES, np.int8)
+    outcome[apart[is_number[apart]]] = Outcome.WRONG
+    return _spread(outcome, autodiff.copy(), chosen, part)
+
+
+def _spread(outcome: NDArray[np.int8], value: Array, chosen: NDArray[np.int64], part: Assessment) -> Assessment:
+    """Return what is held of every element, with what was measured of the chosen ones; `value` is written to."""
+    count = value.size
+    # Only what a verdict reads is kept for every element.
+    whole = Assessment(
+        outcome, np.full(count, Label.SMOOTH, np.int8), value, np.zeros(count), value, value,
+        np.full(count, float(np.median(part.tolerance))), np.broadcast_to(0.0, count),
+    )  # fmt: skip
+    for name in ("outcome", "label", "value", "error", "tolerance"):
+        getattr(whole, name)[chosen] = getattr(part, name)
+    return whole
+
+
+def _apart(point: Point, gradient: Array, autodiff: Array, tolerance: Tolerance) -> NDArray[np.int64]:
+    """Return where the gradient is no number or not what autodiff is, the worst in units of its tolerance first.
+
+    What rounding leaves of autodiff there is allowed for: beside a large element a small one counts too.
+    """
+    apart = np.zeros(gradient.size, bool)
+    noise = AUTODIFF_NOISE * point.output_size
+    for part in parts_of(gradient.size):
+        g, a = gradient[part], autodiff[part]
+        with np.errstate(all="ignore"):
+            allowed = tolerance.rtol * np.fmax(np.abs(g), np.abs(a)) + noise / point.sizes[part]
+            apart[part] = ~np.isfinite(g) | (np.abs(g - a) > allowed)
+    places = np.where(apart)[0]
+    g, a = gradient[places], autodiff[places]
+    groups = None if point.groups is None else point.groups[places]
+    with np.errstate(all="ignore"):
+        gaps = np.nan_to_num(np.abs(g - a) / tolerance.at(g, a, np.abs(a), groups), nan=np.inf)
+    order = np.argsort(-gaps, kind="stable")
+    return np.asarray(places[order[gaps[order] > 1]])

@@ -1,0 +1,54 @@
+"""A long gradient is decided along random directions, and by autodiff where those confirm it."""
+
+import numpy as np
+import pytest
+
+from gradcheck.numerics.assess import Outcome, Tolerance
+from gradcheck.numerics.differences import Point
+from gradcheck.numerics.directional import assess_along_directions
+from gradcheck.numerics.ladder import Label
+
+COUNT = 400
+X = np.random.default_rng(3).normal(size=COUNT)
+V = np.random.default_rng(4).normal(size=COUNT)
+RIGHT = V * (np.sin(X) + X * np.cos(X))
+
+
+def assessed(gradient, autodiff):
+    no_bound = np.full(COUNT, np.inf)
+    point = Point(lambda rows: np.sin(rows) * rows, X, np.sin(X) * X, V, -no_bound, no_bound)
+    return assess_along_directions(point, gradient, autodiff, Tolerance(1e-5), np.random.default_rng(0), True)
+
+
+def test_a_right_gradient_agrees_everywhere():
+    assert (assessed(RIGHT, RIGHT).outcome == Outcome.AGREES).all()
+
+
+@pytest.mark.parametrize("factor", [1.001, 0.0, -1.0])
+def test_a_gradient_off_by_a_factor_is_wrong_at_every_element(factor):
+    found = assessed(factor * RIGHT, RIGHT)
+    assert found.wrong.mean() > 0.99
+    assert np.allclose(found.value, RIGHT, rtol=1e-6, atol=1e-9)
+
+
+def test_a_gradient_without_autodiff_is_wrong_where_halving_finds_it():
+    gradient = RIGHT.copy()
+    gradient[[5, 6]] *= -1
+    assert np.flatnonzero(assessed(gradient, None).wrong).tolist() == [5, 6]
+
+
+def test_autodiff_that_directions_contradict_accuses_nobody():
+    assert not assessed(RIGHT, 2 * RIGHT).wrong.any()
+
+
+def test_a_wrong_gradient_that_autodiff_shares_is_found():
+    assert assessed(2 * RIGHT, 2 * RIGHT).wrong.any()
+
+
+def test_an_element_that_is_no_number_is_left_to_the_reader():
+    gradient = RIGHT.copy()
+    gradient[9] = np.nan
+    found = assessed(gradient, RIGHT)
+    assert not found.wrong.any()
+    assert found.label[9] == Label.SMOOTH
+    assert found.value[9] == pytest.approx(RIGHT[9])
