@@ -271,9 +271,11 @@ def _parameters(function: Any) -> list[inspect.Parameter] | None:
         if key in _known:
             return _known[key]
     try:
-        parameters = list(inspect.signature(function).parameters.values())
+        listed = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
         return None
+    # Whether there is a default counts, not which: it may be a tensor, and large.
+    parameters = [p if p.default is p.empty else p.replace(default=None) for p in listed]
     if key is not None:
         _known[key] = parameters
     return parameters

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gradcheck.numerics.assess import Outcome, Tolerance, assess
-from gradcheck.numerics.bisect import suspects
+from gradcheck.numerics.bisect import directions_agree, suspects
 from gradcheck.numerics.differences import Point, difference_along
 from gradcheck.numerics.directions import signed_uniform, stream
 from gradcheck.numerics.ladder import Label
@@ -113,7 +113,7 @@ def test_one_wrong_element_among_ten_thousand_is_found_by_directions():
     point = point_of(np.tanh, x)
     gradient = point.cotangent * (1 - np.tanh(x) ** 2)
     rng = np.random.default_rng(3)
-    assert suspects(point, gradient, rng).size == 0
+    assert directions_agree(point, gradient, rng)
     gradient[4321] *= 1.001
     assert suspects(point, gradient, rng).tolist() == [4321]
 
