@@ -10,8 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from gradcheck.autodiff.modes import Run
-from gradcheck.autodiff.operation import differentiable
+from gradcheck.autodiff.operation import floating_arrays
 from gradcheck.autodiff.subject import Subject
+from gradcheck.numerics.closeness import largest, wide
 from gradcheck.numerics.ladder import Array
 from gradcheck.numerics.tolerance import ROUNDOFF
 
@@ -56,7 +57,7 @@ def noise_at(subject: Subject, values: Sequence[Any]) -> Noise:
             moved_value = np.fmax(moved_value, np.abs(own_values(subject, run) - value))
     few = float(np.sqrt(ROUNDOFF.get(subject.coarsest, 2.0**-24)))
     layout = subject.layout
-    upstream, inputs = (float(np.abs(v).max(initial=0.0)) for v in (subject.cotangent, subject.vector()))
+    upstream, inputs = largest(subject.cotangent), largest(subject.vector())
     in_gradient = _without_steps(moved_gradient, gradient, few, upstream, layout.inputs.ranges())
     in_value = _without_steps(moved_value, value, few, inputs, layout.outputs.ranges())
     return Noise(
@@ -76,8 +77,8 @@ def _without_steps(moved: Array, own: Array, few: float, scale: float, parts: Se
     kept = np.zeros(moved.size)
     for part in parts:
         size, move = np.abs(own[part]), moved[part]
-        largest = max(float(size[np.isfinite(size)].max(initial=0.0)), scale)
-        kept[part] = np.where(np.isfinite(size) & (move <= few * largest), move, 0.0)
+        most = max(largest(size), scale)
+        kept[part] = np.where(np.isfinite(size) & (move <= few * most), move, 0.0)
     return kept
 
 
@@ -92,11 +93,11 @@ def _shared(moved: Array, own: Array, parts: Sequence[slice]) -> Array:
         if not move.any():
             continue
         order = np.argsort(size)
-        largest = np.maximum.accumulate(move[order])
+        upwards = np.maximum.accumulate(move[order])
         # Where no digit is left, the size is chance too.
         floor = NOISY * float(move[size <= NOISY * move].max(initial=0.0))
         upto = np.searchsorted(size[order], np.fmax(2 * size, floor), side="right") - 1
-        result[part] = largest[upto]
+        result[part] = upwards[upto]
     return result
 
 
@@ -121,8 +122,7 @@ def last_digit_moved(subject: Subject, values: Sequence[Any], number: int) -> li
             moved.append(value)
             continue
         unit = 2 * ROUNDOFF.get(tf.as_dtype(value.dtype).name, 2.0**-24)
-        wide = value.astype(np.complex128 if value.dtype.kind == "c" else np.float64)
-        moved.append((wide * (1 + unit * rng.choice([-1.0, 1.0], value.shape))).astype(value.dtype))
+        moved.append((wide(value) * (1 + unit * rng.choice([-1.0, 1.0], value.shape))).astype(value.dtype))
     return moved
 
 
@@ -133,4 +133,9 @@ def own_gradient(subject: Subject, run: Run) -> Array:
 
 def own_values(subject: Subject, run: Run) -> Array:
     """Return the packed differentiable outputs of a run."""
-    return subject.layout.outputs.pack([o for o in run.outputs if differentiable(tf.constant(o))])
+    return packed_values(subject, run.outputs)
+
+
+def packed_values(subject: Subject, outputs: Sequence[Any]) -> Array:
+    """Return the differentiable ones of some outputs, packed."""
+    return subject.layout.outputs.pack(floating_arrays(outputs))

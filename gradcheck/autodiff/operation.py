@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from gradcheck.autodiff.inputs import Leaf
@@ -76,6 +77,12 @@ def differentiable(tensor: Any) -> bool:
 def floating(tensors: Iterable[Any]) -> Tensors:
     """Return the tensors that can carry a gradient."""
     return [tensor for tensor in tensors if differentiable(tensor)]
+
+
+def floating_arrays(arrays: Iterable[Any]) -> list[Any]:
+    """Return the arrays that hold what can carry a gradient."""
+    kinds = [(array, tf.as_dtype(np.asarray(array).dtype)) for array in arrays]
+    return [array for array, kind in kinds if kind.is_floating or kind.is_complex]
 
 
 def bypassed(operation: Operation, probe: Probe) -> Operation:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from gradcheck.autodiff.coordinates import Slot
-from gradcheck.autodiff.noise import noise_of, own_gradient
+from gradcheck.autodiff.noise import noise_of, own_gradient, packed_values
 from gradcheck.autodiff.operation import Operation, State, bypassed, differentiable
 from gradcheck.autodiff.promote import wide_dtype
 from gradcheck.autodiff.realm import Pullback, Realm, direct_kernels, rewritten_kernels, twin_variables
 from gradcheck.autodiff.subject import Subject
 from gradcheck.numerics.blocks import Part, find_blocks
+from gradcheck.numerics.closeness import close, largest
 from gradcheck.numerics.differences import FLOAT64_ROUNDOFF, Point
 from gradcheck.numerics.ladder import Array
 from gradcheck.numerics.parts import parts_of
@@ -125,7 +125,7 @@ def _reference(subject: Subject, realm: Realm, name: str, anyway: bool = False) 
         if not anyway:
             return None
         raise
-    own = subject.layout.outputs.pack([o for o in subject.outputs if differentiable(tf.constant(o))])
+    own = packed_values(subject, subject.outputs)
     if not anyway and np.isfinite(own).any() and not np.isfinite(values).any():
         return None
     if not anyway and name == "op" and not _same_values(values, own):
@@ -208,14 +208,8 @@ def _gradient_of(reference: Reference) -> Array | None:
 
 def _close(found: Array, own: Array, loose: float, noise: float = 0.0) -> bool:
     """Return whether all that is finite agrees, relative to each element and to the largest."""
-    both = np.isfinite(found) & np.isfinite(own)
-    scale = float(np.max(np.abs(own), where=both, initial=0.0))
-    for part in parts_of(own.size):
-        with np.errstate(all="ignore"):
-            close = np.abs(found[part] - own[part]) <= loose * (np.abs(own[part]) + scale) + noise
-        if not np.all(close | ~both[part]):
-            return False
-    return True
+    scale = largest(own, among=np.isfinite(found))
+    return close(found, own, loose, loose * scale + noise, finite_only=True)
 
 
 def _same_but_for_rounding(traced: Array, eager: Array, roundoff: float) -> bool:
@@ -230,10 +224,10 @@ def _same_values(found: Array, own: Array, noise: float = 0.0) -> bool:
     both = np.isfinite(found) & np.isfinite(own)
     if not both.any():
         return True
-    scale = float(np.max(np.abs(own), where=both, initial=0.0))
-    close = 0
+    scale = largest(own, among=both)
+    agreeing = 0
     for part in parts_of(own.size):
         with np.errstate(all="ignore"):
             near = np.abs(found[part] - own[part]) <= 0.05 * np.abs(own[part]) + 0.02 * scale + noise
-        close += int(np.sum(near & both[part]))
-    return close > 0.5 * int(both.sum())
+        agreeing += int(np.sum(near & both[part]))
+    return agreeing > 0.5 * int(both.sum())

@@ -16,7 +16,16 @@ from gradcheck.autodiff.coordinates import Coordinates, Slot, make_slot
 from gradcheck.autodiff.failures import Stopped, finding_from
 from gradcheck.autodiff.inputs import Leaf
 from gradcheck.autodiff.modes import EAGER, Gradients, Run, Way, to_array, ways
-from gradcheck.autodiff.operation import Creations, Operation, State, Variable, bypassed, differentiable, find_variables
+from gradcheck.autodiff.operation import (
+    Creations,
+    Operation,
+    State,
+    Variable,
+    bypassed,
+    differentiable,
+    find_variables,
+    floating_arrays,
+)
 from gradcheck.autodiff.probe import Probe, install, unwrapped
 from gradcheck.autodiff.realm import Layout
 from gradcheck.autodiff.target import TargetError, attribute, bind, import_module, resolve, signature_of
@@ -305,7 +314,7 @@ def _layout(
         make_slot(leaves[i].name, values[i], leaves[i].dtype, leaves[i].structure, leaves[i].domain) for i in sources
     ]
     packed += [make_slot(v.name, v.variable.numpy(), v.variable.dtype.name) for v in chosen]
-    floating = [o for o in outputs if differentiable(tf.constant(o))]
+    floating = floating_arrays(outputs)
     results = [make_slot(f"output[{i}]", o, tf.as_dtype(o.dtype).name) for i, o in enumerate(floating)]
     variables = tuple(v.variable for v in chosen)
     return Layout(values, sources, variables, Coordinates(tuple(packed)), Coordinates(tuple(results)))

@@ -13,6 +13,7 @@ from gradcheck.autodiff.noise import noise_of, own_gradient, own_values
 from gradcheck.autodiff.subject import Subject
 from gradcheck.checks.rounding import beyond, rounding_of
 from gradcheck.checks.verdicts import verdicts_of
+from gradcheck.numerics.closeness import wide
 from gradcheck.numerics.ladder import Array
 from gradcheck.numerics.parts import parts_of
 from gradcheck.results import Comparison, Element, Finding
@@ -162,7 +163,7 @@ def _nudged(value, differentiated: bool, rng: np.random.Generator):  # type: ign
         return value
     size = np.abs(value.astype(np.complex128)).mean() or 1.0
     noise = 1e-2 * float(size) * rng.uniform(-1, 1, value.shape)
-    return (value.astype(np.complex128 if value.dtype.kind == "c" else np.float64) + noise).astype(value.dtype)
+    return (wide(value) + noise).astype(value.dtype)
 
 
 def _comparison(

@@ -9,16 +9,15 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from gradcheck.autodiff.failures import finding_from
 from gradcheck.autodiff.modes import Gradients, Run, as_tensor, dense, to_array
 from gradcheck.autodiff.noise import explains, noise_at
-from gradcheck.autodiff.operation import State, differentiable
+from gradcheck.autodiff.operation import State, differentiable, floating_arrays
 from gradcheck.autodiff.probe import install
 from gradcheck.autodiff.subject import Subject, load
 from gradcheck.autodiff.tracing import GradientTape
-from gradcheck.numerics.parts import parts_of
+from gradcheck.numerics.closeness import close, largest, wide
 from gradcheck.numerics.tolerance import ROUNDOFF
 from gradcheck.results import Comparison, Finding
 
@@ -71,49 +70,28 @@ def _same(subject: Subject, a: Run, b: Run, factor: float = 64.0) -> bool:
     if all(_identical(x, y) for x, y in pairs):
         return True
     # A gradient that is zero but for rounding has the size of what was summed.
-    largest = max((_largest(x) for x, _ in pairs), default=0.0)
-    return all(_close(x, y, subject, factor, largest) for x, y in pairs)
+    floor = max((largest(x) for x, _ in pairs if _numbers(x)), default=0.0)
+    return all(_close(x, y, subject, factor, floor) for x, y in pairs)
 
 
 def _identical(x: Any, y: Any) -> bool:
     return x is not None and y is not None and np.array_equal(x, y)
 
 
-def _largest(x: Any) -> float:
-    if x is None or np.asarray(x).dtype.kind in "OSUbiu":
-        return 0.0
-    sizes = (np.abs(_wide(part)) for part in _parts(np.asarray(x)))
-    return max((float(size[np.isfinite(size)].max(initial=0.0)) for size in sizes), default=0.0)
-
-
-def _parts(x: Any) -> Iterator[Any]:
-    """Yield a long array in parts that stay in the cache."""
-    flat = np.ravel(x)
-    yield from (flat[part] for part in parts_of(flat.size))
-
-
-def _wide(x: Any) -> Any:
-    return x.astype(np.complex128 if x.dtype.kind == "c" else np.float64)
+def _numbers(x: Any) -> bool:
+    return x is not None and np.asarray(x).dtype.kind not in "OSUbiu"
 
 
 def _close(x: Any, y: Any, subject: Subject, factor: float, floor: float = 0.0) -> bool:
     if x is None or y is None:
         return x is None and y is None
-    if np.shape(x) != np.shape(y):
+    x, y = np.asarray(x), np.asarray(y)
+    if x.shape != y.shape:
         return False
-    if np.asarray(x).dtype.kind in "OSUbiu":
-        return bool(np.all(np.asarray(x) == np.asarray(y)))
-    largest = max(_largest(x), 0.1 * floor)
+    if not _numbers(x):
+        return bool(np.all(x == y))
     allowed = factor * ROUNDOFF.get(subject.coarsest, 2.0**-24)
-    for part, other in zip(_parts(np.asarray(x)), _parts(np.asarray(y)), strict=True):
-        a, b = _wide(part), _wide(other)
-        finite = np.isfinite(a)
-        if not np.array_equal(finite, np.isfinite(b)):
-            return False
-        a, b = a[finite], b[finite]
-        if np.any(np.abs(a - b) > allowed * (np.abs(a) + 0.1 * largest)):
-            return False
-    return True
+    return close(y, x, allowed, allowed * 0.1 * max(largest(x), 0.1 * floor))
 
 
 def _nondeterministic(subject: Subject, a: Run, b: Run) -> Finding:
@@ -177,8 +155,7 @@ def another_point(subject: Subject, name: str = "another point", flipped: float 
         if not leaf.differentiated or leaf.structure:
             moved.append(value)
             continue
-        wide = value.astype(np.complex128 if value.dtype.kind == "c" else np.float64)
-        new = wide * rng.uniform(0.6, 0.9, value.shape)
+        new = wide(value) * rng.uniform(0.6, 0.9, value.shape)
         if flipped and leaf.domain is None:
             new = np.where(rng.random(value.shape) < flipped, -new, new)
         if leaf.domain is not None and not (leaf.domain[0] <= 0 <= leaf.domain[1]):
@@ -249,7 +226,7 @@ def _fresh_start(subject: Subject, first: Run) -> Finding | None:
         return None
     point = another_point(subject, flipped=0.4)
     here = subject.run(subject.ways[0], values=point)
-    if not all(np.isfinite(_wide(np.asarray(o))).all() for o in here.outputs if differentiable(tf.constant(o))):
+    if not all(np.isfinite(wide(np.asarray(o))).all() for o in floating_arrays(here.outputs)):
         point = another_point(subject)
         here = subject.run(subject.ways[0], values=point)
     try:

@@ -21,6 +21,7 @@ from gradcheck.autodiff.operation import Operation, State, differentiable, float
 from gradcheck.autodiff.subject import Subject, prepare
 from gradcheck.autodiff.tracing import GradientTape
 from gradcheck.checks import formula
+from gradcheck.numerics.closeness import close, largest, wide
 from gradcheck.numerics.directions import signed_uniform
 from gradcheck.numerics.parts import parts_of
 from gradcheck.numerics.tolerance import ROUNDOFF
@@ -152,8 +153,8 @@ def _moved(value: Any, rng: np.random.Generator, trainable: bool) -> Any:
     factor = rng.uniform(0.6, 1.7, value.shape)
     # Running averages start at zero; steps and counters do too, and those must stay whole.
     start = 0.3 * rng.normal(size=value.shape) if trainable or value.size > 1 else np.zeros(value.shape)
-    wide = value.astype(np.complex128 if value.dtype.kind == "c" else np.float64)
-    return np.where(wide == 0, start, wide * factor).astype(value.dtype)
+    old = wide(value)
+    return np.where(old == 0, start, old * factor).astype(value.dtype)
 
 
 def one_row_more(subject: Subject) -> tuple[list[Any], _Pulled] | None:
@@ -201,8 +202,7 @@ def _one_row(subject: Subject, plain: Operation) -> tuple[list[Any], _Pulled] | 
 
 
 def _near(a: Any, b: Any) -> bool:
-    x, y = a.astype(_wide(a)), b.astype(_wide(b))
-    return bool(np.allclose(x, y, rtol=1e-2, atol=1e-3 * np.abs(y).max(initial=0.0)))
+    return close(a, b, 1e-2, 1e-3 * largest(b))
 
 
 def _alike(subject: Subject) -> list[tuple[int, ...]]:
@@ -230,12 +230,12 @@ def _like(value: Any, leaf: Leaf, axis: int) -> Any:
     """Return values near those at hand that are none of them: equal rows hide what mixes them up."""
     if not leaf.differentiated or value.dtype.kind not in "fcV":
         return value
-    wide = value.astype(_wide(value))
+    old = wide(value)
     if value.shape[axis] > 1:
         # Between two that are there, so that no domain is left and no tie is made.
-        return (0.625 * wide + 0.375 * np.roll(wide, -1, axis)).astype(value.dtype)
+        return (0.625 * old + 0.375 * np.roll(old, -1, axis)).astype(value.dtype)
     low, high = leaf.domain or (-np.inf, np.inf)
-    return (0.8 * wide if low <= 0 <= high else np.clip(1.1 * wide, low, high)).astype(value.dtype)
+    return (0.8 * old if low <= 0 <= high else np.clip(1.1 * old, low, high)).astype(value.dtype)
 
 
 def _numbers(given: Any) -> set[int]:
@@ -250,12 +250,8 @@ def _reaches(pulled: _Pulled, subject: Subject, leaf: int, axis: int, start: int
     gradient = pulled.gradients[subject.sources.index(leaf)]
     if gradient is None:
         return False
-    new = np.moveaxis(gradient.astype(_wide(gradient)), axis, 0)[start:]
+    new = np.moveaxis(wide(gradient), axis, 0)[start:]
     return bool(all(np.any(part != 0) for part in new))
-
-
-def _wide(value: Any) -> Any:
-    return np.complex128 if value.dtype.kind == "c" else np.float64
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,7 +270,7 @@ class _Pulled:
     def output_size(self) -> float:
         """Return the size of what is added up to one number and differentiated."""
         flat = [np.ravel(o) for o in self.outputs]
-        return float(sum(np.abs(o[part].astype(_wide(o))).sum() for o in flat for part in parts_of(o.size)))
+        return float(sum(np.abs(wide(o[part])).sum() for o in flat for part in parts_of(o.size)))
 
 
 def _pulled(subject: Subject, operation: Operation, values: Sequence[Any], state: State) -> _Pulled | None:
@@ -300,7 +296,7 @@ def _pull(subject: Subject, operation: Operation, values: Sequence[Any], state: 
 
 def _at(subject: Subject, plain: Operation, place: Place) -> Finding | None:
     wanted = place.wanted or _pulled(subject, plain, place.values, place.state)
-    if wanted is None or not all(g is None or np.isfinite(g.astype(_wide(g))).all() for g in wanted.gradients):
+    if wanted is None or not all(g is None or np.isfinite(wide(g)).all() for g in wanted.gradients):
         return None
     try:
         got = _pull(subject, subject.operation, place.values, place.state)
@@ -329,21 +325,10 @@ def _agree(subject: Subject, place: Place, wanted: _Pulled, got: _Pulled) -> boo
     for value, a, b in zip(points, wanted.gradients, got.gradients, strict=True):
         if b is None or a is None:
             continue
-        typical = float(np.median(np.abs(value.astype(_wide(value))))) or 1.0 if value.size else 1.0
+        typical = float(np.median(np.abs(wide(value)))) or 1.0 if value.size else 1.0
         # What rounding leaves of terms that cancel.
         noise = 64 * unit * wanted.output_size / typical
-        if not _close(np.ravel(a), np.ravel(b), rtol, noise):
-            return False
-    return True
-
-
-def _close(a: Any, b: Any, rtol: float, noise: float) -> bool:
-    """Return whether two arrays agree, relative to each element and a little to the largest."""
-    parts = list(parts_of(a.size))
-    largest = max((float(np.abs(a[part].astype(_wide(a))).max()) for part in parts), default=0.0)
-    for part in parts:
-        x, y = a[part].astype(_wide(a)), b[part].astype(_wide(b))
-        if not np.all(np.abs(x - y) <= rtol * (np.abs(x) + 1e-2 * largest) + noise):
+        if not close(b, a, rtol, rtol * 1e-2 * largest(a) + noise):
             return False
     return True
 

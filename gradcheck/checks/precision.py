@@ -13,6 +13,7 @@ from gradcheck.autodiff.noise import own_gradient
 from gradcheck.autodiff.subject import Subject
 from gradcheck.checks.rounding import rounding_of
 from gradcheck.checks.verdicts import SlotVerdict, main_reference, verdicts_of
+from gradcheck.numerics.closeness import largest
 from gradcheck.numerics.ladder import Array, Label
 from gradcheck.numerics.parts import parts_of
 from gradcheck.results import Comparison, Element, Finding
@@ -107,20 +108,19 @@ def _lost_digits(subject: Subject, verdict: SlotVerdict, own: Array) -> Iterator
 
 def _worst(own: Array, exact: Array, whole: Array) -> str:
     """Say how large an error is beside its own size and the largest; in itself where all of the gradient is zero."""
-    error, largest = np.abs(own - exact), float(np.abs(whole).max())
-    if not largest:
+    error, most = np.abs(own - exact), largest(whole)
+    if not most:
         return f"{float(error.max()):.2g}"
-    return f"{float(np.max(error / np.maximum(np.abs(exact), SMALLEST * largest))):.2g} (relative)"
+    return f"{float(np.max(error / np.maximum(np.abs(exact), SMALLEST * most))):.2g} (relative)"
 
 
 def _excess(own: Array, exact: Array, tolerance: Array, roundoff: float) -> np.ndarray:
     """Return where the own dtype lost more than rounding explains."""
-    parts = list(parts_of(exact.size))
-    largest = max((float(np.abs(exact[part]).max()) for part in parts), default=0.0)
+    smallest = SMALLEST * largest(exact)
     excess = np.zeros(exact.size, bool)
-    for part in parts:
+    for part in parts_of(exact.size):
         with np.errstate(all="ignore"):
-            allowed = 4 * tolerance[part] + LOST * roundoff * np.maximum(np.abs(exact[part]), SMALLEST * largest)
+            allowed = 4 * tolerance[part] + LOST * roundoff * np.maximum(np.abs(exact[part]), smallest)
             excess[part] = np.abs(own[part] - exact[part]) > allowed
     return excess
 

@@ -16,8 +16,8 @@ from gradcheck.autodiff.subject import Subject
 from gradcheck.autodiff.tracing import GradientTape, function
 from gradcheck.checks.elsewhere import one_row_more
 from gradcheck.checks.verdicts import main_gradient
+from gradcheck.numerics.closeness import close, largest
 from gradcheck.numerics.directions import signed_uniform
-from gradcheck.numerics.parts import parts_of
 from gradcheck.results import Comparison, Finding
 
 PHASE = "dynamic_shapes"
@@ -191,7 +191,7 @@ def _loose(subject: Subject, found: Sequence[Finding]) -> float:
 
 
 def _agree(wanted: Sequence[Any], got: Sequence[Any], loose: float) -> bool:
-    largest = max((_largest(np.ravel(a)) for a in wanted if a is not None), default=0.0)
+    floor = 1e-2 * max((largest(a) for a in wanted if a is not None), default=0.0)
     for a, b in zip(wanted, got, strict=True):
         if (a is None) != (b is None):
             return False
@@ -199,27 +199,9 @@ def _agree(wanted: Sequence[Any], got: Sequence[Any], loose: float) -> bool:
             continue
         if np.shape(a) != np.shape(b):
             return False
-        if not np.array_equal(a, b) and not _close(np.ravel(a), np.ravel(b), loose, 1e-2 * largest):
+        if np.array_equal(a, b):
+            continue
+        scale = largest(a, among=np.isfinite(b))
+        if not close(b, a, loose, loose * (scale + floor), finite_only=True):
             return False
     return True
-
-
-def _largest(a: Any) -> float:
-    sizes = (np.abs(a[part].astype(np.complex128)) for part in parts_of(a.size))
-    return max((float(np.fmax.reduce(size, initial=0.0)) for size in sizes), default=0.0)
-
-
-def _close(a: Any, b: Any, loose: float, floor: float) -> bool:
-    """Return whether two arrays agree where both are finite, relative to each element, the largest and a floor."""
-    scale = max((float(np.max(np.abs(x), where=both, initial=0.0)) for x, _, both in _pairs(a, b)), default=0.0)
-    with np.errstate(all="ignore"):
-        return not any(
-            np.any((np.abs(x - y) > loose * (np.abs(x) + scale + floor)) & both) for x, y, both in _pairs(a, b)
-        )
-
-
-def _pairs(a: Any, b: Any) -> Iterator[tuple[Any, Any, Any]]:
-    """Yield two arrays in parts, each with where both are finite."""
-    for part in parts_of(a.size):
-        x, y = a[part].astype(np.complex128), b[part].astype(np.complex128)
-        yield x, y, np.isfinite(x) & np.isfinite(y)

@@ -13,11 +13,12 @@ from gradcheck.autodiff.coordinates import Slot
 from gradcheck.autodiff.failures import finding_from, first_line
 from gradcheck.autodiff.modes import as_tensor, dense
 from gradcheck.autodiff.noise import noise_of
-from gradcheck.autodiff.operation import differentiable
+from gradcheck.autodiff.operation import differentiable, floating_arrays
 from gradcheck.autodiff.reference import Reference
 from gradcheck.autodiff.subject import Subject
 from gradcheck.autodiff.tracing import GradientTape
 from gradcheck.checks.verdicts import gradient_at, main_gradient, main_reference
+from gradcheck.numerics.closeness import close, largest
 from gradcheck.numerics.directions import signed_uniform
 from gradcheck.numerics.ladder import Array
 from gradcheck.numerics.parts import parts_of
@@ -96,10 +97,9 @@ def _linearity(subject: Subject, blocked: set[str | None]) -> Iterator[Finding]:
 
 def _noise(subject: Subject, reference: Reference, at_u: Array) -> float:
     """Return what is nothing: a gradient that is zero but for rounding has the size of what was summed, not its own."""
-    largest = float(np.max(np.abs(at_u[np.isfinite(at_u)]), initial=0.0))
     if reference.realm.wide:
-        return NEGLIGIBLE * max(largest, float(np.max(np.abs(reference.point.cotangent), initial=0.0)))
-    return max(256 * reference.realm.roundoff * largest, noise_of(subject).most_gradient)
+        return NEGLIGIBLE * max(largest(at_u), largest(reference.point.cotangent))
+    return max(256 * reference.realm.roundoff * largest(at_u), noise_of(subject).most_gradient)
 
 
 def _coarse(g: Callable[[Array], Array], u: Array, at_u: Array, part: slice) -> bool:
@@ -117,7 +117,7 @@ def _largest_sum(a: Array, b: Array) -> float:
 
 def _gap(found: Array, wanted: Callable[[slice], Array], at_u: Array, at_v: Array, part: slice, floor: float) -> float:
     """Return the largest difference in units of |g(u)| + |g(v)| + `floor`, where both are finite."""
-    largest = 0.0
+    most = 0.0
     for piece in parts_of(part.stop - part.start):
         here = slice(part.start + piece.start, part.start + piece.stop)
         is_there, should_be = found[here], wanted(here)
@@ -127,8 +127,8 @@ def _gap(found: Array, wanted: Callable[[slice], Array], at_u: Array, at_v: Arra
             relative = np.where(difference > 0, difference / scale, 0.0)
         relative = np.where(np.isnan(relative), np.inf, relative)
         both = np.isfinite(is_there) & np.isfinite(should_be)
-        largest = max(largest, float(np.max(relative, where=both, initial=0.0)))
-    return largest
+        most = max(most, float(np.max(relative, where=both, initial=0.0)))
+    return most
 
 
 def _nan_for_zero(subject: Subject, reference: Reference, zero: Array, at_u: Array) -> NDArray[np.bool_]:
@@ -205,8 +205,7 @@ def _single_outputs(subject: Subject) -> Iterator[Finding]:
 
 def _sparse(subject: Subject) -> Iterator[Finding]:
     """Put tf.gather after the op, as an embedding does: its upstream is tf.IndexedSlices."""
-    floating = [(i, o) for i, o in enumerate(subject.outputs) if np.ndim(o) and np.shape(o)[0]]
-    floating = [(i, o) for i, o in floating if differentiable(tf.constant(o))]
+    floating = [(i, o) for i, o in enumerate(subject.outputs) if np.ndim(o) and np.shape(o)[0] and floating_arrays([o])]
     if not floating or not subject.sources or subject.gradients.seed is not None:
         return
     position, output = floating[0]
@@ -228,7 +227,7 @@ def _sparse(subject: Subject) -> Iterator[Finding]:
         if a is not None and b is not None and not (np.isfinite(a).all() and np.isfinite(b).all()):
             continue
         same = (a is None) == (b is None) and (a is None or np.shape(a) == np.shape(b))
-        if not same or (a is not None and not _near(np.ravel(a), np.ravel(b))):
+        if not same or (a is not None and not close(b, a, 1e-2, 1e-3 * largest(a))):
             yield _sparse_finding(f"the gradient of `{subject.leaves[leaf].name}` is wrong for tf.IndexedSlices")
             return
 
@@ -251,16 +250,6 @@ def _gathered(subject: Subject, position: int, rows: list[int], thick: bool) -> 
             taken = tf.reshape(tf.gather(output, rows), [len(rows), -1])
         total = tf.reduce_sum(taken * tf.constant(weights, output.dtype))
     return [None if g is None else np.asarray(dense(g)) for g in tape.gradient(total, watched)]
-
-
-def _near(a: Any, b: Any) -> bool:
-    """Return whether two gradients agree but for rounding."""
-    parts = list(parts_of(a.size))
-    floor = 1e-3 * max((float(np.abs(a[part].astype(np.complex128)).max()) for part in parts), default=0.0)
-    return all(
-        np.allclose(a[part].astype(np.complex128), b[part].astype(np.complex128), rtol=1e-2, atol=floor)
-        for part in parts
-    )
 
 
 def _sparse_finding(message: str) -> Finding:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 import os
 import signal
 import sys
 
 from gradcheck.executors.conversions import remove_conversions
 from gradcheck.executors.lifeline import PARENT, die_with_parent
+
+# What every case would load otherwise.
+NEEDED = ("numpy.ma", "numpy.random", "gradcheck.autodiff.runtime", "gradcheck.checks")
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Ctrl-C goes to every process of the terminal; the parent decides what it means.
@@ -30,11 +34,12 @@ def _quietly() -> None:
         with contextlib.suppress(Exception):
             import tensorflow as tf
 
-            import gradcheck.checks
+            for module in NEEDED:
+                importlib.import_module(module)
+            # Keras is loaded when it is first used.
+            assert tf.keras.layers.Layer
             from gradcheck.autodiff.tracing import convert_ahead
 
-            assert tf.keras.layers.Layer
-            assert gradcheck.checks.CHECKS
             convert_ahead()
             remove_conversions()
     finally:

@@ -67,6 +67,8 @@ class Point:
     def sizes(self) -> Array:
         """Return the size of each coordinate, the median size (or 1) for zeros."""
         size = np.abs(self.x)
+        if (size > 0).all():
+            return size
         typical = float(np.median(size)) if size.size else 1.0
         return np.where(size > 0, size, typical if typical > 0 else 1.0)
 
