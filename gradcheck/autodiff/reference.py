@@ -15,9 +15,9 @@ from gradcheck.autodiff.realm import Pullback, Realm, direct_kernels, rewritten_
 from gradcheck.autodiff.subject import Subject
 from gradcheck.numerics.blocks import Part, find_blocks
 from gradcheck.numerics.closeness import close, largest
-from gradcheck.numerics.differences import FLOAT64_ROUNDOFF, Point
 from gradcheck.numerics.ladder import Array
 from gradcheck.numerics.parts import parts_of
+from gradcheck.numerics.point import FLOAT64_ROUNDOFF, Point
 from gradcheck.numerics.precision import has_low_precision
 from gradcheck.numerics.tolerance import ROUNDOFF
 

@@ -13,7 +13,8 @@ from gradcheck.autodiff.coordinates import Slot
 from gradcheck.autodiff.reference import Reference
 from gradcheck.autodiff.subject import Subject
 from gradcheck.autodiff.terms import terms_of
-from gradcheck.checks.verdicts import SlotVerdict, autodiff_at, main_reference, other_reference, tolerance_of
+from gradcheck.checks.gradients import autodiff_at, main_reference, other_reference, tolerance_of
+from gradcheck.checks.verdicts import SlotVerdict
 from gradcheck.numerics.assess import Outcome, assess
 from gradcheck.numerics.diagnose import conjugate, diagnose
 from gradcheck.numerics.evidence import Diagnosis, Evidence, Trial

@@ -12,18 +12,12 @@ from numpy.typing import NDArray
 from gradcheck.autodiff.noise import own_gradient, own_values
 from gradcheck.autodiff.subject import Subject
 from gradcheck.checks.distant import Distant, findings_of
-from gradcheck.checks.verdicts import (
-    autodiff_at,
-    between_neighbours,
-    main_reference,
-    other_reference,
-    tolerance_of,
-    verdicts_of,
-)
+from gradcheck.checks.gradients import autodiff_at, main_reference, other_reference, tolerance_of
+from gradcheck.checks.verdicts import between_neighbours, verdicts_of
 from gradcheck.numerics.assess import Assessment, Outcome, assess
-from gradcheck.numerics.differences import Point
 from gradcheck.numerics.excursions import SEEN, moved, needed, parts_slowly
 from gradcheck.numerics.ladder import Array, Label
+from gradcheck.numerics.point import Point
 from gradcheck.numerics.tolerance import CONDITIONING_FACTOR
 from gradcheck.results import Comparison, Finding
 

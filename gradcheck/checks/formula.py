@@ -11,15 +11,8 @@ from gradcheck.autodiff.coordinates import Slot
 from gradcheck.autodiff.failures import Stopped
 from gradcheck.autodiff.subject import Subject
 from gradcheck.checks.causes import diagnosis_of
-from gradcheck.checks.verdicts import (
-    SlotVerdict,
-    autodiff_at,
-    gradient_at,
-    main_reference,
-    measured_point,
-    verdicts_of,
-    verdicts_with,
-)
+from gradcheck.checks.gradients import autodiff_at, gradient_at, main_reference, measured_point
+from gradcheck.checks.verdicts import SlotVerdict, verdicts_of, verdicts_with
 from gradcheck.numerics.assess import Outcome
 from gradcheck.numerics.ladder import Label
 from gradcheck.numerics.ties import outside_of_subgradients

@@ -11,8 +11,9 @@ from gradcheck.autodiff.coordinates import Slot
 from gradcheck.autodiff.modes import EAGER, Gradients
 from gradcheck.autodiff.noise import own_gradient
 from gradcheck.autodiff.subject import Subject
+from gradcheck.checks.gradients import main_reference
 from gradcheck.checks.rounding import rounding_of
-from gradcheck.checks.verdicts import SlotVerdict, main_reference, verdicts_of
+from gradcheck.checks.verdicts import SlotVerdict, verdicts_of
 from gradcheck.numerics.closeness import largest
 from gradcheck.numerics.ladder import Array, Label
 from gradcheck.numerics.parts import parts_of

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from gradcheck.autodiff.subject import Subject
-from gradcheck.checks.verdicts import SlotVerdict, measured_point
+from gradcheck.checks.gradients import measured_point
+from gradcheck.checks.verdicts import SlotVerdict
 from gradcheck.numerics.differences import convergence_along
 from gradcheck.numerics.ladder import Array
 from gradcheck.results import Convergence, Profile

@@ -8,7 +8,7 @@ import numpy as np
 
 from gradcheck.autodiff.noise import DRAWS
 from gradcheck.autodiff.subject import Subject
-from gradcheck.checks.verdicts import main_gradient, main_reference
+from gradcheck.checks.gradients import main_gradient, main_reference
 from gradcheck.numerics.ladder import Array
 from gradcheck.numerics.parts import parts_of
 from gradcheck.numerics.tolerance import ROUNDOFF, rounding_tolerance

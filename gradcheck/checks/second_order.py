@@ -19,11 +19,11 @@ from gradcheck.autodiff.realm import twin_variables
 from gradcheck.autodiff.reference import FLOAT64, REWRITTEN
 from gradcheck.autodiff.subject import Subject
 from gradcheck.autodiff.tracing import GradientTape, function
-from gradcheck.checks.verdicts import main_reference, tolerance_of
+from gradcheck.checks.gradients import main_reference, tolerance_of
 from gradcheck.numerics.assess import Outcome, assess
-from gradcheck.numerics.differences import Point
 from gradcheck.numerics.directions import signed_uniform
 from gradcheck.numerics.ladder import Array
+from gradcheck.numerics.point import Point
 from gradcheck.results import Comparison, Element, Finding
 
 PHASE = "second_order"

@@ -17,7 +17,7 @@ from gradcheck.autodiff.operation import differentiable, floating_arrays
 from gradcheck.autodiff.reference import Reference
 from gradcheck.autodiff.subject import Subject
 from gradcheck.autodiff.tracing import GradientTape
-from gradcheck.checks.verdicts import gradient_at, main_gradient, main_reference
+from gradcheck.checks.gradients import gradient_at, main_gradient, main_reference
 from gradcheck.numerics.closeness import close, largest
 from gradcheck.numerics.directions import signed_uniform
 from gradcheck.numerics.ladder import Array

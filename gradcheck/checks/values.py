@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from gradcheck.autodiff.subject import Subject
-from gradcheck.checks.verdicts import main_reference, other_reference
+from gradcheck.checks.gradients import main_reference, other_reference
 from gradcheck.results import Comparison, Finding
 
 PHASE = "values"

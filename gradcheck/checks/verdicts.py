@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from gradcheck.autodiff.coordinates import Slot
-from gradcheck.autodiff.failures import Stopped, finding_from
-from gradcheck.autodiff.operation import differentiable
-from gradcheck.autodiff.promote import wide_dtype
-from gradcheck.autodiff.reference import Reference, choose
-from gradcheck.autodiff.subject import Subject, survey
+from gradcheck.autodiff.reference import Reference
+from gradcheck.autodiff.subject import Subject
+from gradcheck.checks.gradients import (
+    autodiff_at,
+    expected_vjp,
+    gradient_at,
+    main_gradient,
+    main_reference,
+    other_reference,
+    surrogate_stops,
+    tolerance_of,
+)
 from gradcheck.numerics import blocks
 from gradcheck.numerics.assess import Assessment, Outcome, Tolerance, assess
-from gradcheck.numerics.differences import Point, slopes_along
+from gradcheck.numerics.differences import slopes_along
 from gradcheck.numerics.directional import AUTODIFF_NOISE, CONTESTED, assess_along_directions
 from gradcheck.numerics.ladder import Array, Label
 from gradcheck.numerics.parts import parts_of
-from gradcheck.numerics.tolerance import formula_tolerance
-from gradcheck.results import Finding
+from gradcheck.numerics.point import Point
 
 # Evaluations that full coverage may take before directions are taken.
 FULL_LIMIT = 2500
@@ -91,52 +95,9 @@ def _errors(gradient: Array, reference: Array) -> tuple[Array, Array]:
         return absolute, np.where(size > 0, absolute / size, 0.0)
 
 
-def main_reference(subject: Subject) -> Reference:
-    """Return the op in the widest precision."""
-    return subject.once("reference", lambda: choose(subject, subject.operation, "op"))  # type: ignore[no-any-return]
-
-
-def main_gradient(subject: Subject) -> Array:
-    """Return the gradient under test at the sample in the widest precision; Stopped if it raises."""
-    reference = main_reference(subject)
-    if reference.gradient is not None:
-        return reference.gradient
-    return subject.once("gradient", lambda: gradient_at(subject, reference, reference.point))  # type: ignore[no-any-return]
-
-
 def verdicts_of(subject: Subject) -> list[SlotVerdict]:
     """Return one verdict per differentiated input and variable."""
     return subject.once("verdicts", lambda: verdicts_with(subject, subject.cotangent, "sample"))  # type: ignore[no-any-return]
-
-
-def tolerance_of(subject: Subject, reference: Reference) -> Tolerance:
-    """Return the tolerance of the formula check."""
-    case, realm = subject.case, reference.realm
-    return formula_tolerance(realm.roundoff, realm.constants_roundoff, case.rtol, case.atol)
-
-
-def other_reference(subject: Subject) -> Reference | None:
-    """Return the surrogate or reference function in its widest realm, None if the case has none."""
-    name = subject.case.surrogate or subject.case.reference
-    if name is None:
-        return None
-    return subject.once("other", lambda: _other(subject, name))  # type: ignore[no-any-return]
-
-
-def _other(subject: Subject, name: str) -> Reference:
-    """Return a function of the user's that stands for the op; Stopped with `op-error` if it cannot."""
-    word = "surrogate" if subject.case.surrogate else "reference"
-    operation = subject.function(name)
-    try:
-        outputs = operation([tf.constant(value) for value in subject.values])
-    except Exception as error:
-        told = finding_from(error, "op-error")
-        raise Stopped(replace(told, message=f"`{word}: {name}` fails: {told.message}")) from error
-    wanted = [list(slot.shape) for slot in subject.layout.outputs.slots]
-    got = [list(o.shape) for o in outputs if differentiable(o)]
-    if got != wanted:
-        raise Stopped(Finding("op-error", f"`{word}: {name}` returns shapes {got}, the op {wanted}"))
-    return choose(subject, operation, "other")
 
 
 def verdicts_with(subject: Subject, cotangent: Array, stream: str) -> list[SlotVerdict]:
@@ -147,7 +108,7 @@ def verdicts_with(subject: Subject, cotangent: Array, stream: str) -> list[SlotV
     gradient = main_gradient(subject) if at_sample else gradient_at(subject, reference, point)
     autodiff = autodiff_at(subject, reference, point)
     if subject.case.expected_vjp:
-        expected = _expected(subject, reference, point)
+        expected = expected_vjp(subject, reference, point)
         assessment = _assess_expected(subject, reference, expected, gradient)
     elif autodiff is not None and surrogate_stops(subject):
         assessment = _assess_expected(subject, reference, autodiff, gradient)
@@ -164,37 +125,6 @@ def verdicts_with(subject: Subject, cotangent: Array, stream: str) -> list[SlotV
             tied = between_neighbours(subject, point, gradient, np.where(assessment.outcome == Outcome.WRONG)[0])
             assessment.outcome[tied], assessment.label[tied] = Outcome.AGREES, Label.KINK
     return _split(subject, point, gradient, autodiff, assessment)
-
-
-def measured_point(subject: Subject) -> Point:
-    """Return the function whose slopes are meant, at the sample: the op itself or its surrogate."""
-    reference = main_reference(subject)
-    point = reference.point.with_cotangent(reference.on_alive(subject.cotangent))
-    other = other_reference(subject)
-    if other is not None and subject.case.surrogate:
-        return other.point.with_cotangent(point.cotangent)
-    return point
-
-
-def gradient_at(subject: Subject, reference: Reference, point: Point) -> Array:
-    """Return the gradient under test at a point; Stopped with `gradient-error` if it raises."""
-    try:
-        return reference.realm.gradient(point.x, point.cotangent)
-    except Exception as error:
-        raise Stopped(finding_from(error, "gradient-error", subject.probe)) from error
-
-
-def autodiff_at(subject: Subject, reference: Reference, point: Point) -> Array | None:
-    """Return the autodiff gradient of the bare forward (or surrogate, or reference), None if it fails."""
-    if subject.case.expected_vjp:
-        return None
-    other = other_reference(subject)
-    try:
-        if other is not None:
-            return other.realm.gradient(point.x, point.cotangent)
-        return reference.realm.autodiff_gradient(point.x, point.cotangent)
-    except Exception:
-        return None
 
 
 def _assess(
@@ -257,15 +187,6 @@ def between_neighbours(
         return np.asarray(coordinates[apart & (g >= low - margin) & (g <= high + margin)])
 
 
-def surrogate_stops(subject: Subject) -> bool:
-    """Return whether the surrogate holds tf.stop_gradient: then its autodiff is what is meant, not its slope."""
-    name = subject.case.surrogate
-    if name is None:
-        return False
-    state = subject.gradients.state
-    return bool(subject.once("stops", lambda: survey(subject.function(name), subject.values, state).stops))
-
-
 def _assess_expected(subject: Subject, reference: Reference, expected: Array, gradient: Array) -> Assessment:
     """Hold the gradient against one that was declared."""
     tolerance = tolerance_of(subject, reference).at(gradient, expected, np.abs(expected))
@@ -275,50 +196,6 @@ def _assess_expected(subject: Subject, reference: Reference, expected: Array, gr
     outcome = np.where(same, Outcome.AGREES, Outcome.WRONG).astype(np.int8)
     label = np.full(gradient.size, Label.SMOOTH, np.int8)
     return Assessment(outcome, label, expected, zeros, expected, expected, tolerance, np.abs(expected))
-
-
-def _expected(subject: Subject, reference: Reference, point: Point) -> Array:
-    """Return what the user's `expected_vjp(*inputs, upstream)` gives, packed."""
-    operation = subject.function(str(subject.case.expected_vjp))
-    try:
-        return _expected_in(subject, reference, point, operation.op, wide=reference.realm.wide)
-    except Stopped:
-        raise
-    except Exception as first:
-        try:
-            return _expected_in(subject, reference, point, operation.op, wide=False)
-        except Stopped:
-            raise
-        except Exception:
-            raise Stopped(finding_from(first, "op-error")) from first
-
-
-def _expected_in(subject: Subject, reference: Reference, point: Point, function: Any, wide: bool) -> Array:
-    leaves = [tf.constant(value) for value in subject.values]
-    upstream = [tf.constant(u) for u in subject.layout.outputs.unpack(point.cotangent)]
-    if wide:
-        leaves = [tf.cast(t, wide_dtype(t.dtype)) if t.dtype.is_floating or t.dtype.is_complex else t for t in leaves]
-    else:
-        upstream = [tf.cast(u, s.dtype) for u, s in zip(upstream, subject.layout.outputs.slots, strict=True)]
-    parts = [leaf.assemble(t) for leaf, t in zip(subject.leaves, leaves, strict=True)]
-    result = tf.nest.flatten(function(*parts, *upstream))
-    if len(result) == len(subject.leaves):
-        result = [result[i] for i in subject.sources]
-    if len(result) not in (len(subject.sources), len(subject.slots)):
-        counts = f"{len(result)} gradient{'s' * (len(result) != 1)} for {len(subject.leaves)} inputs"
-        raise Stopped(
-            Finding("op-error", f"`expected_vjp: {subject.case.expected_vjp}` returned {counts}",
-                    hint="it takes the inputs and the upstream, and returns one gradient per input")
-        )  # fmt: skip
-    arrays = [None if r is None else np.asarray(tf.convert_to_tensor(r)) for r in result]
-    for array, slot in zip(arrays, subject.slots, strict=False):
-        if array is not None and array.shape != slot.shape:
-            raise Stopped(
-                Finding("op-error", f"`expected_vjp: {subject.case.expected_vjp}` returned a gradient of shape"
-                        f" {list(array.shape)} for `{slot.name}`, which has {list(slot.shape)}")
-            )  # fmt: skip
-    arrays += [None] * (len(subject.slots) - len(arrays))
-    return subject.layout.inputs.project(arrays)
 
 
 def _split(

@@ -8,14 +8,9 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.numerics.differences import (
-    FirstStage,
-    Point,
-    first_stage,
-    moves_when_pushed,
-    slopes_along,
-)
+from gradcheck.numerics.differences import FirstStage, first_stage, moves_when_pushed, slopes_along
 from gradcheck.numerics.ladder import Array, Label, Slope
+from gradcheck.numerics.point import Point
 
 LADDER_LIMIT = 4000
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.numerics.differences import RETRY_EXPONENT, Point, difference_along
-from gradcheck.numerics.directions import signed_uniform
+from gradcheck.numerics.directions import RETRY_EXPONENT, difference_along, signed_uniform
 from gradcheck.numerics.ladder import Array
+from gradcheck.numerics.point import Point
 
 DIRECTIONS = 2
 MAX_SUSPECTS = 64

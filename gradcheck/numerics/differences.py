@@ -1,4 +1,4 @@
-"""Central differences of a vector function: per coordinate, along a ladder, along a direction.
+"""Central differences of a vector function: per coordinate, at one step or along a ladder.
 
 Differences are taken per output and only then contracted with the cotangent, so that the
 noise of outputs that do not move stays out.  Widths are jittered: dyadic steps align with the
@@ -7,20 +7,14 @@ rounding grid and repeat the same wrong digits at every level.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.numerics.blocks import Blocks, Indices, independent
+from gradcheck.numerics.blocks import Blocks, Indices
 from gradcheck.numerics.ladder import Array, Rungs, Slope, read_ladder
-
-FLOAT64_ROUNDOFF = 2.0**-53
-STAGE_ONE_EXPONENT = -17
-RETRY_EXPONENT = -26
-CHUNK_NUMBERS = 2**21
+from gradcheck.numerics.point import CHUNK_NUMBERS, STAGE_ONE_EXPONENT, Point, evaluate_inside, power_of_two
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,99 +34,6 @@ def ladder_shape(roundoff: float) -> LadderShape:
     if roundoff <= 2.0**-20:
         return LadderShape(ratio=2, top=-1, bottom=-22, stage_one=-8)
     return LadderShape(ratio=1, top=-1, bottom=int(np.log2(roundoff)) + 2, stage_one=-3)
-
-
-@dataclass(frozen=True)
-class Point:
-    """Hold a function y = f(x) at one point with one cotangent.
-
-    `evaluate` maps rows of points (b, n) to rows of outputs (b, m); `low` and `high` (n,)
-    bound the domain; `quantize` rounds a point to what the function really receives;
-    `roundoff` is the unit roundoff at which f is computed; `groups` (n,) numbers the input to
-    which each coordinate belongs; `blocks` are independent parts of f, if it has any.
-    """
-
-    evaluate: Callable[[Array], Array]
-    x: Array
-    y: Array
-    cotangent: Array
-    low: Array
-    high: Array
-    roundoff: float = FLOAT64_ROUNDOFF
-    quantize: Callable[[Array], Array] = lambda rows: rows
-    groups: NDArray[np.int64] | None = None
-    blocks: Blocks | None = None
-
-    @cached_property
-    def sizes(self) -> Array:
-        """Return the size of each coordinate, the median size (or 1) for zeros."""
-        size = np.abs(self.x)
-        if (size > 0).all():
-            return size
-        typical = float(np.median(size)) if size.size else 1.0
-        return np.where(size > 0, size, typical if typical > 0 else 1.0)
-
-    @cached_property
-    def bounded(self) -> bool:
-        """Return whether there is a domain to keep."""
-        return bool(np.isfinite(self.low).any() or np.isfinite(self.high).any())
-
-    @cached_property
-    def output_size(self) -> float:
-        """Return sum |v||Y0| over the finite outputs."""
-        return float(np.sum(np.abs(self.cotangent * np.where(np.isfinite(self.y), self.y, 0.0))))
-
-    @cached_property
-    def output_norm(self) -> float:
-        """Return the 2-norm of v * Y0 over the finite outputs."""
-        return float(np.linalg.norm(self.cotangent * np.where(np.isfinite(self.y), self.y, 0.0)))
-
-    def with_cotangent(self, cotangent: Array) -> Point:
-        """Return the same point seen through another cotangent."""
-        return replace(self, cotangent=cotangent)
-
-    def elsewhere(self, x: Array, y: Array, cotangent: Array, rng: np.random.Generator) -> Point:
-        """Return the function at another point; blocks are kept if they are independent there too."""
-        moved = replace(self, x=x, y=y, cotangent=cotangent)
-        if self.blocks is None or independent(self.evaluate, x, y, moved.sizes, self.blocks, rng):
-            return moved
-        return replace(moved, blocks=None)
-
-    def rows_per_chunk(self) -> int:
-        """Return how many points are evaluated at once, so that memory stays bounded."""
-        return int(np.clip(CHUNK_NUMBERS // max(self.x.size, self.y.size, 1), 4, 1024))
-
-    def entries_per_chunk(self) -> int:
-        """Return how many differences are taken at once; those of different blocks share evaluations."""
-        rows = self.rows_per_chunk()
-        return rows if self.blocks is None else rows * len(self.blocks.outputs)
-
-    def cost(self) -> int:
-        """Return how many evaluations move every coordinate once."""
-        if self.blocks is None:
-            return int(self.x.size)
-        shared = self.blocks.of_input < 0
-        own = np.bincount(self.blocks.of_input[~shared], minlength=1)
-        return int(own.max(initial=0) + shared.sum())
-
-
-def power_of_two(size: Array) -> Array:
-    """Return the largest power of two not above each positive size; what is not finite stays."""
-    power, exponent = np.frexp(size)
-    np.ldexp(1.0, exponent - 1, out=power)
-    np.copyto(power, size, where=~np.isfinite(size))
-    return np.asarray(power)
-
-
-def evaluate_inside(point: Point, rows: Array) -> Array:
-    """Evaluate rows (b, n); a row outside the domain gives not-a-number."""
-    if not point.bounded:
-        return point.evaluate(rows)
-    outside = np.any((rows < point.low) | (rows > point.high), axis=1)
-    values = np.full((len(rows), point.y.size), np.nan)
-    if not outside.all():
-        values[~outside] = point.evaluate(rows[~outside])
-    return values
 
 
 @dataclass(frozen=True, slots=True)
@@ -386,46 +287,3 @@ def moves_when_pushed(point: Point, coordinates: NDArray[np.int64], rng: np.rand
             changed = (sides.plus != sides.y) | (sides.minus != sides.y)
             moved[places] = (changed & np.isfinite(sides.y)).any(axis=1)
     return moved
-
-
-@dataclass(frozen=True, slots=True)
-class Direction:
-    """Hold a difference along one direction, its own bound, and the step (n,) it was taken over.
-
-    The value estimates sum_i g_i step_i.
-    """
-
-    value: float
-    error: float
-    step: Array
-
-    def deviation(self, gradient: Array) -> float:
-        """Return how far `gradient` is from the difference along this direction."""
-        return abs(self.value - float(gradient @ self.step))
-
-    def agrees(self, gradient: Array) -> bool:
-        """Return whether the deviation is within the difference's own bound."""
-        size = float(np.linalg.norm(gradient * self.step))
-        return bool(self.deviation(gradient) <= max(3 * self.error, 1e-8 * size))
-
-
-def _difference(point: Point, step: Array) -> float:
-    """Return v.(f(x + step) - f(x - step)); one evaluation at a time bounds the memory of a large input."""
-    moved = evaluate_inside(point, point.quantize((point.x + step)[None]))[0]
-    moved = moved - evaluate_inside(point, point.quantize((point.x - step)[None]))[0]
-    return float(point.cotangent @ moved)
-
-
-def difference_along(point: Point, direction: Array, exponent: int = STAGE_ONE_EXPONENT) -> Direction:
-    """Difference f along `direction` (n,), scaled by each coordinate's own step."""
-    step = power_of_two(point.sizes)
-    step *= direction
-    step *= 2.0**exponent
-    with np.errstate(all="ignore"):
-        wide, narrow = _difference(point, step) / 2, _difference(point, 0.5 * step)
-        value = narrow + (narrow - wide) / 3
-        noise = 8 * point.roundoff * point.output_norm + 4 * point.roundoff * abs(value)
-        error = abs(narrow - wide) + noise
-    if not np.isfinite(value):
-        return Direction(float("nan"), float("inf"), step)
-    return Direction(value, error, step)

@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 
 from gradcheck.numerics.assess import Assessment, Outcome, Tolerance, assess
 from gradcheck.numerics.bisect import directions_agree, suspects
-from gradcheck.numerics.differences import Point
 from gradcheck.numerics.ladder import Array, Label
 from gradcheck.numerics.parts import parts_of
+from gradcheck.numerics.point import Point
 
 # The rounding of an autodiff gradient in float64, against output size over input size.
 AUTODIFF_NOISE = 2.0**-46

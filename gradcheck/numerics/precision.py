@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.numerics.differences import Point, evaluate_inside
 from gradcheck.numerics.ladder import Array
+from gradcheck.numerics.point import Point, evaluate_inside
 
 EXPONENTS = (44, 40, 36, 32, 28, 24, 20, 16, 12, 10, 8, 6, 4)
 LOW_EXPONENT = 28

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.numerics.differences import Point, evaluate_inside
 from gradcheck.numerics.ladder import Array
+from gradcheck.numerics.point import Point, evaluate_inside
 
 STEP = 2.0**-20
 # Coordinates whose partners are looked for, coordinates that may be partners, and partners of one.

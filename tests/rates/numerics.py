@@ -14,9 +14,10 @@ from rich.console import Console
 from rich.table import Table
 
 from gradcheck.numerics.assess import Outcome, Tolerance, assess
-from gradcheck.numerics.differences import Point, slopes_along
+from gradcheck.numerics.differences import slopes_along
 from gradcheck.numerics.directions import signed_uniform, stream
 from gradcheck.numerics.ladder import Label
+from gradcheck.numerics.point import Point
 from tests.rates.functions import FUNCTIONS, TF, derivative
 
 MISTAKES = {"x 2": 2.0, "minus": -1.0, "zeroed": 0.0, "x 1.01": 1.01, "x 1.001": 1.001}

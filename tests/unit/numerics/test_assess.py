@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from gradcheck.numerics.assess import Outcome, Tolerance, assess
 from gradcheck.numerics.bisect import directions_agree, suspects
-from gradcheck.numerics.differences import Point, difference_along
-from gradcheck.numerics.directions import signed_uniform, stream
+from gradcheck.numerics.directions import difference_along, signed_uniform, stream
 from gradcheck.numerics.ladder import Label
+from gradcheck.numerics.point import Point
 
 SMOOTH = {
     "sin": (np.sin, np.cos),

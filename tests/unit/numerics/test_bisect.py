@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gradcheck.numerics.bisect import directions_agree, suspects
-from gradcheck.numerics.differences import Point
+from gradcheck.numerics.point import Point
 
 COUNT = 500
 X = np.random.default_rng(3).normal(size=COUNT)

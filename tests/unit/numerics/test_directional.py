@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from gradcheck.numerics.assess import Outcome, Tolerance
-from gradcheck.numerics.differences import Point
 from gradcheck.numerics.directional import assess_along_directions
 from gradcheck.numerics.ladder import Label
+from gradcheck.numerics.point import Point
 
 COUNT = 400
 X = np.random.default_rng(3).normal(size=COUNT)

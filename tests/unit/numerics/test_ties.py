@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gradcheck.numerics.differences import Point
+from gradcheck.numerics.point import Point
 from gradcheck.numerics.ties import OneSided, outside_of_subgradients
 
 

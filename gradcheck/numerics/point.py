@@ -1,0 +1,110 @@
+"""A vector function at a point: what is differenced, how large its coordinates are, and where it may be evaluated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.numerics.blocks import Blocks, independent
+from gradcheck.numerics.ladder import Array
+
+FLOAT64_ROUNDOFF = 2.0**-53
+STAGE_ONE_EXPONENT = -17
+CHUNK_NUMBERS = 2**21
+
+
+@dataclass(frozen=True)
+class Point:
+    """Hold a function y = f(x) at one point with one cotangent.
+
+    `evaluate` maps rows of points (b, n) to rows of outputs (b, m); `low` and `high` (n,)
+    bound the domain; `quantize` rounds a point to what the function really receives;
+    `roundoff` is the unit roundoff at which f is computed; `groups` (n,) numbers the input to
+    which each coordinate belongs; `blocks` are independent parts of f, if it has any.
+    """
+
+    evaluate: Callable[[Array], Array]
+    x: Array
+    y: Array
+    cotangent: Array
+    low: Array
+    high: Array
+    roundoff: float = FLOAT64_ROUNDOFF
+    quantize: Callable[[Array], Array] = lambda rows: rows
+    groups: NDArray[np.int64] | None = None
+    blocks: Blocks | None = None
+
+    @cached_property
+    def sizes(self) -> Array:
+        """Return the size of each coordinate, the median size (or 1) for zeros."""
+        size = np.abs(self.x)
+        if (size > 0).all():
+            return size
+        typical = float(np.median(size)) if size.size else 1.0
+        return np.where(size > 0, size, typical if typical > 0 else 1.0)
+
+    @cached_property
+    def bounded(self) -> bool:
+        """Return whether there is a domain to keep."""
+        return bool(np.isfinite(self.low).any() or np.isfinite(self.high).any())
+
+    @cached_property
+    def output_size(self) -> float:
+        """Return sum |v||Y0| over the finite outputs."""
+        return float(np.sum(np.abs(self.cotangent * np.where(np.isfinite(self.y), self.y, 0.0))))
+
+    @cached_property
+    def output_norm(self) -> float:
+        """Return the 2-norm of v * Y0 over the finite outputs."""
+        return float(np.linalg.norm(self.cotangent * np.where(np.isfinite(self.y), self.y, 0.0)))
+
+    def with_cotangent(self, cotangent: Array) -> Point:
+        """Return the same point seen through another cotangent."""
+        return replace(self, cotangent=cotangent)
+
+    def elsewhere(self, x: Array, y: Array, cotangent: Array, rng: np.random.Generator) -> Point:
+        """Return the function at another point; blocks are kept if they are independent there too."""
+        moved = replace(self, x=x, y=y, cotangent=cotangent)
+        if self.blocks is None or independent(self.evaluate, x, y, moved.sizes, self.blocks, rng):
+            return moved
+        return replace(moved, blocks=None)
+
+    def rows_per_chunk(self) -> int:
+        """Return how many points are evaluated at once, so that memory stays bounded."""
+        return int(np.clip(CHUNK_NUMBERS // max(self.x.size, self.y.size, 1), 4, 1024))
+
+    def entries_per_chunk(self) -> int:
+        """Return how many differences are taken at once; those of different blocks share evaluations."""
+        rows = self.rows_per_chunk()
+        return rows if self.blocks is None else rows * len(self.blocks.outputs)
+
+    def cost(self) -> int:
+        """Return how many evaluations move every coordinate once."""
+        if self.blocks is None:
+            return int(self.x.size)
+        shared = self.blocks.of_input < 0
+        own = np.bincount(self.blocks.of_input[~shared], minlength=1)
+        return int(own.max(initial=0) + shared.sum())
+
+
+def power_of_two(size: Array) -> Array:
+    """Return the largest power of two not above each positive size; what is not finite stays."""
+    power, exponent = np.frexp(size)
+    np.ldexp(1.0, exponent - 1, out=power)
+    np.copyto(power, size, where=~np.isfinite(size))
+    return np.asarray(power)
+
+
+def evaluate_inside(point: Point, rows: Array) -> Array:
+    """Evaluate rows (b, n); a row outside the domain gives not-a-number."""
+    if not point.bounded:
+        return point.evaluate(rows)
+    outside = np.any((rows < point.low) | (rows > point.high), axis=1)
+    values = np.full((len(rows), point.y.size), np.nan)
+    if not outside.all():
+        values[~outside] = point.evaluate(rows[~outside])
+    return values
