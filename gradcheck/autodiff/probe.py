@@ -8,8 +8,6 @@ set it calls the plain forward, so that autodiff sees the same code and the same
 from __future__ import annotations
 
 import contextlib
-import inspect
-import types
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,10 +16,10 @@ import numpy as np
 import tensorflow as tf
 import wrapt
 
+from gradcheck.autodiff.signatures import argument_names, positional_count, takes_variables
+
 Real = tf.custom_gradient
 _Decorated = type(Real(lambda x: (x, lambda upstream: upstream)))
-# The parameters of plain functions by their code: a grad_fn is another function in every call.
-_known: dict[Any, list[inspect.Parameter]] = {}
 
 
 class ContractBroken(Exception):
@@ -137,7 +135,7 @@ class Probe:
                 raise
             return result
 
-        if _takes_variables(grad_fn):
+        if takes_variables(grad_fn):
 
             def watched(*upstream: Any, variables: Any = None) -> Any:
                 return call(upstream, variables, variables is not None)
@@ -150,7 +148,7 @@ class Probe:
         return watched_without
 
     def _check_upstreams(self, grad_fn: Callable[..., Any], upstream: Any, name: str) -> None:
-        count = _positional_count(grad_fn)
+        count = positional_count(grad_fn)
         if count is None or count[0] <= len(upstream) <= count[1]:
             return
         takes = count[1] if len(upstream) > count[1] else count[0]
@@ -243,53 +241,6 @@ def unwrapped(op: Any) -> Any | None:
     return inner if isinstance(op, _Decorated) and callable(inner) else None
 
 
-def argument_names(function: Any, args: Any) -> list[str]:
-    """Return one name for each flat argument: `x`, `params.w`, `*xs[1]`."""
-    parameters = _parameters(function) or []
-    names: list[str] = []
-    for i, value in enumerate(args):
-        plain = i < len(parameters) and parameters[i].kind is not inspect.Parameter.VAR_POSITIONAL
-        if plain:
-            name = parameters[i].name
-        else:
-            rest = [p.name for p in parameters if p.kind is inspect.Parameter.VAR_POSITIONAL]
-            name = f"{rest[0]}[{i - len(parameters) + 1}]" if rest else f"argument {i}"
-        names.extend(nested_names(name, value))
-    return names
-
-
-def _is_plain(function: Any) -> bool:
-    """Return whether a function is no wrapper that shows another signature than its code has."""
-    return isinstance(function, types.FunctionType) and not vars(function)
-
-
-def _parameters(function: Any) -> list[inspect.Parameter] | None:
-    """Return the parameters of a function, None if Python cannot tell."""
-    key = None
-    if _is_plain(function):
-        key = (function.__code__, len(function.__defaults__ or ()), *(function.__kwdefaults__ or ()))
-        if key in _known:
-            return _known[key]
-    try:
-        listed = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):
-        return None
-    # Whether there is a default counts, not which: it may be a tensor, and large.
-    parameters = [p if p.default is p.empty else p.replace(default=None) for p in listed]
-    if key is not None:
-        _known[key] = parameters
-    return parameters
-
-
-def nested_names(name: str, value: Any) -> list[str]:
-    """Return a path for each leaf of a nested structure, in the order of tf.nest."""
-    if isinstance(value, dict):
-        return [n for key in sorted(value) for n in nested_names(f"{name}.{key}", value[key])]
-    if isinstance(value, (list, tuple)):
-        return [n for i, item in enumerate(value) for n in nested_names(f"{name}[{i}]", item)]
-    return [name]
-
-
 def _check_return(result: Any, name: str) -> None:
     pair = isinstance(result, (tuple, list)) and len(result) == 2
     if pair and callable(result[1]) and not tf.is_tensor(result[1]):
@@ -310,31 +261,6 @@ def _describe(value: Any) -> str:
     if tf.is_tensor(value):
         return f"a tensor of shape {tuple(value.shape.as_list()) if value.shape.rank is not None else '?'}"
     return "a function" if callable(value) else f"a {type(value).__name__}"
-
-
-def _positional_count(grad_fn: Callable[..., Any]) -> tuple[int, float] | None:
-    """Return how many upstreams a grad_fn takes, at least and at most; None if that cannot be told."""
-    parameters = _parameters(grad_fn)
-    if parameters is None:
-        return None
-    plain = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.name != "variables"]
-    if any(p.kind is p.VAR_POSITIONAL for p in parameters):
-        return len([p for p in plain if p.default is p.empty]), float("inf")
-    return len([p for p in plain if p.default is p.empty]), len(plain)
-
-
-def _takes_variables(grad_fn: Callable[..., Any]) -> bool:
-    """Return whether TensorFlow will pass `variables`, by the rule that it uses itself."""
-    if _is_plain(grad_fn):
-        parameters = _parameters(grad_fn) or []
-        return any(
-            (p.name == "variables" and p.kind != p.VAR_POSITIONAL) or p.kind == p.VAR_KEYWORD for p in parameters
-        )
-    try:
-        spec = inspect.getfullargspec(grad_fn)
-    except TypeError:
-        return False
-    return "variables" in spec.args or "variables" in spec.kwonlyargs or spec.varkw is not None
 
 
 def _count_broken(gradients: list[Any], arguments: list[Any], names: list[str], function: str) -> ContractBroken:

@@ -7,7 +7,8 @@ import pytest
 import tensorflow as tf
 
 from gradcheck.autodiff import probe as probing
-from gradcheck.autodiff.probe import ContractBroken, Probe, argument_names, install
+from gradcheck.autodiff.probe import ContractBroken, Probe, install
+from gradcheck.autodiff.signatures import argument_names
 
 
 @pytest.fixture
