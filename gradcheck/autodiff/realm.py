@@ -22,8 +22,8 @@ from gradcheck.autodiff.promote import promote, wide_dtype
 from gradcheck.autodiff.tracing import GradientTape, function, halves_in, nodes_of, unconverted
 from gradcheck.numerics.ladder import Array
 
-BULK_ROWS = 64
-BATCHES = (64, 256, 1024)
+# Rows that one compiled program takes: every other number would be compiled anew.
+BATCH = 64
 
 # f(tensors) -> outputs, and (tensors, upstream) -> gradients
 Forward = Callable[[Sequence[Any]], list[Any]]
@@ -68,7 +68,7 @@ class Realm:
     def evaluate(self, rows: Array) -> Array:
         """Map points (b, n) to packed outputs (b, m); NaN where the op raises or has outputs of other sizes."""
         self.evaluations += len(rows)
-        bulk = self._bulk() if len(rows) >= BULK_ROWS else None
+        bulk = self._bulk() if len(rows) >= BATCH else None
         if bulk is not None:
             with contextlib.suppress(tf.errors.OpError):
                 return self._in_batches(bulk, rows)
@@ -192,7 +192,7 @@ class Realm:
                 lambda rows, program=program: tf.map_fn(program, rows, parallel_iterations=4), jit_compile=compiled
             )
             try:
-                found = mapped(tf.constant(np.tile(vector, (BATCHES[0], 1)))).numpy()[0]
+                found = mapped(tf.constant(np.tile(vector, (BATCH, 1)))).numpy()[0]
             except Exception:
                 continue
             scale = np.nanmax(np.abs(wanted), initial=0.0)
@@ -201,11 +201,10 @@ class Realm:
         return None
 
     def _in_batches(self, program: Any, rows: Array) -> Array:
-        size = next((b for b in BATCHES if b >= len(rows)), BATCHES[-1])
         parts = []
-        for start in range(0, len(rows), size):
-            part = rows[start : start + size]
-            padded = np.concatenate([part, np.repeat(part[-1:], size - len(part), axis=0)])
+        for start in range(0, len(rows), BATCH):
+            part = rows[start : start + BATCH]
+            padded = np.concatenate([part, np.repeat(part[-1:], BATCH - len(part), axis=0)])
             parts.append(program(tf.constant(padded)).numpy()[: len(part)])
         return np.concatenate(parts)
 

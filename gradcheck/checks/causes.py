@@ -26,6 +26,11 @@ TRIAL_LIMIT = 256
 SAMPLED = 16
 # Relative gaps to autodiff: rounding in float64, and plainly wrong.
 SAME, CLEARLY = 1e-9, 1e-2
+# Of the usual relative error, what is little.
+FAINT = 1e-2
+
+# Where a gradient is wrong, right, and wrong by little.
+Judged = tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]
 
 
 def diagnosis_of(subject: Subject, verdict: SlotVerdict, verdicts: Sequence[SlotVerdict]) -> Diagnosis:
@@ -145,8 +150,8 @@ def _by_output(subject: Subject, verdict: SlotVerdict) -> list[tuple[str, Array,
 def _trials(subject: Subject, verdict: SlotVerdict) -> list[Trial]:
     """Check the gradient at further draws of this input, to tell a range of values from a place."""
     shaped = _shaped(verdict.slot)
-    wrong, right = _told_apart(subject, verdict.wrong, ~verdict.wrong, verdict.gradient, verdict.autodiff)
-    own = Trial(shaped(verdict.point), shaped(wrong), shaped(right))
+    judged = _told_apart(subject, verdict.wrong, ~verdict.wrong, verdict.gradient, verdict.autodiff)
+    own = Trial(shaped(verdict.point), *(shaped(mask) for mask in judged))
     slot = verdict.slot
     if not _cheap(subject, slot) or subject.case.expected_vjp or not slot.plain:
         return [own]
@@ -163,25 +168,28 @@ def _trials(subject: Subject, verdict: SlotVerdict) -> list[Trial]:
         # What a domain does not hold is drawn anew inside: its edge is a place of its own.
         inside = (drawn > slot.low) & (drawn < slot.high)
         moved[verdict.part] = np.where(inside, drawn, verdict.point)
-        judged = _judged_at(subject, verdict, moved, rng, measured)
-        if judged is not None:
-            trials.append(Trial(shaped(moved[verdict.part]), *(shaped(mask) for mask in judged)))
+        found = _judged_at(subject, verdict, moved, rng, measured)
+        if found is not None:
+            trials.append(Trial(shaped(moved[verdict.part]), *(shaped(mask) for mask in found)))
     return trials
 
 
 def _told_apart(
     subject: Subject, wrong: NDArray[np.bool_], right: NDArray[np.bool_], gradient: Array, autodiff: Array | None
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return where a gradient is wrong, however small, and where it is right and not only nearly so."""
+) -> Judged:
+    """Return where a gradient is wrong, however small, right and not only nearly so, and wrong by little."""
     if autodiff is None:
-        return wrong, right & ~wrong
+        return wrong, right & ~wrong, wrong & False
     with np.errstate(all="ignore"):
         gap, size = np.abs(gradient - autodiff), np.fmax(np.abs(gradient), np.abs(autodiff))
         # The op's constants stay rounded when it is promoted, and a formula may use others than the forward.
         same = max(SAME, 64 * main_reference(subject).realm.constants_roundoff)
         rounding = same * (size + 1e-3 * np.nanmax(size, initial=0.0))
         wrong = wrong | (gap > np.fmax(CLEARLY * size, rounding))
-        return wrong, np.asarray(~wrong & (gap <= rounding))
+        relative = gap[wrong] / size[wrong]
+        faint = wrong.copy()
+        faint[wrong] = relative < FAINT * np.median(relative) if relative.size else False
+        return wrong, np.asarray(~wrong & (gap <= rounding)), faint
 
 
 def _patterns(subject: Subject, verdict: SlotVerdict) -> dict[str, Array]:
@@ -214,8 +222,8 @@ def _reaches(subject: Subject, verdict: SlotVerdict) -> bool:
 
 def _judged_at(
     subject: Subject, verdict: SlotVerdict, x: Array, rng: np.random.Generator, measured: Reference | None
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]] | None:
-    """Return where the gradient is wrong at x, and where it is right."""
+) -> Judged | None:
+    """Return where the gradient is wrong at x, where it is right, and where it is wrong by little."""
     reference = main_reference(subject)
     source = measured or reference
     try:

@@ -230,7 +230,8 @@ def _inconclusive(subject: Subject, name: str, verdict: SlotVerdict) -> Iterator
     groups: dict[str, list[int]] = {}
     open_ones = (verdict.outcome == Outcome.UNDECIDED) & ~verdict.agrees_with_autodiff
     open_ones |= np.isin(verdict.label, list(_INCONCLUSIVE))
-    for i in np.where(open_ones & ~verdict.wrong & ~verdict.nonfinite)[0]:
+    open_ones &= ~verdict.wrong & ~verdict.nonfinite & (verdict.label != Label.UNMEASURED)
+    for i in np.where(open_ones)[0]:
         label = Label(verdict.label[i])
         if label in _INCONCLUSIVE:
             groups.setdefault(_INCONCLUSIVE[label], []).append(int(i))

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from gradcheck.autodiff.coordinates import Slot
 from gradcheck.autodiff.reference import Reference
 from gradcheck.autodiff.subject import Subject
+from gradcheck.checks.coverage import coverage_of
 from gradcheck.checks.gradients import (
     autodiff_at,
     expected_vjp,
@@ -20,7 +21,6 @@ from gradcheck.checks.gradients import (
     surrogate_stops,
     tolerance_of,
 )
-from gradcheck.numerics import blocks
 from gradcheck.numerics.assess import Assessment, Outcome, Tolerance, assess
 from gradcheck.numerics.differences import slopes_along
 from gradcheck.numerics.directional import AUTODIFF_NOISE, CONTESTED, assess_along_directions
@@ -28,8 +28,6 @@ from gradcheck.numerics.ladder import Array, Label
 from gradcheck.numerics.parts import parts_of
 from gradcheck.numerics.point import Point
 
-# Evaluations that full coverage may take before directions are taken.
-FULL_LIMIT = 2500
 AUTODIFF_RTOL = 1e-4
 SAME_RTOL = 1e-6
 # Neighbours that are looked at, how close they are, and how far apart gradients at a tie are.
@@ -137,11 +135,9 @@ def _assess(
     stream: str,
 ) -> Assessment:
     rng = subject.rng("differences", stream)
-    coverage = subject.case.coverage
-    if coverage == "full" or (coverage == "auto" and point.cost() <= FULL_LIMIT and point.x.size <= blocks.MOST):
-        subject.cache["coverage"] = "full"
+    coverage = subject.once("coverage", lambda: coverage_of(subject.case.coverage, point))
+    if coverage == "full":
         return assess(point, gradient, tolerance, rng, trusted=trusted)
-    subject.cache["coverage"] = "directional"
     return assess_along_directions(point, gradient, autodiff, tolerance, rng, trusted)
 
 
@@ -278,7 +274,7 @@ def _outweighed(g: Array, a: Array, s: Assessment, coarse: bool) -> NDArray[np.b
 def _held_against(g: Array, a: Array | None, s: Assessment) -> Array:
     """Return what the gradient is held against: the difference, autodiff where that did not decide."""
     reference = s.value
-    undecided = s.outcome == Outcome.UNDECIDED
+    undecided = (s.outcome == Outcome.UNDECIDED) & (s.label != Label.UNMEASURED)
     if a is not None and undecided.any():
         reference = np.where(undecided, a, reference)
     inside = (s.label == Label.KINK) & (s.outcome == Outcome.AGREES)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.numerics.blocks import Blocks, Indices
+from gradcheck.numerics.blocks import Blocks, ranks
 from gradcheck.numerics.ladder import Array, Rungs, Slope, read_ladder
 from gradcheck.numerics.point import CHUNK_NUMBERS, STAGE_ONE_EXPONENT, Point, evaluate_inside, power_of_two
 
@@ -66,41 +66,19 @@ class Sides:
         return np.asarray(np.linalg.norm(self.v * self.y, axis=1))
 
 
-def coordinate_sides(point: Point, coordinates: NDArray[np.int64], widths: Array) -> Sides:
-    """Evaluate f at x +- width along each coordinate, one difference per entry."""
-    blocks = point.blocks
+def coordinate_sides(point: Point, blocks: Blocks | None, coordinates: NDArray[np.int64], widths: Array) -> Sides:
+    """Evaluate f at x +- width along each coordinate, one difference per entry; all are in `blocks`, or in none."""
     if blocks is None:
-        return _sides(point, coordinates, widths, np.arange(len(coordinates)), None)
-    shared = blocks.of_input[coordinates] < 0
-    if shared.all():
-        return _sides(point, coordinates, widths, np.arange(len(coordinates)), None)
-    if shared.any():
-        raise ValueError("coordinates of blocks and shared ones are differenced apart")
-    return _sides(point, coordinates, widths, _rows_of(blocks.of_input[coordinates]), blocks)
-
-
-def _rows_of(owner: Indices) -> NDArray[np.int64]:
-    """Return an evaluation for each difference, such that no two of a block share one."""
-    order = np.argsort(owner, kind="stable")
-    starts = np.r_[0, np.flatnonzero(np.diff(owner[order])) + 1]
-    ranks = np.arange(len(owner)) - np.repeat(starts, np.diff(np.r_[starts, len(owner)]))
-    rows = np.empty(len(owner), np.int64)
-    rows[order] = ranks
-    return rows
-
-
-def _sides(
-    point: Point,
-    coordinates: NDArray[np.int64],
-    widths: Array,
-    rows_of: NDArray[np.int64],
-    blocks: Blocks | None,
-) -> Sides:
-    if blocks is None:
-        shape = (len(rows_of), point.y.size)
-        sides = _both_sides(point, coordinates, widths, rows_of)
+        rows = np.arange(len(coordinates))
+        shape = (len(rows), point.y.size)
+        sides = _both_sides(point, coordinates, widths, rows)
         return Sides(*sides, np.broadcast_to(point.y, shape), np.broadcast_to(point.cotangent, shape))
-    reached = blocks.outputs[blocks.of_input[coordinates]]
+    return _block_sides(point, blocks, coordinates, widths)
+
+
+def _block_sides(point: Point, blocks: Blocks, coordinates: NDArray[np.int64], widths: Array) -> Sides:
+    owner = blocks.of(coordinates)
+    reached, rows_of = blocks.outputs[owner], ranks(owner)
     plus, minus = np.empty(reached.shape), np.empty(reached.shape)
     step_plus, step_minus = np.empty(len(rows_of)), np.empty(len(rows_of))
     room = max(1, CHUNK_NUMBERS // (2 * max(point.x.size, point.y.size)))
@@ -178,14 +156,15 @@ def slopes_along(point: Point, coordinates: NDArray[np.int64], rng: np.random.Ge
     Ladders are evaluated in groups, as many as one chunk of memory holds.
     """
     ladders = [ladder_widths(point, int(c), rng) for c in coordinates]
-    room = max(1, point.entries_per_chunk() // (2 * max((len(w) for w in ladders), default=1)))
+    longest = max((len(w) for w in ladders), default=1)
     slopes: dict[int, Slope] = {}
-    for chosen in _alike(point, coordinates):
+    for blocks, chosen in point.alike(coordinates):
+        room = max(1, point.entries_per_chunk(blocks) // (2 * longest))
         for start in range(0, len(chosen), room):
             places = chosen[start : start + room]
             lengths = [len(ladders[i]) for i in places]
             where = np.repeat(coordinates[places], lengths)
-            sides = coordinate_sides(point, where, np.concatenate([ladders[i] for i in places]))
+            sides = coordinate_sides(point, blocks, where, np.concatenate([ladders[i] for i in places]))
             taken = (sides.step_plus > 0) & (sides.step_minus < 0)
             ends, sizes = np.cumsum(lengths), sides.output_size
             for i, end, length in zip(places, ends, lengths, strict=True):
@@ -196,18 +175,12 @@ def slopes_along(point: Point, coordinates: NDArray[np.int64], rng: np.random.Ge
     return [slopes[i] for i in range(len(coordinates))]
 
 
-def _alike(point: Point, coordinates: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    """Return the places of coordinates that can be differenced together: those of blocks, and shared ones."""
-    if point.blocks is None:
-        return [np.arange(len(coordinates))] if len(coordinates) else []
-    shared = point.blocks.of_input[coordinates] < 0
-    return [places for places in (np.where(~shared)[0], np.where(shared)[0]) if len(places)]
-
-
 def convergence_along(point: Point, coordinate: int, rng: np.random.Generator) -> tuple[Array, Array]:
     """Return the half-widths of the ladder along a coordinate and the central difference at each."""
     widths = ladder_widths(point, coordinate, rng)
-    sides = coordinate_sides(point, np.full(len(widths), coordinate), widths)
+    along = np.full(len(widths), coordinate)
+    (blocks, _), *_ = point.alike(along)
+    sides = coordinate_sides(point, blocks, along, widths)
     taken = np.where((sides.step_plus > 0) & (sides.step_minus < 0))[0]
     rungs = contract(sides.select(taken))
     with np.errstate(all="ignore"):
@@ -232,21 +205,23 @@ def first_stage(point: Point, coordinates: NDArray[np.int64], rng: np.random.Gen
     exponent = ladder_shape(point.roundoff).stage_one
     wide = power_of_two(point.sizes[coordinates]) * 2.0**exponent * rng.uniform(1, 1.6, len(coordinates))
     narrow = wide * 0.5 * rng.uniform(0.9, 1.1, len(coordinates))
-    chunk = max(1, point.entries_per_chunk() // 4)
     numbers, marks = np.zeros((5, len(coordinates))), np.zeros((2, len(coordinates)), bool)
     whole = FirstStage(*numbers, *marks)
-    for chosen in _alike(point, coordinates):
+    for blocks, chosen in point.alike(coordinates):
+        chunk = max(1, point.entries_per_chunk(blocks) // 4)
         for start in range(0, len(chosen), chunk):
             places = chosen[start : start + chunk]
-            part = _four_points(point, coordinates[places], wide[places], narrow[places])
+            part = _four_points(point, blocks, coordinates[places], wide[places], narrow[places])
             for name in FirstStage.__slots__:
                 getattr(whole, name)[places] = getattr(part, name)
     return whole
 
 
-def _four_points(point: Point, coordinates: NDArray[np.int64], wide: Array, narrow: Array) -> FirstStage:
+def _four_points(
+    point: Point, blocks: Blocks | None, coordinates: NDArray[np.int64], wide: Array, narrow: Array
+) -> FirstStage:
     count = len(coordinates)
-    sides = coordinate_sides(point, np.tile(coordinates, 2), np.concatenate([wide, narrow]))
+    sides = coordinate_sides(point, blocks, np.tile(coordinates, 2), np.concatenate([wide, narrow]))
     with np.errstate(all="ignore"):
         moved = (sides.plus != sides.y) | (sides.minus != sides.y)
         either = np.tile(moved[:count] | moved[count:], (2, 1))
@@ -277,13 +252,13 @@ def moves_when_pushed(point: Point, coordinates: NDArray[np.int64], rng: np.rand
     Near an extremum of a smooth function fine steps move nothing, yet the slope is not zero.
     """
     moved = np.zeros(len(coordinates), bool)
-    chunk = max(1, point.entries_per_chunk() // 2)
-    for chosen in _alike(point, coordinates):
+    for blocks, chosen in point.alike(coordinates):
+        chunk = max(1, point.entries_per_chunk(blocks) // 2)
         for start in range(0, len(chosen), chunk):
             places = chosen[start : start + chunk]
             part = coordinates[places]
             widths = power_of_two(np.maximum(np.abs(point.x[part]), 1.0)) / 4 * rng.uniform(1, 1.6, len(part))
-            sides = coordinate_sides(point, part, widths)
+            sides = coordinate_sides(point, blocks, part, widths)
             changed = (sides.plus != sides.y) | (sides.minus != sides.y)
             moved[places] = (changed & np.isfinite(sides.y)).any(axis=1)
     return moved

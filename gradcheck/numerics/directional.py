@@ -17,6 +17,9 @@ AUTODIFF_NOISE = 2.0**-46
 CONTESTED = 64
 # Coordinates of independent blocks share evaluations; without blocks each takes its own.
 SHOWN, SHOWN_OF_BLOCKS = 8, 32
+# A gradient that is wrong at this share of a sample is wrong all over: halving would go on for long, and
+# a larger sample says as much.
+WIDESPREAD, SAMPLED = 0.5, 24
 # Of many elements that are apart from autodiff so many of the worst, and as many others, are measured,
 # the first of them by ladders; this share of them has to be what autodiff says.
 MEASURED, CLIMBED, CONFIRMED = 10, 4, 0.5
@@ -44,13 +47,23 @@ def assess_along_directions(
             found = _assess_by_autodiff(point, gradient, autodiff, odd, tolerance, rng, trusted)
             if found is not None:
                 return found
-    chosen = np.zeros(0, np.int64) if agrees else suspects(point, finite, rng)
-    chosen = np.union1d(chosen, odd[:CONTESTED]).astype(np.int64)
     # A few coordinates are always measured one by one, so that the report shows real numbers.
-    some = SHOWN if point.blocks is None else SHOWN_OF_BLOCKS
-    chosen = np.union1d(chosen, rng.choice(point.x.size, min(some, point.x.size), replace=False)).astype(np.int64)
+    sample = _sample(point, SHOWN_OF_BLOCKS if point.blocks else SHOWN, rng)
+    chosen = np.union1d(sample, odd[:CONTESTED] if agrees else odd[:MEASURED]).astype(np.int64)
     part = assess(point, gradient, tolerance, rng, chosen, trusted)
-    return _spread(np.full(point.x.size, Outcome.AGREES, np.int8), finite, chosen, part)
+    if agrees:
+        return _spread(Outcome.AGREES, finite, (chosen, part))
+    widespread = part.wrong[np.isin(chosen, sample)].mean() >= WIDESPREAD
+    more = _sample(point, SAMPLED, rng) if widespread else suspects(point, finite, rng)
+    more = np.setdiff1d(more, chosen)
+    further = more, assess(point, gradient, tolerance, rng, more, trusted)
+    if widespread:
+        return _spread(Outcome.UNDECIDED, np.full(point.x.size, np.nan), (chosen, part), further)
+    return _spread(Outcome.AGREES, finite, (chosen, part), further)
+
+
+def _sample(point: Point, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    return np.asarray(rng.choice(point.x.size, min(count, point.x.size), replace=False))
 
 
 def _assess_by_autodiff(
@@ -80,21 +93,24 @@ def _assess_by_autodiff(
     if confirmed.mean() < CONFIRMED or np.any(part.wrong & ~near) or not proved:
         return None
     part.outcome[confirmed & is_number[chosen]] = Outcome.WRONG
-    outcome = np.full(gradient.size, Outcome.AGREES, np.int8)
-    outcome[apart[is_number[apart]]] = Outcome.WRONG
-    return _spread(outcome, autodiff.copy(), chosen, part)
+    whole = _spread(Outcome.AGREES, autodiff.copy(), (chosen, part))
+    others = np.setdiff1d(apart[is_number[apart]], chosen)
+    whole.outcome[others] = Outcome.WRONG
+    return whole
 
 
-def _spread(outcome: NDArray[np.int8], value: Array, chosen: NDArray[np.int64], part: Assessment) -> Assessment:
-    """Return what is held of every element, with what was measured of the chosen ones; `value` is written to."""
-    count = value.size
+def _spread(outcome: Outcome, value: Array, *measured: tuple[NDArray[np.int64], Assessment]) -> Assessment:
+    """Return what is held of every element, and what was measured of some; `value` is written to."""
+    count, typical = value.size, float(np.median(measured[0][1].tolerance))
+    label = Label.UNMEASURED if outcome == Outcome.UNDECIDED else Label.SMOOTH
     # Only what a verdict reads is kept for every element.
     whole = Assessment(
-        outcome, np.full(count, Label.SMOOTH, np.int8), value, np.zeros(count), value, value,
-        np.full(count, float(np.median(part.tolerance))), np.broadcast_to(0.0, count),
+        np.full(count, outcome, np.int8), np.full(count, label, np.int8), value, np.zeros(count), value, value,
+        np.full(count, typical), np.broadcast_to(0.0, count),
     )  # fmt: skip
-    for name in ("outcome", "label", "value", "error", "tolerance"):
-        getattr(whole, name)[chosen] = getattr(part, name)
+    for chosen, part in measured:
+        for name in ("outcome", "label", "value", "error", "tolerance"):
+            getattr(whole, name)[chosen] = getattr(part, name)
     return whole
 
 

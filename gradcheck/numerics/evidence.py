@@ -18,12 +18,14 @@ LEFT_OVER = 0.02
 class Trial:
     """Hold another draw of the input: its values, where the gradient was wrong, and where it was right.
 
-    Neither is an element at which the error is only too small to matter.
+    Neither is an element at which the error is only too small to matter; `faint` is where it is wrong by much
+    less than elsewhere.
     """
 
     input: Array
     wrong: NDArray[np.bool_]
     right: NDArray[np.bool_]
+    faint: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +63,8 @@ class Evidence:
 
     @property
     def alive(self) -> NDArray[np.bool_]:
-        """Return where gradient or reference is not zero: elsewhere it is right whatever the formula."""
-        return np.asarray((self.gradient != 0) | (self.reference != 0))
+        """Return where a reference is known and it or the gradient is not zero: zeros are right by any formula."""
+        return np.asarray(self.usable & ((self.gradient != 0) | (self.reference != 0)))
 
 
 @dataclass(frozen=True, slots=True)

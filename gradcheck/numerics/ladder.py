@@ -25,7 +25,7 @@ VISIBLE = 2.0**-40
 
 
 class Label(IntEnum):
-    """Name the kind of point that a ladder shows."""
+    """Name the kind of point that a ladder shows, or say that none was climbed and nothing else is known."""
 
     SMOOTH = 0
     NOISY = 1
@@ -37,6 +37,7 @@ class Label(IntEnum):
     DOMAIN = 7
     NONFINITE = 8
     FEW = 9
+    UNMEASURED = 10
 
 
 @dataclass(frozen=True, slots=True)

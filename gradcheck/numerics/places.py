@@ -47,8 +47,9 @@ def region_or_elements(e: Evidence) -> Diagnosis | None:
     values = np.concatenate([t.input.ravel() for t in e.trials]) if e.trials else np.zeros(0)
     wrong = np.concatenate([t.wrong.ravel() for t in e.trials]) if e.trials else np.zeros(0, bool)
     right = np.concatenate([t.right.ravel() for t in e.trials]) if e.trials else np.zeros(0, bool)
+    faint = np.concatenate([t.faint.ravel() for t in e.trials]) if e.trials else np.zeros(0, bool)
     # An error that fades away has no border.
-    fading = np.mean(~wrong & ~right) > FADING if wrong.size else False
+    fading = np.mean((~wrong & ~right) | faint) > FADING if wrong.size else False
     # The same place at every draw, whatever its value, is a place and not a range.
     same_place = len(e.trials) > 1 and all(np.array_equal(t.wrong, e.trials[0].wrong) for t in e.trials)
     if not same_place and not fading and wrong.any() and right.any():
@@ -110,7 +111,7 @@ def _border(inner: float, outer: float) -> str:
 def _elements(e: Evidence) -> Diagnosis | None:
     wrong = e.wrong.any(axis=-1) if e.complex else e.wrong
     places = np.argwhere(wrong)
-    count, total = len(places), wrong.size
+    count, total = len(places), int(np.sum(e.usable.any(axis=-1) if e.complex else e.usable))
     if count == 0 or count > total / 2 or total < 2 or e.wrong[e.alive].all():
         return None
     for axis in range(wrong.ndim):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.numerics.blocks import Blocks, independent
+from gradcheck.numerics.blocks import Blocks, independent, ranks
 from gradcheck.numerics.ladder import Array
 
 FLOAT64_ROUNDOFF = 2.0**-53
@@ -24,7 +24,7 @@ class Point:
     `evaluate` maps rows of points (b, n) to rows of outputs (b, m); `low` and `high` (n,)
     bound the domain; `quantize` rounds a point to what the function really receives;
     `roundoff` is the unit roundoff at which f is computed; `groups` (n,) numbers the input to
-    which each coordinate belongs; `blocks` are independent parts of f, if it has any.
+    which each coordinate belongs; `blocks` are those of each input that falls into independent ones.
     """
 
     evaluate: Callable[[Array], Array]
@@ -36,7 +36,7 @@ class Point:
     roundoff: float = FLOAT64_ROUNDOFF
     quantize: Callable[[Array], Array] = lambda rows: rows
     groups: NDArray[np.int64] | None = None
-    blocks: Blocks | None = None
+    blocks: tuple[Blocks, ...] = ()
 
     @cached_property
     def sizes(self) -> Array:
@@ -67,28 +67,38 @@ class Point:
         return replace(self, cotangent=cotangent)
 
     def elsewhere(self, x: Array, y: Array, cotangent: Array, rng: np.random.Generator) -> Point:
-        """Return the function at another point; blocks are kept if they are independent there too."""
+        """Return the function at another point; blocks are kept that are independent there too."""
         moved = replace(self, x=x, y=y, cotangent=cotangent)
-        if self.blocks is None or independent(self.evaluate, x, y, moved.sizes, self.blocks, rng):
-            return moved
-        return replace(moved, blocks=None)
+        kept = (b for b in self.blocks if independent(self.evaluate, x, y, moved.sizes, b, rng))
+        return replace(moved, blocks=tuple(kept))
 
     def rows_per_chunk(self) -> int:
         """Return how many points are evaluated at once, so that memory stays bounded."""
         return int(np.clip(CHUNK_NUMBERS // max(self.x.size, self.y.size, 1), 4, 1024))
 
-    def entries_per_chunk(self) -> int:
+    def entries_per_chunk(self, blocks: Blocks | None) -> int:
         """Return how many differences are taken at once; those of different blocks share evaluations."""
         rows = self.rows_per_chunk()
-        return rows if self.blocks is None else rows * len(self.blocks.outputs)
+        return rows if blocks is None else rows * len(blocks.outputs)
+
+    def alike(self, coordinates: NDArray[np.int64]) -> Iterator[tuple[Blocks | None, NDArray[np.int64]]]:
+        """Yield the places of coordinates that can be differenced together: those of one input's blocks, and the rest.
+
+        Those of blocks come one of each block after another, so that any run of them shares its evaluations.
+        """
+        rest = np.ones(len(coordinates), bool)
+        for blocks in self.blocks:
+            inside = (coordinates >= blocks.part.start) & (coordinates < blocks.part.stop)
+            rest &= ~inside
+            own = np.flatnonzero(inside)
+            if own.size:
+                yield blocks, own[np.argsort(ranks(blocks.of(coordinates[own])), kind="stable")]
+        if rest.any():
+            yield None, np.flatnonzero(rest)
 
     def cost(self) -> int:
         """Return how many evaluations move every coordinate once."""
-        if self.blocks is None:
-            return int(self.x.size)
-        shared = self.blocks.of_input < 0
-        own = np.bincount(self.blocks.of_input[~shared], minlength=1)
-        return int(own.max(initial=0) + shared.sum())
+        return int(self.x.size) - sum(len(b.of_input) - b.cost for b in self.blocks)
 
 
 def power_of_two(size: Array) -> Array:

@@ -12,6 +12,7 @@ from gradcheck.numerics.shapes import axes_to_sum, explain_shape
 
 RNG = np.random.default_rng(5)
 REFERENCE = RNG.normal(size=(4, 3))
+NOWHERE = np.zeros((4, 3), bool)
 
 
 def cause(gradient, reference=REFERENCE, **more):
@@ -64,7 +65,7 @@ def test_region_needs_a_range_that_holds_every_wrong_value_and_no_right_one():
     trials = []
     for _ in range(4):
         x = RNG.normal(size=(4, 3))
-        trials.append(Trial(x, x < 0, x >= 0))
+        trials.append(Trial(x, x < 0, x >= 0, NOWHERE))
     gradient = np.where(trials[0].wrong, REFERENCE + RNG.normal(size=(4, 3)), REFERENCE)
     assert cause(gradient, trials=trials) == "region"
 
@@ -72,7 +73,7 @@ def test_region_needs_a_range_that_holds_every_wrong_value_and_no_right_one():
 def test_elements_stay_at_their_place_in_every_draw():
     wrong = np.zeros((4, 3), bool)
     wrong[2, 1] = True
-    trials = [Trial(RNG.normal(size=(4, 3)), wrong, ~wrong) for _ in range(4)]
+    trials = [Trial(RNG.normal(size=(4, 3)), wrong, ~wrong, NOWHERE) for _ in range(4)]
     assert cause(np.where(wrong, 0.0, REFERENCE), trials=trials) == "elements"
 
 
@@ -106,7 +107,7 @@ def test_the_diagonal_is_a_place():
     square = RNG.normal(size=(4, 4))
     values = 10 * np.eye(4) + 0.1 * RNG.normal(size=(4, 4))
     wrong = np.eye(4, dtype=bool)
-    trials = [Trial(values, wrong, ~wrong)]
+    trials = [Trial(values, wrong, ~wrong, wrong & False)]
     assert cause(square + np.eye(4), square, trials=trials) == "elements"
 
 
@@ -114,15 +115,20 @@ def test_elements_whose_gradient_is_zero_anyway_are_not_right_ones():
     mask = np.zeros((4, 3))
     mask[1] = 1.0
     gradient = mask * RNG.normal(size=(4, 3))
-    trials = [Trial(RNG.normal(size=(4, 3)), mask > 0, mask == 0) for _ in range(4)]
+    trials = [Trial(RNG.normal(size=(4, 3)), mask > 0, mask == 0, NOWHERE) for _ in range(4)]
     assert cause(gradient, mask * REFERENCE, trials=trials) == "unknown"
 
 
-def test_an_error_that_fades_away_has_no_border():
+@pytest.mark.parametrize("kind", ["neither wrong nor right", "hardly wrong"])
+def test_an_error_that_fades_away_has_no_border(kind):
     trials = []
     for _ in range(4):
         x = RNG.normal(size=(4, 3))
-        trials.append(Trial(x, x < 0, x > 0.5))
+        between = (x >= 0) & (x <= 0.5)
+        if kind == "hardly wrong":
+            trials.append(Trial(x, x <= 0.5, x > 0.5, between))
+        else:
+            trials.append(Trial(x, x < 0, x > 0.5, NOWHERE))
     gradient = np.where(trials[0].wrong, REFERENCE + RNG.normal(size=(4, 3)), REFERENCE)
     assert cause(gradient, trials=trials) != "region"
 

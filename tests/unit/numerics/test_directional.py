@@ -37,6 +37,21 @@ def test_a_gradient_without_autodiff_is_wrong_where_halving_finds_it():
     assert np.flatnonzero(assessed(gradient, None).wrong).tolist() == [5, 6]
 
 
+def test_a_gradient_without_autodiff_that_is_wrong_all_over_is_measured_at_a_sample():
+    evaluated = 0
+
+    def counted(rows):
+        nonlocal evaluated
+        evaluated += len(rows)
+        return np.sin(rows) * rows
+
+    no_bound = np.full(COUNT, np.inf)
+    point = Point(counted, X, np.sin(X) * X, V, -no_bound, no_bound)
+    found = assess_along_directions(point, 2 * RIGHT, None, Tolerance(1e-5), np.random.default_rng(0), True)
+    assert 30 < found.wrong.sum() < COUNT / 2
+    assert evaluated < 50 * 36
+
+
 def test_autodiff_that_directions_contradict_accuses_nobody():
     assert not assessed(RIGHT, 2 * RIGHT).wrong.any()
 
