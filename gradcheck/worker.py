@@ -202,7 +202,8 @@ def _check_point(
 def _note_facts(subject: Any, limits: Limits, notebook: _Notebook) -> None:
     verdicts = subject.cache.get("verdicts", [])
     facts = notebook.facts
-    facts["coverage"] = subject.cache.get("coverage", "full")
+    if "coverage" in subject.cache:
+        facts["coverage"] = subject.cache["coverage"].kind
     if "reference" in subject.cache:
         facts["reference"] = subject.cache["reference"].realm.name
     for name in ("elements", "inconclusive"):

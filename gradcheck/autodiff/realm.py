@@ -8,6 +8,7 @@ its own dtype.
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,8 +23,10 @@ from gradcheck.autodiff.promote import promote, wide_dtype
 from gradcheck.autodiff.tracing import GradientTape, function, halves_in, nodes_of, unconverted
 from gradcheck.numerics.ladder import Array
 
-# Rows that one compiled program takes: every other number would be compiled anew.
+# Rows that are worth a loop in one graph; a compiled loop takes just so many, as others would be compiled anew.
 BATCH = 64
+# Rows from which on compiling the loop may pay: until then compiling takes longer than the loop.
+MANY_ROWS = 1024
 
 # f(tensors) -> outputs, and (tensors, upstream) -> gradients
 Forward = Callable[[Sequence[Any]], list[Any]]
@@ -68,10 +71,10 @@ class Realm:
     def evaluate(self, rows: Array) -> Array:
         """Map points (b, n) to packed outputs (b, m); NaN where the op raises or has outputs of other sizes."""
         self.evaluations += len(rows)
-        bulk = self._bulk() if len(rows) >= BATCH else None
-        if bulk is not None:
+        loop = self._loop() if len(rows) >= BATCH else None
+        if loop is not None:
             with contextlib.suppress(tf.errors.OpError):
-                return self._in_batches(bulk, rows)
+                return loop(rows)
         if len(rows) == 1:
             return self._row(rows[0])[None]
         values = np.empty((len(rows), self.layout.outputs.width))
@@ -173,40 +176,67 @@ class Realm:
 
         return unconverted(program)  # type: ignore[no-any-return]
 
-    def _bulk(self) -> Any:
-        """Return the program for many rows: compiled if it then gives the same values."""
+    def _loop(self) -> _Loop | None:
+        """Return a loop over many rows, None if there can be none; compiled for very many, if that is faster."""
         if not self.traceable or self.seed is not None or len(self.state.variables) > 0:
             return None
-        if "bulk" not in self._programs:
-            self._programs["bulk"] = self._make_bulk()
-        return self._programs["bulk"]
+        if "loop" not in self._programs:
+            self._programs["loop"] = self._mapped(compiled=False)
+        if self.evaluations > MANY_ROWS and "compiled" not in self._programs:
+            self._programs["compiled"] = self._mapped(compiled=True)
+            self._programs["loop"] = _fastest(self._programs["compiled"], self._programs["loop"], self._vector())
+        return self._programs["loop"]  # type: ignore[no-any-return]
 
-    def _make_bulk(self) -> Any:
-        vector = self.layout.inputs.pack(
+    def _mapped(self, compiled: bool) -> _Loop | None:
+        """Return f mapped over rows, None if that fails or gives other values than f alone."""
+        vector = self._vector()
+        wanted = self._row(vector)
+        program = self._vector_program()
+        mapped = function(lambda rows: tf.map_fn(program, rows, parallel_iterations=4), jit_compile=compiled)
+        specs = tf.TensorSpec([BATCH if compiled else None, vector.size], tf.float64)
+        try:
+            loop = _Loop(mapped.get_concrete_function(specs), compiled)
+            found = loop(np.tile(vector, (2, 1)))[0]
+        except Exception:
+            return None
+        scale = np.nanmax(np.abs(wanted), initial=0.0)
+        return loop if np.allclose(found, wanted, rtol=1e-12, atol=1e-13 * scale, equal_nan=True) else None
+
+    def _vector(self) -> Array:
+        """Return the sample as coordinates."""
+        return self.layout.inputs.pack(
             [*(self.layout.values[i] for i in self.layout.sources), *(v.numpy() for v in self.variables)]
         )
-        wanted = self._row(vector)
-        for compiled in (True, False):
-            program = self._vector_program()
-            mapped = function(
-                lambda rows, program=program: tf.map_fn(program, rows, parallel_iterations=4), jit_compile=compiled
-            )
-            try:
-                found = mapped(tf.constant(np.tile(vector, (BATCH, 1)))).numpy()[0]
-            except Exception:
-                continue
-            scale = np.nanmax(np.abs(wanted), initial=0.0)
-            if np.allclose(found, wanted, rtol=1e-12, atol=1e-13 * scale, equal_nan=True):
-                return mapped
-        return None
 
-    def _in_batches(self, program: Any, rows: Array) -> Array:
+
+@dataclass(frozen=True, slots=True)
+class _Loop:
+    """Map rows by a concrete function, which takes any number of them or, if it is compiled, BATCH at a time."""
+
+    program: Any
+    compiled: bool
+
+    def __call__(self, rows: Array) -> Array:
+        if not self.compiled:
+            return np.asarray(self.program(tf.constant(rows)))
         parts = []
         for start in range(0, len(rows), BATCH):
             part = rows[start : start + BATCH]
             padded = np.concatenate([part, np.repeat(part[-1:], BATCH - len(part), axis=0)])
-            parts.append(program(tf.constant(padded)).numpy()[: len(part)])
+            parts.append(self.program(tf.constant(padded)).numpy()[: len(part)])
         return np.concatenate(parts)
+
+
+def _fastest(compiled: _Loop | None, plain: _Loop | None, vector: Array) -> _Loop | None:
+    """Return the loop that takes a batch of rows in less time."""
+    if compiled is None or plain is None:
+        return compiled or plain
+    rows, spent = np.tile(vector, (BATCH, 1)), []
+    for loop in (compiled, plain):
+        started = time.perf_counter()
+        loop(rows)
+        spent.append(time.perf_counter() - started)
+    return compiled if spent[0] < spent[1] else plain
 
 
 def _unpack(slot: Any, part: Any) -> Any:

@@ -13,6 +13,7 @@ from gradcheck.autodiff.coordinates import Slot
 from gradcheck.autodiff.reference import Reference
 from gradcheck.autodiff.subject import Subject
 from gradcheck.autodiff.terms import terms_of
+from gradcheck.checks.coverage import EVERYTHING
 from gradcheck.checks.gradients import autodiff_at, main_reference, other_reference, tolerance_of
 from gradcheck.checks.verdicts import SlotVerdict
 from gradcheck.numerics.assess import Outcome, assess
@@ -109,7 +110,7 @@ def _is_conjugate(subject: Subject, verdict: SlotVerdict) -> bool:
 
 def _cheap(subject: Subject, slot: Slot) -> bool:
     """Return whether all elements of an input may be measured again and again."""
-    return slot.width <= TRIAL_LIMIT and subject.cache.get("coverage", "full") == "full"
+    return slot.width <= TRIAL_LIMIT and subject.cache.get("coverage", EVERYTHING).repeated
 
 
 def _as_pairs(array: Array) -> Array:
@@ -235,10 +236,12 @@ def _judged_at(
         return None
     point = source.point.elsewhere(x, values, reference.point.cotangent, rng)
     coordinates = np.arange(x.size)[verdict.part]
-    found = assess(point, gradient, tolerance_of(subject, reference), rng, coordinates, source.trusted)
+    autodiff = autodiff_at(subject, reference, replace(reference.point, x=x)) if measured is None else None
+    found = assess(
+        point, gradient, tolerance_of(subject, reference), rng, coordinates, source.trusted, witness=autodiff
+    )
     part = gradient[verdict.part]
     wrong = np.asarray((found.outcome == Outcome.WRONG) | (~np.isfinite(part) & np.isfinite(found.value)))
-    autodiff = autodiff_at(subject, reference, replace(reference.point, x=x)) if measured is None else None
     return _told_apart(
         subject, wrong, found.outcome == Outcome.AGREES, part, None if autodiff is None else autodiff[verdict.part]
     )

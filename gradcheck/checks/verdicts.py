@@ -135,10 +135,10 @@ def _assess(
     stream: str,
 ) -> Assessment:
     rng = subject.rng("differences", stream)
-    coverage = subject.once("coverage", lambda: coverage_of(subject.case.coverage, point))
-    if coverage == "full":
-        return assess(point, gradient, tolerance, rng, trusted=trusted)
-    return assess_along_directions(point, gradient, autodiff, tolerance, rng, trusted)
+    coverage = subject.once("coverage", lambda: coverage_of(subject.case.coverage, point, subject.case.timeout))
+    if coverage.kind == "full":
+        return assess(point, gradient, tolerance, rng, None, trusted, coverage.ladders, autodiff)
+    return assess_along_directions(point, gradient, autodiff, tolerance, rng, trusted, coverage.ladders)
 
 
 def _measure_again(subject: Subject, point: Point, gradient: Array, autodiff: Array, found: Assessment) -> None:

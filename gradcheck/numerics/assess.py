@@ -13,6 +13,9 @@ from gradcheck.numerics.ladder import Array, Label, Slope
 from gradcheck.numerics.point import Point
 
 LADDER_LIMIT = 4000
+# Of the elements at which a second gradient and stage one convict the first so many are climbed, and in
+# units of what is allowed the first has to be so far from both.
+PROVED, CONVICTED = 8, 4.0
 
 
 class Outcome(IntEnum):
@@ -91,12 +94,14 @@ def assess(
     coordinates: NDArray[np.int64] | None = None,
     trusted: bool = True,
     ladders: int = LADDER_LIMIT,
+    witness: Array | None = None,
 ) -> Assessment:
     """Compare `gradient` (n,) with finite differences at the given coordinates (all by default).
 
     `trusted` says that the precision probe found no low precision hidden in the function, so
-    that an output which does not move is really constant.  What stage one does not pass stays
-    undecided, but for the first elements, as many as `ladders`.
+    that an output which does not move is really constant.  `witness` (n,) is a gradient got in
+    another way: where stage one says the same, a few ladders speak for all.  No more ladders than
+    `ladders` are climbed; what they leave is undecided.
     """
     coordinates = np.arange(point.x.size) if coordinates is None else coordinates
     tested = gradient[coordinates]
@@ -109,24 +114,56 @@ def assess(
     # An input that is no number has no slope.
     lost = ~np.isfinite(point.x[coordinates])
     assessment.label[lost] = Label.NONFINITE
-    suspects = np.where((assessment.outcome == Outcome.UNDECIDED) & ~lost)[0][:ladders]
-    slopes = slopes_along(point, coordinates[suspects], rng)
-    return _with_ladders(assessment, suspects, slopes, tested, tolerance, trusted, groups)
+    suspects = np.where((assessment.outcome == Outcome.UNDECIDED) & ~lost)[0]
+    if ladders < len(suspects):
+        suspects = rng.permutation(suspects)
+    convicted = np.zeros(0, np.int64)
+    if witness is not None and trusted and not tolerance.given:
+        testified = _convicts(stage, tested, witness[coordinates], tolerance, groups)[suspects]
+        convicted, suspects = suspects[testified][PROVED:], np.r_[suspects[testified][:PROVED], suspects[~testified]]
+    climbed, left = suspects[:ladders], suspects[ladders:]
+    slopes = slopes_along(point, coordinates[climbed], rng)
+    _read(assessment, climbed, slopes, tested, tolerance, trusted, groups)
+    if convicted.size and not (assessment.outcome[climbed[:PROVED]] == Outcome.WRONG).all():
+        more = convicted[: ladders - len(climbed)]
+        _read(assessment, more, slopes_along(point, coordinates[more], rng), tested, tolerance, trusted, groups)
+    else:
+        assessment.outcome[convicted] = Outcome.WRONG
+    if assessment.wrong.any():
+        assessment.label[left], assessment.value[left] = Label.UNMEASURED, np.nan
+    return assessment
 
 
 def _from_first_stage(stage: FirstStage, g: Array, tol: Array, constant: NDArray[np.bool_]) -> Assessment:
     # Stage one may only pass an element; it never fails one.
     with np.errstate(all="ignore"):
         close = np.abs(g - stage.value) + stage.error <= tol
-        straight = stage.asymmetry <= 1e-2 * np.maximum(np.abs(stage.value), 1e-2 * stage.scale) + 8 * stage.noise
-    passed = close & straight & stage.finite
+    passed = close & _straight(stage) & stage.finite
     outcome = np.where(passed | constant, Outcome.AGREES, Outcome.UNDECIDED).astype(np.int8)
     label = np.where(constant & ~passed, Label.FLAT, Label.SMOOTH).astype(np.int8)
     value = np.where(constant, 0.0, stage.value)
     return Assessment(outcome, label, value, stage.error.copy(), value.copy(), value.copy(), tol, stage.scale.copy())
 
 
-def _with_ladders(
+def _convicts(
+    stage: FirstStage, g: Array, witness: Array, tolerance: Tolerance, groups: NDArray[np.int64] | None
+) -> NDArray[np.bool_]:
+    """Return where stage one and another gradient say the same within their bounds, and `g` is far from it."""
+    with np.errstate(all="ignore"):
+        allowed = tolerance.at(witness, stage.value, stage.scale, groups)
+        same = np.abs(witness - stage.value) + stage.error <= allowed
+        apart = np.abs(g - stage.value) > CONVICTED * tolerance.at(g, stage.value, stage.scale, groups)
+    return np.asarray(same & apart & _straight(stage) & stage.finite & stage.moved)
+
+
+def _straight(stage: FirstStage) -> NDArray[np.bool_]:
+    """Return where both sides of the difference have one slope."""
+    with np.errstate(all="ignore"):
+        allowed = 1e-2 * np.maximum(np.abs(stage.value), 1e-2 * stage.scale) + 8 * stage.noise
+    return np.asarray(stage.asymmetry <= allowed)
+
+
+def _read(
     base: Assessment,
     suspects: NDArray[np.int64],
     slopes: list[Slope],
@@ -134,7 +171,8 @@ def _with_ladders(
     tolerance: Tolerance,
     trusted: bool,
     groups: NDArray[np.int64] | None,
-) -> Assessment:
+) -> None:
+    """Enter what ladders say of some elements."""
     for i, slope in zip(suspects, slopes, strict=True):
         base.label[i], base.value[i], base.error[i] = slope.label, slope.value, slope.error
         base.low[i], base.high[i] = slope.low, slope.high
@@ -145,7 +183,6 @@ def _with_ladders(
     for i, slope in zip(suspects, slopes, strict=True):
         base.outcome[i] = judge(float(g[i]), slope, float(tol[i]), tolerance.rtol, trusted)
     base.tolerance[:] = tol
-    return base
 
 
 def judge(g: float, slope: Slope, tol: float, rtol: float, trusted: bool = True) -> Outcome:

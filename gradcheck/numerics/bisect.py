@@ -24,11 +24,11 @@ def directions_agree(point: Point, gradient: Array, rng: np.random.Generator) ->
     return all(block_agrees(point, gradient, everything, rng) for _ in range(DIRECTIONS))
 
 
-def suspects(point: Point, gradient: Array, rng: np.random.Generator) -> NDArray[np.int64]:
+def suspects(point: Point, gradient: Array, rng: np.random.Generator, most_tests: int = MAX_TESTS) -> NDArray[np.int64]:
     """Return coordinates at which a gradient is wrong that random directions contradict."""
     found: list[int] = []
     queue, tests = [np.arange(point.x.size)], 0
-    while queue and len(found) < MAX_SUSPECTS and tests < MAX_TESTS:
+    while queue and len(found) < MAX_SUSPECTS and tests < min(most_tests, MAX_TESTS):
         block = queue.pop()
         if len(block) == 1:
             found.append(int(block[0]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.numerics.assess import Assessment, Outcome, Tolerance, assess
+from gradcheck.numerics.assess import LADDER_LIMIT, Assessment, Outcome, Tolerance, assess
 from gradcheck.numerics.bisect import directions_agree, suspects
 from gradcheck.numerics.ladder import Array, Label
 from gradcheck.numerics.parts import parts_of
@@ -23,6 +23,8 @@ WIDESPREAD, SAMPLED = 0.5, 24
 # Of many elements that are apart from autodiff so many of the worst, and as many others, are measured,
 # the first of them by ladders; this share of them has to be what autodiff says.
 MEASURED, CLIMBED, CONFIRMED = 10, 4, 0.5
+# A test along a direction takes up to eight evaluations, a ladder 26.
+TESTS_PER_LADDER = 3
 
 
 def assess_along_directions(
@@ -32,11 +34,12 @@ def assess_along_directions(
     tolerance: Tolerance,
     rng: np.random.Generator,
     trusted: bool,
+    ladders: int = LADDER_LIMIT,
 ) -> Assessment:
     """Compare a long `gradient` (n,) with differences along random directions, and with `autodiff` if there is any.
 
-    Single elements are measured where directions or autodiff contradict the gradient; `trusted` as for
-    `assess`.
+    Single elements are measured where directions or autodiff contradict the gradient; `trusted` and
+    `ladders` as for `assess`.
     """
     finite = np.where(np.isfinite(gradient), gradient, 0.0)
     agrees = directions_agree(point, finite, rng)
@@ -50,13 +53,16 @@ def assess_along_directions(
     # A few coordinates are always measured one by one, so that the report shows real numbers.
     sample = _sample(point, SHOWN_OF_BLOCKS if point.blocks else SHOWN, rng)
     chosen = np.union1d(sample, odd[:CONTESTED] if agrees else odd[:MEASURED]).astype(np.int64)
-    part = assess(point, gradient, tolerance, rng, chosen, trusted)
+    part = assess(point, gradient, tolerance, rng, chosen, trusted, ladders)
     if agrees:
         return _spread(Outcome.AGREES, finite, (chosen, part))
-    widespread = part.wrong[np.isin(chosen, sample)].mean() >= WIDESPREAD
-    more = _sample(point, SAMPLED, rng) if widespread else suspects(point, finite, rng)
+    known = np.isin(chosen, sample) & (part.label != Label.UNMEASURED)
+    widespread = part.wrong[known].mean() >= WIDESPREAD
+    more = _sample(point, SAMPLED, rng) if widespread else suspects(point, finite, rng, TESTS_PER_LADDER * ladders)
     more = np.setdiff1d(more, chosen)
-    further = more, assess(point, gradient, tolerance, rng, more, trusted)
+    if widespread:
+        more = more[: max(ladders - len(chosen), 0)]
+    further = more, assess(point, gradient, tolerance, rng, more, trusted, ladders)
     if widespread:
         return _spread(Outcome.UNDECIDED, np.full(point.x.size, np.nan), (chosen, part), further)
     return _spread(Outcome.AGREES, finite, (chosen, part), further)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,6 +14,8 @@ from gradcheck.numerics.bisect import directions_agree, suspects
 from gradcheck.numerics.directions import difference_along, signed_uniform, stream
 from gradcheck.numerics.ladder import Label
 from gradcheck.numerics.point import Point
+
+RNG = np.random.default_rng(7)
 
 SMOOTH = {
     "sin": (np.sin, np.cos),
@@ -134,3 +138,50 @@ def test_random_streams_depend_on_their_names_only():
     stream(3, "input", "y").normal(size=100)
     assert np.array_equal(first, stream(3, "input", "x").normal(size=4))
     assert not np.array_equal(first, stream(4, "input", "x").normal(size=4))
+
+
+def assessed_with_witness(f, x, gradient, witness, **more):
+    """Return the assessment, and how many evaluations it took."""
+    point, count = point_of(f, x), 0
+
+    def counted(rows):
+        nonlocal count
+        count += len(rows)
+        return f(rows)
+
+    v = point.cotangent
+    found = assess(
+        replace(point, evaluate=counted), v * gradient, Tolerance(1e-5), np.random.default_rng(1), witness=v * witness,
+        **more,
+    )  # fmt: skip
+    return found, count
+
+
+def test_a_second_gradient_that_stage_one_confirms_spares_ladders():
+    x = RNG.normal(size=200)
+    found, count = assessed_with_witness(np.sin, x, 1.5 * np.cos(x), np.cos(x))
+    assert found.wrong.all()
+    assert count < 8 * x.size
+    assert np.allclose(found.value, point_of(np.sin, x).cotangent * np.cos(x), rtol=1e-5)
+
+
+def test_a_second_gradient_that_is_wrong_convicts_nothing():
+    x = RNG.normal(size=40)
+    found, _ = assessed_with_witness(np.sin, x, np.cos(x), 1.5 * np.cos(x))
+    assert not found.wrong.any()
+
+
+def test_a_second_gradient_says_nothing_at_a_kink():
+    x = np.zeros(40)
+    found, _ = assessed_with_witness(lambda x: np.maximum(x, 0), x, np.ones(40), np.full(40, 0.5))
+    assert not found.wrong.any()
+    assert (found.label == Label.KINK).all()
+
+
+def test_what_no_ladder_is_left_for_is_undecided():
+    x = RNG.normal(size=40)
+    point = point_of(np.sin, x)
+    found = assess(point, np.zeros(40), Tolerance(1e-5), np.random.default_rng(1), ladders=5)
+    assert found.wrong.sum() == 5
+    assert (found.label == Label.UNMEASURED).sum() == 35
+    assert np.isnan(found.value[~found.wrong]).all()
