@@ -272,11 +272,13 @@ def _outweighed(g: Array, a: Array, s: Assessment, coarse: bool) -> NDArray[np.b
 
 
 def _held_against(g: Array, a: Array | None, s: Assessment) -> Array:
-    """Return what the gradient is held against: the difference, autodiff where that did not decide."""
-    reference = s.value
-    undecided = (s.outcome == Outcome.UNDECIDED) & (s.label != Label.UNMEASURED)
-    if a is not None and undecided.any():
-        reference = np.where(undecided, a, reference)
+    """Return what the gradient is held against: the difference, autodiff where that did not decide, NaN for nothing."""
+    reference, undecided = s.value, s.outcome == Outcome.UNDECIDED
+    unmeasured = undecided & (s.label == Label.UNMEASURED)
+    if unmeasured.any():
+        reference = np.where(unmeasured, np.nan, reference)
+    if a is not None and (undecided & ~unmeasured).any():
+        reference = np.where(undecided & ~unmeasured, a, reference)
     inside = (s.label == Label.KINK) & (s.outcome == Outcome.AGREES)
     return np.where(inside, g, reference) if inside.any() else reference
 

@@ -130,7 +130,7 @@ def assess(
     else:
         assessment.outcome[convicted] = Outcome.WRONG
     if assessment.wrong.any():
-        assessment.label[left], assessment.value[left] = Label.UNMEASURED, np.nan
+        assessment.label[left] = Label.UNMEASURED
     return assessment
 
 

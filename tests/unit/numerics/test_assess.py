@@ -184,4 +184,3 @@ def test_what_no_ladder_is_left_for_is_undecided():
     found = assess(point, np.zeros(40), Tolerance(1e-5), np.random.default_rng(1), ladders=5)
     assert found.wrong.sum() == 5
     assert (found.label == Label.UNMEASURED).sum() == 35
-    assert np.isnan(found.value[~found.wrong]).all()
