@@ -153,8 +153,11 @@ def _collect(case: Case, start: Callable[[], tuple[Any, tuple[str, ...]]], limit
 
 def _unforeseen(error: BaseException, phase: str, loaded: Any) -> Finding:
     """Return the finding for an exception that no check expects: the user's if a line of theirs raised it."""
-    from gradcheck.autodiff.failures import finding_from, raised_by_user
+    from gradcheck.autodiff.failures import finding_from, outputs_changed, raised_by_user
+    from gradcheck.autodiff.modes import OutputsChanged
 
+    if isinstance(error, OutputsChanged):
+        return outputs_changed(error)
     if isinstance(error, MemoryError) or raised_by_user(error):
         code = {"import": "import-error", "trace": "op-error"}.get(phase, "gradient-error")
         return finding_from(error, code, loaded.probe if loaded else None)

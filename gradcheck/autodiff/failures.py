@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
+from gradcheck.autodiff.modes import OutputsChanged
 from gradcheck.autodiff.probe import ContractBroken, Probe
 from gradcheck.places import FRAME, is_user_file, shortened
 from gradcheck.results import Finding
@@ -139,6 +140,16 @@ def hint_for(error: BaseException) -> str | None:
     """Return what to change, for the mistakes people make most."""
     text = f"{type(error).__name__}: {shortened(said(error), 20 * MAX_MESSAGE)}"
     return next((hint for pattern, hint in _HINTS if re.search(pattern, text)), None)
+
+
+def outputs_changed(error: OutputsChanged) -> Finding:
+    """Return the finding for an op whose floating outputs are not those of its first call."""
+    return Finding(
+        "nondeterministic",
+        f"two runs on the same inputs differ: {error}",
+        hint="let the inputs alone decide how many outputs there are, and their shapes and dtypes",
+        mode="eager",
+    )
 
 
 def finding_from(error: BaseException, code: str, probe: Probe | None = None) -> Finding:

@@ -41,6 +41,10 @@ def ways(modes: Sequence[str], tapes: Sequence[str], devices: Sequence[str]) -> 
     return found
 
 
+class OutputsChanged(Exception):
+    """Say that an op returns other floating outputs than at its first call."""
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """Hold outputs and gradients of one run, and the devices on which they lived."""
@@ -104,6 +108,7 @@ class Gradients:
                 watched = [tensors[i] for i in sources]
                 tape.watch(watched)
                 outputs = operation(tensors)
+            _expect(outputs, upstream)
             return outputs, pull_back(tape, outputs, [*watched, *variables], upstream)
 
         if way.mode == "eager":
@@ -118,9 +123,26 @@ class Gradients:
                 watched = [tensors[i] for i in sources]
                 tape.watch(watched)
                 outputs = forward(tensors)
+            _expect(outputs, upstream)
             return outputs, pull_back(tape, outputs, [*watched, *variables], upstream)
 
         return tape_outside
+
+
+def _expect(outputs: Sequence[Any], upstream: Sequence[Any]) -> None:
+    """Raise OutputsChanged unless the differentiable outputs are those that the upstream was drawn for."""
+    found = [output for output in outputs if differentiable(output)]
+    if len(found) != len(upstream):
+        raise OutputsChanged(f"the op returns {len(found)} floating outputs, and {len(upstream)} at its first call")
+    for number, (output, wanted) in enumerate(zip(found, upstream, strict=True)):
+        if output.dtype != wanted.dtype or not output.shape.is_compatible_with(wanted.shape):
+            raise OutputsChanged(
+                f"output {number} is {_described(output)}, and {_described(wanted)} at the op's first call"
+            )
+
+
+def _described(tensor: Any) -> str:
+    return f"{tensor.dtype.name} of shape {tensor.shape}"
 
 
 def pull_back(tape: Any, outputs: Any, sources: Any, upstream: Any) -> Any:

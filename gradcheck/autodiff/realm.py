@@ -146,7 +146,10 @@ class Realm:
     def _values(self, row: Array) -> Array:
         if self.traceable and self.seed is None:
             return np.asarray(self._row_program()(tf.constant(row)))
-        return self.layout.outputs.pack([t.numpy() for t in self.forward(self._enter(row)) if differentiable(t)])
+        arrays = [t.numpy() for t in self.forward(self._enter(row)) if differentiable(t)]
+        if [a.shape for a in arrays] != [slot.shape for slot in self.layout.outputs.slots]:
+            return np.empty(0)
+        return self.layout.outputs.pack(arrays)
 
     def _row_program(self) -> Any:
         if "row" not in self._programs:

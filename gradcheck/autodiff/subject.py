@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -156,6 +156,11 @@ class Subject:
             for slot, value in zip(slots, self.layout.outputs.unpack(cotangent), strict=True)
         ]
 
+    def note_changes(self) -> None:
+        """Note which variables differ from what is put back before each call: those that the last call changed."""
+        changed = _changed(self.gradients.state, self.every_variable)
+        self.state_changed = tuple(dict.fromkeys([*self.state_changed, *changed]))
+
     def plain(self) -> Operation:
         """Return the op with every custom gradient bypassed."""
         return bypassed(self.operation, self.probe)
@@ -278,7 +283,7 @@ def _first_call(loaded: Loaded, operation: Operation, values: tuple[Any, ...]) -
     return [to_array(t) for t in outputs], list(tape.watched_variables())
 
 
-def _changed(before: State, every: list[Variable]) -> list[str]:
+def _changed(before: State, every: Sequence[Variable]) -> list[str]:
     names = []
     for variable, value in zip(before.variables, before.values, strict=True):
         now = variable.numpy()

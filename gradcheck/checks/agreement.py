@@ -8,12 +8,12 @@ from dataclasses import replace
 import numpy as np
 
 from gradcheck.autodiff.failures import finding_from, hint_for
-from gradcheck.autodiff.modes import Run, Way
+from gradcheck.autodiff.modes import OutputsChanged, Run, Way
 from gradcheck.autodiff.noise import noise_of, own_gradient, own_values
 from gradcheck.autodiff.subject import Subject
 from gradcheck.checks.rounding import beyond, rounding_of
 from gradcheck.checks.verdicts import verdicts_of
-from gradcheck.numerics.closeness import wide
+from gradcheck.numerics.closeness import wide, worst_first
 from gradcheck.numerics.ladder import Array
 from gradcheck.numerics.parts import parts_of
 from gradcheck.results import Comparison, Element, Finding
@@ -21,6 +21,7 @@ from gradcheck.results import Comparison, Element, Finding
 PHASE = "gradients"
 CONTRACT = ("gradient-shape", "gradient-dtype", "gradient-count", "nondeterministic")
 NUDGES = 2
+LOOK_FOR_MODES = "look for code that depends on the mode: tf.executing_eagerly(), Python state frozen by tracing"
 
 
 def check(subject: Subject, found: Sequence[Finding]) -> Iterator[Finding | Comparison]:
@@ -32,6 +33,9 @@ def check(subject: Subject, found: Sequence[Finding]) -> Iterator[Finding | Comp
     for way in subject.ways:
         try:
             run = subject.eager if way == subject.ways[0] else subject.run(way)
+        except OutputsChanged as error:
+            results.append(_seen_in(subject, way, _other_outputs(subject, way, error)))
+            continue
         except Exception as error:
             results.extend(_unsupported(subject, way, error))
             continue
@@ -41,6 +45,14 @@ def check(subject: Subject, found: Sequence[Finding]) -> Iterator[Finding | Comp
             yield from compared
             results.extend(_seen_in(subject, way, f) for f in findings if f.wrt not in unordered)
     yield from _merged(results)
+
+
+def _other_outputs(subject: Subject, way: Way, error: OutputsChanged) -> Finding:
+    return Finding(
+        "value-mismatch",
+        f"the outputs differ between {subject.ways[0].label} and {way.label}: {error}",
+        hint=LOOK_FOR_MODES,
+    )
 
 
 def _unsupported(subject: Subject, way: Way, error: BaseException) -> Iterator[Finding]:
@@ -200,7 +212,7 @@ def _value_finding(subject: Subject, way: Way, value: Array, base: Array, odd: n
         "value-mismatch",
         f"the forward value differs between {subject.ways[0].label} ({base[worst]:.6g}) and {way.label}"
         f" ({value[worst]:.6g}) at {int(odd.sum())} of {odd.size} elements",
-        hint="look for code that depends on the mode: tf.executing_eagerly(), Python state frozen by tracing",
+        hint=LOOK_FOR_MODES,
     )
 
 
@@ -227,7 +239,7 @@ def _mode_finding(
     slot = subject.slots[index]
     verdict = verdicts_of(subject)[index]
     elements = []
-    for i in np.where(odd)[0][: subject.cache.get("show", 10)]:
+    for i in worst_first(odd, found, base, subject.cache.get("show", 10)):
         gap = abs(float(found[i]) - float(base[i]))
         autodiff = None if verdict.autodiff is None else float(verdict.autodiff[i])
         elements.append(
@@ -240,7 +252,7 @@ def _mode_finding(
         "mode-mismatch",
         f"the gradient of `{slot.name}` differs between {subject.ways[0].label} and {way.label} at"
         f" {int(odd.sum())} of {odd.size} elements by more than rounding explains",
-        hint="look for code that depends on the mode: tf.executing_eagerly(), Python state frozen by tracing",
+        hint=LOOK_FOR_MODES,
         wrt=slot.name,
         elements=tuple(elements),
     )

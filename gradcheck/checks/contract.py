@@ -9,9 +9,9 @@ import numpy as np
 import tensorflow as tf
 
 from gradcheck.autodiff.coordinates import Slot
-from gradcheck.autodiff.failures import Stopped, finding_from
+from gradcheck.autodiff.failures import Stopped, finding_from, outputs_changed
 from gradcheck.autodiff.inputs import Leaf
-from gradcheck.autodiff.modes import EAGER, Gradients, Run
+from gradcheck.autodiff.modes import EAGER, Gradients, OutputsChanged, Run
 from gradcheck.autodiff.probe import GradientNote
 from gradcheck.autodiff.subject import Subject
 from gradcheck.numerics.shapes import explain_shape
@@ -26,6 +26,8 @@ def check(subject: Subject, found: Sequence[Finding]) -> Iterator[Finding | Comp
     yield from _nothing_differentiated(subject)
     run = first_run(subject)
     subject.eager = run
+    # A layer makes its variables at its first call, so that only a later one shows that it changes them.
+    subject.note_changes()
     wrong: set[str] = set()
     for slot, gradient in zip(subject.slots, run.gradients, strict=True):
         for finding in _of_slot(slot, gradient):
@@ -39,12 +41,14 @@ def check(subject: Subject, found: Sequence[Finding]) -> Iterator[Finding | Comp
 def first_run(subject: Subject) -> Run:
     """Run the gradient in the first way asked for.
 
-    Raises Stopped with `gradient-error`, or the code of a broken contract.
+    Raises Stopped with `gradient-error`, `nondeterministic`, or the code of a broken contract.
     """
     subject.probe.clear()
     way = subject.ways[0] if subject.ways else EAGER
     try:
         return subject.run(way)
+    except OutputsChanged as error:
+        raise Stopped(outputs_changed(error)) from error
     except (Exception, SystemExit) as error:
         raise Stopped(_gradient_finding(error, subject)) from error
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from gradcheck.autodiff.failures import finding_from
-from gradcheck.autodiff.modes import Gradients, Run, as_tensor, dense, to_array
+from gradcheck.autodiff.failures import finding_from, outputs_changed
+from gradcheck.autodiff.modes import Gradients, OutputsChanged, Run, as_tensor, dense, to_array
 from gradcheck.autodiff.noise import explains, noise_at
 from gradcheck.autodiff.operation import State, differentiable, floating_arrays
 from gradcheck.autodiff.probe import install
@@ -33,6 +33,9 @@ def check(subject: Subject, found: Sequence[Finding]) -> Iterator[Finding | Comp
         return
     try:
         again = subject.run(subject.ways[0])
+    except OutputsChanged as error:
+        yield outputs_changed(error)
+        return
     except Exception as error:
         yield _raises_later(subject, error)
         return
@@ -66,6 +69,8 @@ def _raises_later(subject: Subject, error: BaseException) -> Finding:
 
 
 def _same(subject: Subject, a: Run, b: Run, factor: float = 64.0) -> bool:
+    if len(a.outputs) != len(b.outputs):
+        return False
     pairs = [*zip(a.outputs, b.outputs, strict=True), *zip(a.gradients, b.gradients, strict=True)]
     if all(_identical(x, y) for x, y in pairs):
         return True
@@ -75,7 +80,7 @@ def _same(subject: Subject, a: Run, b: Run, factor: float = 64.0) -> bool:
 
 
 def _identical(x: Any, y: Any) -> bool:
-    return x is not None and y is not None and np.array_equal(x, y)
+    return x is not None and y is not None and np.asarray(x).dtype == np.asarray(y).dtype and np.array_equal(x, y)
 
 
 def _numbers(x: Any) -> bool:
@@ -86,7 +91,7 @@ def _close(x: Any, y: Any, subject: Subject, factor: float, floor: float = 0.0) 
     if x is None or y is None:
         return x is None and y is None
     x, y = np.asarray(x), np.asarray(y)
-    if x.shape != y.shape:
+    if x.shape != y.shape or x.dtype != y.dtype:
         return False
     if not _numbers(x):
         return bool(np.all(x == y))
@@ -95,7 +100,8 @@ def _close(x: Any, y: Any, subject: Subject, factor: float, floor: float = 0.0) 
 
 
 def _nondeterministic(subject: Subject, a: Run, b: Run) -> Finding:
-    values = all(_close(x, y, subject, 64.0) for x, y in zip(a.outputs, b.outputs, strict=True))
+    pairs = zip(a.outputs, b.outputs, strict=False)
+    values = len(a.outputs) == len(b.outputs) and all(_close(x, y, subject, 64.0) for x, y in pairs)
     what = "the gradient" if values else "the forward value"
     return Finding(
         "nondeterministic",

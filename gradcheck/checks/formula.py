@@ -14,6 +14,7 @@ from gradcheck.checks.causes import diagnosis_of
 from gradcheck.checks.gradients import autodiff_at, gradient_at, main_reference, measured_point
 from gradcheck.checks.verdicts import SlotVerdict, verdicts_of, verdicts_with
 from gradcheck.numerics.assess import Outcome
+from gradcheck.numerics.closeness import worst_first
 from gradcheck.numerics.ladder import Label
 from gradcheck.numerics.ties import outside_of_subgradients
 from gradcheck.results import Comparison, Element, Finding
@@ -261,11 +262,10 @@ _REASONS = {
 
 def elements_of(subject: Subject, verdict: SlotVerdict, chosen: np.ndarray) -> tuple[Element, ...]:
     """Return the worst of the chosen elements, worst first."""
-    places = np.where(chosen)[0]
-    error = np.where(np.isfinite(verdict.rel_error), verdict.rel_error, np.inf)[places]
-    absolute = np.where(np.isfinite(verdict.abs_error), verdict.abs_error, np.inf)[places]
-    order = np.lexsort((-error, -absolute))[: subject.cache.get("show", 10)]
-    return tuple(_element(subject, verdict, int(places[k])) for k in order)
+    most = subject.cache.get("show", 10)
+    return tuple(
+        _element(subject, verdict, int(i)) for i in worst_first(chosen, verdict.gradient, verdict.reference, most)
+    )
 
 
 def _element(subject: Subject, verdict: SlotVerdict, i: int) -> Element:

@@ -14,7 +14,7 @@ from gradcheck.autodiff.subject import Subject
 from gradcheck.checks.gradients import main_reference
 from gradcheck.checks.rounding import rounding_of
 from gradcheck.checks.verdicts import SlotVerdict, verdicts_of
-from gradcheck.numerics.closeness import largest
+from gradcheck.numerics.closeness import largest, worst_first
 from gradcheck.numerics.ladder import Array, Label
 from gradcheck.numerics.parts import parts_of
 from gradcheck.results import Comparison, Element, Finding
@@ -187,7 +187,7 @@ def _biased(subject: Subject, verdict: SlotVerdict, own: Array, bias: float) -> 
 
 def _elements(subject: Subject, verdict: SlotVerdict, own: Array, chosen: np.ndarray) -> tuple[Element, ...]:
     found = []
-    for i in np.where(chosen)[0][: subject.cache.get("show", 10)]:
+    for i in worst_first(chosen, own, verdict.reference, subject.cache.get("show", 10)):
         gap = abs(float(own[i]) - float(verdict.reference[i]))
         size = abs(float(verdict.reference[i])) or 1.0
         autodiff = None if verdict.autodiff is None else float(verdict.autodiff[i])

@@ -21,6 +21,7 @@ from gradcheck.autodiff.subject import Subject
 from gradcheck.autodiff.tracing import GradientTape, function
 from gradcheck.checks.gradients import main_reference, tolerance_of
 from gradcheck.numerics.assess import Outcome, assess
+from gradcheck.numerics.closeness import worst_first
 from gradcheck.numerics.directions import signed_uniform
 from gradcheck.numerics.ladder import Array
 from gradcheck.numerics.point import Point
@@ -158,7 +159,7 @@ def _mismatch(
     point = subject.vector()[part]
     plain = _autodiff(subject)
     elements = []
-    for i in np.where(bad)[0][: subject.cache.get("show", 10)]:
+    for i in worst_first(bad, values[part], slope[part], subject.cache.get("show", 10)):
         g, t = float(values[part][i]), float(slope[part][i])
         a = None if plain is None else float(plain[part][i])
         elements.append(

@@ -28,6 +28,7 @@ from gradcheck.numerics.ladder import Array, Label
 from gradcheck.numerics.parts import parts_of
 from gradcheck.numerics.point import Point
 
+ASSIGNED = "autodiff at the value that the op assigns to it"
 AUTODIFF_RTOL = 1e-4
 SAME_RTOL = 1e-6
 # Neighbours that are looked at, how close they are, and how far apart gradients at a tie are.
@@ -215,6 +216,9 @@ def _of_slot(
     missing: bool,
 ) -> SlotVerdict:
     g, a, s = gradient[part], None if autodiff is None else autodiff[part], assessment.at(part)
+    declared = _declared(subject)
+    if a is not None and not declared and _assigned_before_use(subject, slot, a, s):
+        declared, s = ASSIGNED, _assess_expected(subject, main_reference(subject), a, g)
     agrees, wrong, nonfinite = (np.zeros(g.size, bool) for _ in range(3))
     pieces = list(parts_of(g.size))
     if a is not None:
@@ -234,8 +238,15 @@ def _of_slot(
             wrong[piece] &= ~_outweighed(g[piece], a[piece], here, subject.rounds_to_half)
     return SlotVerdict(
         slot, part, point.x[part], g, a, s.value, s.error, _held_against(g, a, s), s.tolerance, s.outcome, s.label,
-        wrong, nonfinite, agrees, missing, _declared(subject),
+        wrong, nonfinite, agrees, missing, declared,
     )  # fmt: skip
+
+
+def _assigned_before_use(subject: Subject, slot: Slot, autodiff: Array, s: Assessment) -> bool:
+    """Return whether the op assigns to a variable and then reads it: its old value has another slope, or none."""
+    if slot.name not in subject.state_changed:
+        return False
+    return not _agree(autodiff, s.value, s.tolerance + s.error).all()
 
 
 def _agree(g: Array, a: Array, tolerance: Array) -> NDArray[np.bool_]:

@@ -43,3 +43,14 @@ def close(found: Any, wanted: Any, rtol: float, atol: float = 0.0, finite_only: 
         if not np.all(near | ~(finite & too)):
             return False
     return True
+
+
+def worst_first(chosen: NDArray[np.bool_], found: Any, wanted: Any, most: int | None = None) -> NDArray[np.int64]:
+    """Return the chosen places of two flat arrays, the largest error first; of equal ones the largest relative."""
+    places = np.flatnonzero(chosen)
+    x, y = found[places], wanted[places]
+    with np.errstate(all="ignore"):
+        error = np.nan_to_num(np.abs(x - y), nan=np.inf)
+        size = np.where(y != 0, np.abs(y), np.abs(x))
+        relative = np.nan_to_num(np.where(size > 0, error / size, 0.0), nan=np.inf)
+    return np.asarray(places[np.lexsort((-relative, -error))][:most])

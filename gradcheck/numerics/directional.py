@@ -26,6 +26,12 @@ MEASURED, CLIMBED, CONFIRMED = 10, 4, 0.5
 # A test along a direction takes up to eight evaluations, a ladder 26.
 TESTS_PER_LADDER = 3
 
+# What is held of elements that were not measured; directions may contradict a gradient of which no element
+# is shown to be wrong.
+RIGHT = Outcome.AGREES, Label.SMOOTH
+UNKNOWN = Outcome.UNDECIDED, Label.UNMEASURED
+CONTRADICTED = Outcome.UNDECIDED, Label.NOISY
+
 
 def assess_along_directions(
     point: Point,
@@ -55,7 +61,7 @@ def assess_along_directions(
     chosen = np.union1d(sample, odd[:CONTESTED] if agrees else odd[:MEASURED]).astype(np.int64)
     part = assess(point, gradient, tolerance, rng, chosen, trusted, ladders)
     if agrees:
-        return _spread(Outcome.AGREES, finite, (chosen, part))
+        return _spread(RIGHT, finite, (chosen, part))
     known = np.isin(chosen, sample) & (part.label != Label.UNMEASURED)
     widespread = part.wrong[known].mean() >= WIDESPREAD
     more = _sample(point, SAMPLED, rng) if widespread else suspects(point, finite, rng, TESTS_PER_LADDER * ladders)
@@ -64,8 +70,9 @@ def assess_along_directions(
         more = more[: max(ladders - len(chosen), 0)]
     further = more, assess(point, gradient, tolerance, rng, more, trusted, ladders)
     if widespread:
-        return _spread(Outcome.UNDECIDED, np.full(point.x.size, np.nan), (chosen, part), further)
-    return _spread(Outcome.AGREES, finite, (chosen, part), further)
+        return _spread(UNKNOWN, np.full(point.x.size, np.nan), (chosen, part), further)
+    named = part.wrong.any() or further[1].wrong.any()
+    return _spread(RIGHT if named else CONTRADICTED, finite, (chosen, part), further)
 
 
 def _sample(point: Point, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -99,16 +106,16 @@ def _assess_by_autodiff(
     if confirmed.mean() < CONFIRMED or np.any(part.wrong & ~near) or not proved:
         return None
     part.outcome[confirmed & is_number[chosen]] = Outcome.WRONG
-    whole = _spread(Outcome.AGREES, autodiff.copy(), (chosen, part))
+    whole = _spread(RIGHT, autodiff.copy(), (chosen, part))
     others = np.setdiff1d(apart[is_number[apart]], chosen)
     whole.outcome[others] = Outcome.WRONG
     return whole
 
 
-def _spread(outcome: Outcome, value: Array, *measured: tuple[NDArray[np.int64], Assessment]) -> Assessment:
+def _spread(held: tuple[Outcome, Label], value: Array, *measured: tuple[NDArray[np.int64], Assessment]) -> Assessment:
     """Return what is held of every element, and what was measured of some; `value` is written to."""
     count, typical = value.size, float(np.median(measured[0][1].tolerance))
-    label = Label.UNMEASURED if outcome == Outcome.UNDECIDED else Label.SMOOTH
+    outcome, label = held
     # Only what a verdict reads is kept for every element.
     whole = Assessment(
         np.full(count, outcome, np.int8), np.full(count, label, np.int8), value, np.zeros(count), value, value,

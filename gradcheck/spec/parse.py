@@ -14,6 +14,44 @@ from gradcheck.spec.nodes import Document, KeyPath, read_document
 from gradcheck.spec.schema import PATTERNS, SCHEMA, is_attribute
 
 MAX_CASES = 10_000
+# What keys are called elsewhere.
+SYNONYMS = {
+    "args": "arguments",
+    "kwargs": "arguments",
+    "parameters": "arguments",
+    "params": "arguments",
+    "config": "build",
+    "init": "build",
+    "factory": "build",
+    "fn": "op",
+    "func": "op",
+    "function": "op",
+    "name": "op",
+    "layer": "op",
+    "eps": "rtol",
+    "tol": "rtol",
+    "tolerance": "rtol",
+    "grad": "expected_vjp",
+    "gradient": "expected_vjp",
+    "vjp": "expected_vjp",
+    "forward": "reference",
+    "xfail": "expect",
+    "repeat": "samples",
+    "repeats": "samples",
+    "size": "shape",
+    "type": "dtype",
+    "trainable": "differentiate",
+    "requires_grad": "differentiate",
+    "min": "domain",
+    "max": "domain",
+    "range": "domain",
+    "bounds": "domain",
+    "value": "values",
+    "data": "values",
+    "path": "file",
+    "gaussian": "normal",
+    "random": "normal",
+}
 # More numbers in a row than any key but a literal takes; more words than a message lists.
 MANY = 40
 
@@ -145,10 +183,11 @@ def _shown(value: Any) -> str:
 
 
 def _nearest(word: str, allowed: list[str]) -> str:
-    close = difflib.get_close_matches(word, allowed, n=1, cutoff=0.6)
+    meant = SYNONYMS.get(word)
+    close = [meant] if meant in allowed else difflib.get_close_matches(word, allowed, n=1, cutoff=0.6)
     if close:
         return f"did you mean `{close[0]}`?"
-    return f"allowed: {', '.join(allowed)}" if 0 < len(allowed) <= 12 else ""
+    return f"allowed: {', '.join(allowed)}" if 0 < len(allowed) <= MANY else ""
 
 
 def _meaning_problems(document: Document, path: Path, bad: list[KeyPath]) -> Iterator[Problem]:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from gradcheck.numerics.closeness import close, largest, wide
+from gradcheck.numerics.closeness import close, largest, wide, worst_first
 from gradcheck.numerics.parts import PART
 
 numbers = arrays(np.float64, st.integers(0, 40), elements=st.floats(allow_nan=True, allow_infinity=True, width=64))
@@ -57,3 +57,11 @@ def test_an_array_is_close_to_itself(a):
 
 def test_nothing_is_close_to_nothing():
     assert close(np.zeros((0, 3)), np.zeros((0, 3)), 0.0)
+
+
+def test_the_worst_places_come_first_and_what_is_no_number_before_them():
+    found = np.array([1.0, 2.5, np.nan, 4.0, 9.0])
+    wanted = np.array([1.0, 2.0, 3.0, 3.5, 5.0])
+    chosen = np.array([True, True, True, True, False])
+    assert worst_first(chosen, found, wanted).tolist() == [2, 1, 3, 0]
+    assert worst_first(chosen, found, wanted, 2).tolist() == [2, 1]

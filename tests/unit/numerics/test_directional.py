@@ -67,3 +67,15 @@ def test_an_element_that_is_no_number_is_left_to_the_reader():
     assert not found.wrong.any()
     assert found.label[9] == Label.SMOOTH
     assert found.value[9] == pytest.approx(RIGHT[9])
+
+
+def test_directions_that_contradict_what_no_element_does_leave_all_open():
+    def cube_roots(rows):
+        return np.cbrt(rows[:, ::2] ** 2 * rows[:, 1::2])
+
+    x, no_bound = np.zeros(COUNT), np.full(COUNT, np.inf)
+    point = Point(cube_roots, x, np.zeros(COUNT // 2), V[: COUNT // 2], -no_bound, no_bound)
+    found = assess_along_directions(point, x, None, Tolerance(1e-5), np.random.default_rng(0), True)
+    assert not found.wrong.any()
+    assert (found.label == Label.NOISY).sum() > 0.8 * COUNT
+    assert (found.outcome == Outcome.UNDECIDED).sum() > 0.8 * COUNT

@@ -90,6 +90,22 @@ def test_five_mistakes_are_listed_at_once_with_their_places(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("key", "told"),
+    [
+        ("kwargs", "did you mean `arguments`?"),
+        ("fn", "did you mean `op`?"),
+        ("tol", "did you mean `rtol`?"),
+        ("modez", "did you mean `modes`?"),
+        ("qqqq", "allowed: op, inputs, build,"),
+    ],
+)
+def test_an_unknown_key_is_answered_with_what_it_means_or_with_all_keys(tmp_path, key, told):
+    (found,) = problems(tmp_path, f"module: ops.py\ncases: {{a: {{inputs: {{x: 1.0}}, {key}: 1}}}}\n")
+    assert f"cases.a.{key}" in found.render()
+    assert told in found.render()
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("", "empty"),
