@@ -31,7 +31,8 @@ def _traced_terms(subject: Subject, operation: Operation, slot: int) -> list[np.
     def traced(tensors: Any) -> Any:
         outputs = [t for t in operation(tensors) if differentiable(t)]
         sources = [tensors[subject.sources[slot]]] if slot < len(subject.sources) else _reads(subject, slot)
-        uses = [(source, op) for source in sources for op in source.consumers()
+        # An op that takes the source twice, as x * x does, is one use.
+        uses = [(source, op) for source in sources for op in dict.fromkeys(source.consumers())
                 if op.outputs and op.outputs[0].dtype == source.dtype]  # fmt: skip
         if not 2 <= len(uses) <= MAX_USES:
             return []

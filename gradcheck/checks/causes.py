@@ -204,6 +204,10 @@ def _patterns(subject: Subject, verdict: SlotVerdict) -> dict[str, Array]:
         y = main_reference(subject).point.y.reshape(slot.shape)
         with np.errstate(all="ignore"):
             patterns |= {"the output": y, "the exponential of the output": np.exp(np.minimum(y, 700.0))}
+    vector, ranges = main_reference(subject).point.x, subject.layout.inputs.ranges()
+    for other, part in zip(subject.slots, ranges, strict=True):
+        if other.name != slot.name and other.shape == slot.shape and other.plain and not other.complex:
+            patterns[f"`{other.name}`"] = vector[part].reshape(other.shape)
     return patterns
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import combinations
 
 import numpy as np
@@ -35,8 +35,11 @@ def diagnose(evidence: Evidence) -> Diagnosis:
         diagonal_or_not,
         region_or_elements,
         _missing_term,
+        _changed_term,
         _missing_sum,
         moving_elements,
+        _one_factor,
+        _reversed,
     )
     for test in tests:
         diagnosis = test(evidence)
@@ -176,20 +179,37 @@ def _missing_term(e: Evidence) -> Diagnosis | None:
             "only the effect of each element on its own output is there; its effect on the others is missing",
             "add the cross terms of the Jacobian",
         )
+    for part, which in _parts(e):
+        if explained(e, e.reference - part):
+            return Diagnosis(
+                "missing-term",
+                f"the gradient equals the reference without {which}",
+                "add the missing term (product rule, or a second use of the input)",
+            )
+    return None
+
+
+def _changed_term(e: Evidence) -> Diagnosis | None:
+    for part, which in _parts(e):
+        if explained(e, e.reference - 2 * part):
+            return Diagnosis(
+                "sign-flip",
+                f"the gradient equals the reference with the sign of {which} changed",
+                "change the sign of that term (a quotient or a norm in the forward gives a minus)",
+            )
+        if explained(e, e.reference + part):
+            return Diagnosis("unknown", f"the gradient equals the reference with {which} twice", "count that term once")
+    return None
+
+
+def _parts(e: Evidence) -> Iterator[tuple[Array, str]]:
+    """Yield sums of some of the terms of the reference, the smallest sums first, with their name."""
     terms = list(e.terms)[:MAX_TERMS]
-    if len(terms) < 2:
-        return None
     for count in range(1, len(terms)):
         for chosen in combinations(range(len(terms)), count):
-            missing = sum((terms[i] for i in chosen), np.zeros_like(e.reference))
-            if np.any(np.abs(missing) > 0) and explained(e, e.reference - missing):
-                return Diagnosis(
-                    "missing-term",
-                    f"the gradient equals the reference without {count} of the {len(terms)} terms through which"
-                    " the input reaches the output",
-                    "add the missing term (product rule, or a second use of the input)",
-                )
-    return None
+            part = sum((terms[i] for i in chosen), np.zeros_like(e.reference))
+            if np.any(np.abs(part) > 0):
+                yield part, f"{count} of the {len(terms)} terms through which the input reaches the output"
 
 
 def _missing_sum(e: Evidence) -> Diagnosis | None:
@@ -211,6 +231,34 @@ def _missing_sum(e: Evidence) -> Diagnosis | None:
                     f"what it lacks is, along axis {axis}, one number times {name}: a term that sums over the axis",
                     f"add the term that sums upstream over axis {axis}: a softmax, a mean and a norm mix elements",
                 )
+    return None
+
+
+def _one_factor(e: Evidence) -> Diagnosis | None:
+    """Name a power of the input or the output by which the gradient is off, as after a wrong exponent."""
+    for name, pattern in e.patterns.items():
+        if pattern.shape != e.reference.shape or not np.all(pattern != 0) or np.ptp(np.abs(pattern)) == 0:
+            continue
+        for power, factor in ((1, name), (2, f"{name} squared"), (-1, f"1 / {name}"), (-2, f"1 / {name} squared")):
+            if explained(e, e.reference * pattern**power):
+                extra = "too much" if power > 0 else "missing"
+                times = name if abs(power) == 1 else f"{name} squared"
+                return Diagnosis(
+                    "unknown",
+                    f"gradient / reference = {factor} at every element",
+                    f"a factor, {times}, is {extra}: look at the exponents",
+                )
+    return None
+
+
+def _reversed(e: Evidence) -> Diagnosis | None:
+    for axis, size in enumerate(e.shape):
+        if size >= 2 and explained(e, np.flip(e.reference, axis)):
+            return Diagnosis(
+                "unknown",
+                f"the gradient equals the reference reversed along axis {axis}",
+                f"reverse the returned gradient along axis {axis}",
+            )
     return None
 
 

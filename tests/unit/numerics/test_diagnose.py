@@ -16,11 +16,15 @@ NOWHERE = np.zeros((4, 3), bool)
 
 
 def cause(gradient, reference=REFERENCE, **more):
+    return told(gradient, reference, **more).cause
+
+
+def told(gradient, reference=REFERENCE, **more):
     gradient = np.asarray(gradient, float)
     wrong = np.abs(gradient - reference) > 1e-6
     labels = np.full(reference.shape, Label.SMOOTH)
     values = {"usable": np.ones(reference.shape, bool), "labels": labels, "output_size": reference.size, **more}
-    return diagnose(Evidence(gradient=gradient, reference=reference, wrong=wrong, **values)).cause
+    return diagnose(Evidence(gradient=gradient, reference=reference, wrong=wrong, **values))
 
 
 def test_sign_flip():
@@ -136,6 +140,26 @@ def test_an_error_that_fades_away_has_no_border(kind):
 def test_an_input_that_nothing_depends_on_is_no_staircase():
     flat = np.full((4, 3), Label.FLAT)
     assert cause(np.ones((4, 3)), np.zeros((4, 3)), labels=flat, reaches=False) == "unknown"
+
+
+def test_a_term_with_the_wrong_sign_or_twice():
+    part = RNG.normal(size=(4, 3))
+    terms = [part, REFERENCE - part]
+    assert cause(REFERENCE - 2 * part, terms=terms) == "sign-flip"
+    found = told(REFERENCE + part, terms=terms)
+    assert (found.cause, "twice" in found.message) == ("unknown", True)
+
+
+@pytest.mark.parametrize(
+    ("power", "said"), [(1, "= the input at"), (-1, "= 1 / the input at"), (2, "the input squared")]
+)
+def test_a_wrong_exponent_is_told_as_a_factor(power, said):
+    x = RNG.normal(size=(4, 3))
+    assert said in told(REFERENCE * x**power, patterns={"the input": x}).message
+
+
+def test_a_gradient_in_reverse_order():
+    assert "reversed along axis 1" in told(REFERENCE[:, ::-1]).message
 
 
 def test_a_sum_over_an_axis_that_is_missing_is_a_term():
