@@ -128,10 +128,14 @@ def user_traceback(error: BaseException) -> str:
 
 def _without_library_frames(lines: list[str]) -> list[str]:
     """Drop the frames of TensorFlow and of gradcheck that TensorFlow quotes in its messages."""
-    kept = []
+    kept, dropped = [], None
     for line in lines:
-        frame = FRAME.search(line)
-        if frame is None or is_user_file(frame.group(1)):
+        frame, indent = FRAME.search(line), len(line) - len(line.lstrip())
+        if frame is not None and not is_user_file(frame.group(1)):
+            dropped = indent
+        elif dropped is None or frame is not None or indent <= dropped:
+            # The line that a dropped frame quotes, which stands further in, goes with it.
+            dropped = None
             kept.append(line)
     return [line for line in kept if line.strip()]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -80,12 +80,12 @@ def _draw(case: Case, spec: Input, name: str, dtype: str | None, sample: int, le
 
 
 def _leaf(case: Case, spec: Input, name: str, dtype: str | None, rng: np.random.Generator) -> Leaf:
+    if spec.dtype:
+        # Before anything is drawn: of complex numbers the imaginary part is drawn too.
+        spec = replace(spec, dtype=_asked_for(spec.dtype, dtype))
     values, kind = _numbers(case, spec, name, rng)
     _check_given(spec, name, values)
-    if dtype and kind.startswith(("float", "bfloat")):
-        kind = dtype
-    elif dtype and kind.startswith("complex") and dtype.startswith(("complex", "float64", "float32")):
-        kind = {"float64": "complex128", "float32": "complex64"}.get(dtype, dtype)
+    kind = _asked_for(kind, dtype)
     array = _cast(np.asarray(values), kind, name)
     shy = any(abs(number) <= spec.margin for number in spec.avoid)
     leaf = Leaf(name, array, kind, spec.differentiate, spec.domain, spec.structure, avoids_zero=shy)
@@ -94,6 +94,15 @@ def _leaf(case: Case, spec: Input, name: str, dtype: str | None, rng: np.random.
     if spec.ragged is not None:
         return Leaf(name, array, kind, spec.differentiate, spec.domain, None, row_lengths=spec.ragged)
     return leaf
+
+
+def _asked_for(own: str, dtype: str | None) -> str:
+    """Return the dtype of an input after `dtypes` replaced it, if they do."""
+    if dtype and own.startswith(("float", "bfloat")):
+        return dtype
+    if dtype and own.startswith("complex") and dtype.startswith(("complex", "float64", "float32")):
+        return {"float64": "complex128", "float32": "complex64"}.get(dtype, dtype)
+    return own
 
 
 def _cast(values: np.ndarray[Any, Any], kind: str, name: str) -> np.ndarray[Any, Any]:
@@ -198,7 +207,11 @@ def _drawn(spec: Input, shape: tuple[int, ...], rng: np.random.Generator) -> np.
             return rng.integers(0, 2, shape).astype(bool)
         return rng.integers(p.get("low", 0), p.get("high", 10), shape)
     if spec.dtype.startswith("complex"):
-        return np.asarray(_law(spec, shape, rng) + 1j * _law(spec, shape, rng))
+        return np.asarray(_drawn_reals(spec, shape, rng) + 1j * _drawn_reals(spec, shape, rng))
+    return _drawn_reals(spec, shape, rng)
+
+
+def _drawn_reals(spec: Input, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray[Any, Any]:
     values = _law(spec, shape, rng)
     for _ in range(REDRAWS):
         bad = _unwanted(spec, values)

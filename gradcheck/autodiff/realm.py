@@ -20,7 +20,7 @@ from gradcheck.autodiff.coordinates import Coordinates
 from gradcheck.autodiff.modes import pull_back
 from gradcheck.autodiff.operation import Operation, State, differentiable
 from gradcheck.autodiff.promote import promote, wide_dtype
-from gradcheck.autodiff.tracing import GradientTape, function, halves_in, nodes_of, unconverted
+from gradcheck.autodiff.tracing import GradientTape, all_double, function, halves_in, nodes_of, unconverted
 from gradcheck.numerics.ladder import Array
 
 # Rows that are worth a loop in one graph; a compiled loop takes just so many, as others would be compiled anew.
@@ -91,6 +91,10 @@ class Realm:
             real = {"complex64": "float32", "complex128": "float64"}.get(slot.dtype, slot.dtype)
             result[:, part] = rows[:, part].astype(tf.as_dtype(real).as_numpy_dtype).astype(np.float64)
         return result
+
+    def all_double(self) -> bool:
+        """Return whether the forward is known to compute in float64 alone."""
+        return self.wide and self.traceable and self.seed is None and all_double(nodes_of(self._row_program()))
 
     def gradient(self, vector: Array, cotangent: Array) -> Array:
         """Return the gradient under test of cotangent . f at a point."""

@@ -21,8 +21,8 @@ from gradcheck.numerics.point import FLOAT64_ROUNDOFF, Point
 from gradcheck.numerics.precision import has_low_precision
 from gradcheck.numerics.tolerance import ROUNDOFF
 
-# How far the gradient of a trace may be from that of eager before the trace counts as another op.
-SAME, SAME_HALF = 2e-3, 2e-2
+# How far values and gradient of a trace may be from those of eager before the trace counts as another op.
+SAME, SAME_HALF = 1e-4, 2e-2
 # How far a forward may be from eager when it is traced, before it is evaluated in eager alone.
 SAME_TRACED = 1e-6
 FLOAT64, REWRITTEN, NATIVE = "float64", "float64 (rewritten graph)", "own dtype"
@@ -60,9 +60,8 @@ def choose(subject: Subject, operation: Operation, name: str) -> Reference:
                 continue
             reference = replace(reference, gradient=gradient)
             loose = SAME_HALF if subject.rounds_to_half or reference.realm.halves else SAME
-            own = own_gradient(subject, subject.eager)
-            # A traced graph may hold another gradient than eager does; then the mode is what is wrong.
-            faithful = _close(gradient, own, loose) or _close(gradient, own, loose, noise_of(subject).most_gradient)
+            # A traced graph may hold another op than eager does; then the mode is what is wrong.
+            faithful = _faithful(subject, reference, gradient, loose)
         if reference.trusted and faithful:
             return reference
         found.append(reference)
@@ -71,6 +70,17 @@ def choose(subject: Subject, operation: Operation, name: str) -> Reference:
     native = _attempt(subject, operation, NATIVE)
     assert native is not None
     return _reference(subject, native, name, anyway=True)  # type: ignore[return-value]
+
+
+def _faithful(subject: Subject, reference: Reference, gradient: Array, loose: float) -> bool:
+    """Return whether gradient and values in a realm are those of the op's own dtype, but for rounding."""
+    assert subject.eager is not None
+    own, values = own_gradient(subject, subject.eager), packed_values(subject, subject.eager.outputs)
+    if _close(gradient, own, loose) and _close(reference.point.y, values, loose):
+        return True
+    noise = noise_of(subject)
+    found = _close(gradient, own, loose, noise.most_gradient)
+    return found and _close(reference.point.y, values, loose, noise.most_value)
 
 
 def _attempt(subject: Subject, operation: Operation, kind: str) -> Realm | None:
@@ -161,7 +171,8 @@ def _reference(subject: Subject, realm: Realm, name: str, anyway: bool = False) 
             point = replace(point, blocks=blocks)
     if not realm.wide:
         return Reference(realm, point, False, alive)
-    low_inside = has_low_precision(point, subject.rng("precision", name))
+    # A fine staircase looks like rounding, but for the dtypes in the graph.
+    low_inside = not realm.all_double() and has_low_precision(point, subject.rng("precision", name))
     if low_inside:
         realm.roundoff = 2.0**-24
         point = replace(point, roundoff=realm.roundoff)

@@ -48,6 +48,7 @@ class Loaded:
     op: Any
     probe: Probe
     creations: Creations
+    notes: tuple[str, ...] = ()
 
 
 def load(case: Case) -> Loaded:
@@ -73,7 +74,17 @@ def load(case: Case) -> Loaded:
             raise Stopped(Finding(error.code, error.message, hint=error.hint)) from None
         except (Exception, SystemExit) as error:
             raise Stopped(finding_from(error, "op-error", probe)) from error
-    return Loaded(case, module, op, probe, creations)
+    return Loaded(case, module, op, probe, creations, _graphs_again())
+
+
+def _graphs_again() -> tuple[str, ...]:
+    """Let tf.function trace again where the module turned that off, and return what to note."""
+    if not tf.config.functions_run_eagerly():
+        return ()
+    tf.config.run_functions_eagerly(False)
+    return (
+        "the module called tf.config.run_functions_eagerly(True): turned off, so that function and xla are checked",
+    )
 
 
 @dataclass(slots=True)
@@ -231,6 +242,7 @@ def prepare(
         outputs = [to_array(t) for t in gradients.outputs(values)]
     layout = _layout(values, leaves, sources, chosen, outputs)
     upstream = _upstream(case, layout, sample)
+    checked, notes = _ways(case, devices, seen)
     return Subject(
         loaded,
         operation,
@@ -244,7 +256,7 @@ def prepare(
         tuple(upstream),
         layout,
         layout.outputs.pack(upstream),
-        tuple(ways(case.modes, case.tapes, devices)),
+        checked,
         custom=probe.calls > 0 or unwrapped(loaded.op) is not None,
         dtype=_dtype_of(leaves, chosen),
         coarsest=seen.coarsest(_dtype_of(leaves, chosen)),
@@ -252,7 +264,20 @@ def prepare(
         asked=dtype,
         state_changed=changed,
         stateless_random=seen.stateless,
+        cache={"notes": [*loaded.notes, *notes]},
     )
+
+
+def _ways(case: Case, devices: tuple[str, ...], seen: Survey) -> tuple[tuple[Way, ...], list[str]]:
+    """Return the ways to check, without one in which TensorFlow itself may end the process, and what to note."""
+    asked = ways(case.modes, case.tapes, devices)
+    safe = [way for way in asked if not (way.mode == "xla" and way.tape == "outside")]
+    if not seen.unsized or not safe or len(safe) == len(asked):
+        return tuple(asked), []
+    return tuple(safe), [
+        "xla, tape outside: not checked, because the data decides the size of an output: TensorFlow's backward pass of"
+        " such a compiled function ends the process now and then"
+    ]
 
 
 def _operation(
@@ -362,7 +387,7 @@ _RANDOM = ("Random", "Multinomial", "TruncatedNormal")
 class Survey:
     """Tell what a trace of the op holds: stateful and stateless random ops, and the variables it reads.
 
-    `stops` says that it holds tf.stop_gradient.
+    `stops` says that it holds tf.stop_gradient, `unsized` that the data decides the size of an output.
     """
 
     random: bool
@@ -370,6 +395,7 @@ class Survey:
     captured: tuple[Any, ...] | None
     halves: tuple[str, ...] = ()
     stops: bool = False
+    unsized: bool = False
 
     def coarsest(self, dtype: str) -> str:
         """Return the dtype of the op's trace that rounds most, `dtype` if that does."""
@@ -394,4 +420,6 @@ def survey(operation: Operation, values: tuple[Any, ...], state: State) -> Surve
     random = any("Stateless" not in name for name in drawing)
     halves = halves_in(nodes)
     stops = any(node.op == "StopGradient" for node in nodes)
-    return Survey(random, any("Stateless" in name for name in drawing), tuple(concrete.captured_inputs), halves, stops)
+    stateless = any("Stateless" in name for name in drawing)
+    unsized = not all(output.shape.is_fully_defined() for output in concrete.outputs)
+    return Survey(random, stateless, tuple(concrete.captured_inputs), halves, stops, unsized)

@@ -94,6 +94,10 @@ def attribute(module: types.ModuleType, name: str) -> Any:
     return value
 
 
+# A method under tf.function holds its object by a weak reference only.
+_INSTANCES: list[Any] = []
+
+
 def resolve(module: types.ModuleType, name: str, build: Mapping[str, Any] | None) -> Any:
     """Return the op: an attribute of the module, called with `build` where that is given.
 
@@ -104,6 +108,7 @@ def resolve(module: types.ModuleType, name: str, build: Mapping[str, Any] | None
     owner, _, method = name.rpartition(".")
     if owner and inspect.isclass(attribute(module, owner)) and not _is_static(attribute(module, owner), method):
         instance = attribute(module, owner)(**(build or {}))
+        _INSTANCES.append(instance)
         return getattr(instance, method)
     if build is not None:
         value = value(**build)

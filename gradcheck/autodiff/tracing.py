@@ -52,6 +52,15 @@ def nodes_of(concrete: Any) -> list[Any]:
     return [*graph.node, *(node for f in graph.library.function for node in f.node_def)]
 
 
+def all_double(nodes: list[Any]) -> bool:
+    """Return whether nodes compute in float64 alone, and none of them is Python code."""
+    single = {tf.as_dtype(name).as_datatype_enum for name in ("float32", "float16", "bfloat16", "complex64")}
+    kinds = {
+        kind for node in nodes for attribute in node.attr.values() for kind in (attribute.type, *attribute.list.type)
+    }
+    return not kinds & single and not any("PyFunc" in node.op for node in nodes)
+
+
 def halves_in(nodes: list[Any]) -> tuple[str, ...]:
     """Return the half precisions that nodes compute in."""
     kinds = {attribute.type for node in nodes for attribute in node.attr.values()}

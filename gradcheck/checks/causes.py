@@ -215,12 +215,15 @@ def _reaches(subject: Subject, verdict: SlotVerdict) -> bool:
     """Return whether some change of the input moves an output."""
     point = main_reference(subject).point
     rng = subject.rng("reaches")
-    rows = np.repeat(point.x[None], TRIALS, axis=0)
-    for row in rows:
-        drawn = np.sign(verdict.point) * rng.uniform(0.1, 10.0, verdict.point.size) + rng.normal()
+    rows = np.repeat(point.x[None], 2 * TRIALS, axis=0)
+    for number, row in enumerate(rows):
+        # A threshold at zero is crossed by a change of sign alone; a domain may not allow one.
+        signs = np.sign(verdict.point) if number % 2 else rng.choice([-1.0, 1.0], verdict.point.size)
+        drawn = signs * rng.uniform(0.1, 10.0, verdict.point.size) + rng.normal()
         row[verdict.part] = np.clip(drawn, verdict.slot.low, verdict.slot.high)
     try:
-        return bool(np.any(point.evaluate(rows) != point.y))
+        values = point.evaluate(rows)
+        return bool(np.any((values != point.y) & np.isfinite(values)))
     except Exception:
         return True
 

@@ -38,6 +38,8 @@ def check(subject: Subject, found: Sequence[Finding]) -> Iterator[Finding | Comp
     blocked = {f.wrt for f in found if f.level == "error"}
     if any(f.code == "variables-order" for f in found):
         blocked |= {variable.name for variable in subject.variables}
+    # The gradient of a `reference` that has other values is not the slope of the op.
+    other_values = bool(subject.case.reference) and any(f.code == "value-mismatch" for f in found)
     verdicts = verdicts_of(subject)
     yield from _at_ties(subject, verdicts, blocked)
     if not any(verdict.wrong.any() or verdict.nonfinite.any() for verdict in verdicts):
@@ -45,7 +47,7 @@ def check(subject: Subject, found: Sequence[Finding]) -> Iterator[Finding | Comp
     swapped = False
     for verdict in verdicts:
         yield _comparison(subject, verdict)
-        if verdict.slot.name in blocked:
+        if verdict.slot.name in blocked or (other_values and verdict.agrees_with_autodiff[verdict.wrong].all()):
             continue
         for finding in _findings(subject, verdict, verdicts):
             # Two exchanged gradients are one mistake; the first finding names both.

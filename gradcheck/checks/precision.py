@@ -24,8 +24,8 @@ LOST = 64.0
 # A smaller element is held to the largest: it is what larger terms left.
 SMALLEST = 1e-3
 
-# Factors closer to one than this are nobody's mistake.
-SHARED = 1e-4
+# Factors closer to one than this are nobody's mistake; of fewer elements a factor has to be plain.
+SHARED, ENOUGH, FEW_SHARED = 1e-4, 4, 0.1
 
 
 def check(subject: Subject, found: Sequence[Finding]) -> Iterator[Finding | Comparison]:
@@ -133,12 +133,13 @@ def _bias(own: Array, exact: Array, roundoff: float) -> float | None:
     number that all elements share (a step size, to some power) moves them together, by little.
     """
     usable = np.isfinite(own) & np.isfinite(exact) & (np.abs(exact) > 1e-3 * np.abs(exact).max(initial=0.0))
-    if usable.sum() < 4:
+    if not usable.any():
         return None
     relative = np.divide(own, exact, where=usable, out=np.ones(own.size))
     relative -= 1
     mean = float(np.mean(relative, where=usable))
-    return mean if abs(mean) > max(4 * float(np.std(relative, where=usable)), 4 * roundoff, SHARED) else None
+    least = SHARED if usable.sum() >= ENOUGH else FEW_SHARED
+    return mean if abs(mean) > max(4 * float(np.std(relative, where=usable)), 4 * roundoff, least) else None
 
 
 def _shared_with_autodiff(subject: Subject, verdict: SlotVerdict, exact: Array, bias: float) -> bool:

@@ -12,6 +12,7 @@ from gradcheck.checks.gradients import main_gradient, main_reference
 from gradcheck.numerics.ladder import Array
 from gradcheck.numerics.parts import parts_of
 from gradcheck.numerics.tolerance import ROUNDOFF, rounding_tolerance
+from gradcheck.spec.model import Case
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +47,16 @@ def _measure(subject: Subject) -> Rounding:
         _widen(moved_gradient, realm.gradient(there, _last_digits_moved(point.cotangent, unit, rng)), gradient)
         _widen(moved_value, point.evaluate(there[None])[0], point.y)
         del there
-    return Rounding(
-        gradient,
-        point.y,
-        rounding_tolerance(gradient, moved_gradient, unit),
-        rounding_tolerance(point.y, moved_value, unit),
-        unit,
-        realm.wide,
-    )
+    tolerances = rounding_tolerance(gradient, moved_gradient, unit), rounding_tolerance(point.y, moved_value, unit)
+    if subject.case.rtol is not None or subject.case.atol is not None:
+        _allow(subject.case, tolerances[0], gradient)
+        _allow(subject.case, tolerances[1], point.y)
+    return Rounding(gradient, point.y, *tolerances, unit, realm.wide)
+
+
+def _allow(case: Case, tolerance: Array, exact: Array) -> None:
+    """Raise a tolerance to what the user allows; what rounding explains stays allowed."""
+    np.fmax(tolerance, (case.atol or 0.0) + (case.rtol or 0.0) * np.abs(exact), out=tolerance)
 
 
 def _widen(moved: Array, there: Array, here: Array) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -41,16 +42,18 @@ def check(subject: Subject, found: Sequence[Finding]) -> Iterator[Finding | Comp
         return
     if subject.gradients.seed is not None or not subject.sources or not subject.layout.outputs.width:
         return
-    grown = _grown(subject)
+    grown = _grown(subject) or (_unknown_alone(subject) if case.dynamic_shapes else None)
     if grown is None:
-        if case.dynamic_shapes:
-            yield _finding("the op does not take inputs with one more row, as `dynamic_shapes: true` asks", None)
         return
-    free, values = grown
-    finding = _compared(subject, free, (list(subject.values), values), _loose(subject, found))
-    # A forward that needs its sizes when it is traced says nothing of its gradient.
-    if finding is not None and (case.dynamic_shapes or _plain_traces(subject, free)):
-        yield finding
+    free, points = grown
+    finding = _compared(subject, free, points, _loose(subject, found))
+    if finding is None:
+        return
+    if not case.dynamic_shapes and not _plain_traces(subject, free):
+        # A forward that needs its sizes when it is traced says nothing of its gradient.
+        message = f"the forward itself {finding.message}"
+        finding = replace(finding, message=message, level="warning")
+    yield finding
 
 
 def _compared(subject: Subject, free: list[int], points: Sequence[list[Any]], loose: float) -> Finding | None:
@@ -85,13 +88,20 @@ def _finding(message: str, told: Finding | None) -> Finding:
     )
 
 
-def _grown(subject: Subject) -> tuple[list[int], list[Any]] | None:
-    """Return which leaves may grow along their first axis, and values with one more row."""
+def _grown(subject: Subject) -> tuple[list[int], list[list[Any]]] | None:
+    """Return which leaves may grow along their first axis, and the sample with values of one more row."""
     found = one_row_more(subject)
     if found is None:
         return None
     values, _ = found
-    return [i for i, (a, b) in enumerate(zip(values, subject.values, strict=True)) if a is not b], values
+    free = [i for i, (a, b) in enumerate(zip(values, subject.values, strict=True)) if a is not b]
+    return free, [list(subject.values), values]
+
+
+def _unknown_alone(subject: Subject) -> tuple[list[int], list[list[Any]]] | None:
+    """Return the leaves that have a first axis, and the sample: an op made for one size can be traced without it."""
+    free = [i for i, value in enumerate(subject.values) if np.ndim(value)]
+    return (free, [list(subject.values)]) if free else None
 
 
 def _specs(subject: Subject, free: list[int]) -> list[Any]:

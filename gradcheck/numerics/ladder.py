@@ -22,6 +22,8 @@ WIDE_STEP = 2.0**-20
 # What may hide in the rounding of values of size one inside the function, whatever comes out.
 HIDDEN = 2.0**-48
 VISIBLE = 2.0**-40
+# Of the largest change on a ladder, and of the values, what is left on the finest levels where no width is fine enough.
+UNSHRUNK, PLAIN = 0.1, 1e-3
 
 
 class Label(IntEnum):
@@ -110,7 +112,7 @@ def read_ladder(rungs: Rungs, x: float, output_size: float, roundoff: float) -> 
     if len(rungs) < 3:
         return Slope(Label.FEW)
     noise = _Noise.of(rungs, x, roundoff)
-    for look in (_locally_constant, _jump, _singular, _kink):
+    for look in (_locally_constant, _jump, _unresolved, _singular, _kink):
         slope = look(rungs, noise)
         if slope is not None:
             return slope
@@ -208,6 +210,15 @@ def _jump(rungs: Rungs, noise: _Noise) -> Slope | None:
         one_sign = np.all(side > 0) or np.all(side < 0)
         if one_sign and sizes.min() > floor and sizes.max() - sizes.min() <= 0.1 * sizes.min():
             return Slope(Label.JUMP, float(noise.slope[-1]))
+    return None
+
+
+def _unresolved(rungs: Rungs, noise: _Noise) -> Slope | None:
+    """Look for changes that no width makes smaller, as of a sine whose period is shorter than all of them."""
+    change = np.maximum(np.abs(rungs.plus), np.abs(rungs.minus))
+    # Of a wave some changes are small by chance.
+    if np.median(change[-5:]) >= max(UNSHRUNK * change.max(), PLAIN * noise.magnitude[-1]) > 0:
+        return Slope(Label.NOISY, float(noise.slope[-1]), float("inf"))
     return None
 
 

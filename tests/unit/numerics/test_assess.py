@@ -184,3 +184,15 @@ def test_what_no_ladder_is_left_for_is_undecided():
     found = assess(point, np.zeros(40), Tolerance(1e-5), np.random.default_rng(1), ladders=5)
     assert found.wrong.sum() == 5
     assert (found.label == Label.UNMEASURED).sum() == 35
+
+
+@pytest.mark.parametrize("size", [1e12, 1e18, 1e25])
+def test_a_period_that_is_shorter_than_every_step_decides_nothing(size):
+    x = size * RNG.uniform(1, 2, 30)
+    assert (outcome(np.sin, x, np.cos(x)).outcome == Outcome.UNDECIDED).all()
+
+
+def test_a_period_that_some_steps_resolve_decides():
+    x = 1e6 * RNG.uniform(1, 2, 30)
+    assert not outcome(np.sin, x, np.cos(x)).wrong.any()
+    assert outcome(np.sin, x, -np.cos(x)).wrong.all()
