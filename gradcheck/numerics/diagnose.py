@@ -28,6 +28,7 @@ def diagnose(evidence: Evidence) -> Diagnosis:
         _zero,
         _one_output,
         _sign_flip,
+        _exchanged,
         _factor,
         _transposed,
         _swapped,
@@ -118,8 +119,9 @@ def _simple(ratio: float) -> bool:
 def _element_count(ratio: float, e: Evidence) -> tuple[int, str] | None:
     """Return the count of elements that a ratio equals, and what it counts."""
     size, out = math.prod(e.shape), e.output_size
-    candidates = {size: "the number of elements", out: "the number of outputs"}
+    candidates = {size: "the number of elements"} if out <= size else {out: "the number of outputs"}
     if out < size:
+        candidates |= {out: "the number of outputs"}
         candidates |= {size // out: "the number of elements per output"} if out else {}
         candidates = {n: f"the size of axis {axis}" for axis, n in enumerate(e.shape)} | candidates
     elif size < out:
@@ -142,17 +144,31 @@ def _transposed(e: Evidence) -> Diagnosis | None:
     return None
 
 
-def _swapped(e: Evidence) -> Diagnosis | None:
+def _exchanged(e: Evidence) -> Diagnosis | None:
+    """Name the input that got this one's gradient while its own came here."""
     for name, (gradient, reference) in e.others.items():
-        if explained(e, reference):
-            back = close(gradient, e.reference, e.usable)
-            also = ", and the other way round" if back else ""
-            return Diagnosis(
-                "swapped-inputs",
-                f"the gradient equals the reference of `{name}`{also}",
-                "return the gradients in the order of the op's arguments",
-            )
+        if (
+            explained(e, reference)
+            and close(gradient, e.reference, e.usable)
+            and not close(gradient, reference, e.usable)
+        ):
+            return _of_another(f"`{name}`, and the other way round")
     return None
+
+
+def _swapped(e: Evidence) -> Diagnosis | None:
+    for name, (_, reference) in e.others.items():
+        if explained(e, reference):
+            return _of_another(f"`{name}`")
+    return None
+
+
+def _of_another(name: str) -> Diagnosis:
+    return Diagnosis(
+        "swapped-inputs",
+        f"the gradient equals the reference of {name}",
+        "return the gradients in the order of the op's arguments",
+    )
 
 
 def _one_output(e: Evidence) -> Diagnosis | None:

@@ -48,12 +48,14 @@ def region_or_elements(e: Evidence) -> Diagnosis | None:
     wrong = np.concatenate([t.wrong.ravel() for t in e.trials]) if e.trials else np.zeros(0, bool)
     right = np.concatenate([t.right.ravel() for t in e.trials]) if e.trials else np.zeros(0, bool)
     faint = np.concatenate([t.faint.ravel() for t in e.trials]) if e.trials else np.zeros(0, bool)
-    # An error that fades away has no border.
+    # An error that fades away has a border only where it does not fade.
     fading = np.mean((~wrong & ~right) | faint) > FADING if wrong.size else False
+    plain = wrong & ~faint if fading else wrong
+    between = values[~plain & ~right] if fading else np.zeros(0)
     # The same place at every draw, whatever its value, is a place and not a range.
     same_place = len(e.trials) > 1 and all(np.array_equal(t.wrong, e.trials[0].wrong) for t in e.trials)
-    if not same_place and not fading and wrong.any() and right.any():
-        region = _region(values[wrong | right], wrong[wrong | right], certain=len(e.trials) > 1)
+    if not same_place and plain.any() and right.any():
+        region = _region(values[plain | right], plain[plain | right], between, certain=len(e.trials) > 1)
         if region is not None:
             return Diagnosis(
                 "region",
@@ -65,18 +67,21 @@ def region_or_elements(e: Evidence) -> Diagnosis | None:
     return None
 
 
-def _region(values: Array, wrong: NDArray[np.bool_], certain: bool) -> str | None:
-    """Return the range of the input, or of its size, that separates wrong from right values."""
+def _region(values: Array, wrong: NDArray[np.bool_], between: Array, certain: bool) -> str | None:
+    """Return the range of the input, or of its size, that separates wrong from right values.
+
+    None of those that are neither, `between`, may lie at its border.
+    """
     if not certain and min(np.count_nonzero(wrong), np.count_nonzero(~wrong)) < SEPARATED:
         return None
-    region = _range_of(values, wrong)
+    region = _range_of(values, wrong, between)
     if region is not None:
         return region
-    region = _range_of(np.abs(values), wrong)
+    region = _range_of(np.abs(values), wrong, np.abs(between))
     return f"in size {region}" if region is not None else None
 
 
-def _range_of(values: Array, wrong: NDArray[np.bool_]) -> str | None:
+def _range_of(values: Array, wrong: NDArray[np.bool_], between: Array) -> str | None:
     """Return the range that holds every wrong value and no right one, None if there is none."""
     bad, good = values[wrong], values[~wrong]
     low, high = float(bad.min()), float(bad.max())
@@ -85,6 +90,12 @@ def _range_of(values: Array, wrong: NDArray[np.bool_]) -> str | None:
     if low == high and bad.size > 1:
         return f"is {low:g}"
     below, above = good[good < low], good[good > high]
+    lowest, highest = below.max(initial=-np.inf), above.min(initial=np.inf)
+    borders = (np.isfinite(lowest) & (between > lowest) & (between < low)) | (
+        np.isfinite(highest) & (between > high) & (between < highest)
+    )
+    if borders.any():
+        return None
     if not below.size and not above.size:
         return None
     if not below.size:
