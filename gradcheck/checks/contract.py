@@ -65,12 +65,11 @@ def _nothing_differentiated(subject: Subject) -> Iterator[Finding]:
         return
     listed = ", ".join(f"{leaf.name}: {leaf.dtype}" for leaf in subject.leaves) or "none"
     what = "input or variable" if not subject.slots else "output"
-    yield Finding(
-        "inconclusive",
-        f"no gradient is compared: there is no floating {what} to differentiate (inputs: {listed})",
-        level="warning",
-        hint="whole numbers without a decimal point are int32: write 1.0, or give a `dtype`",
-    )
+    message = f"there is no floating {what} to differentiate (inputs: {listed})"
+    hint = "whole numbers without a decimal point are int32: write 1.0, or give a `dtype`"
+    if not subject.slots and any(leaf.floating for leaf in subject.leaves):
+        message, hint = "every floating input says `differentiate: false` or `none`", "differentiate one of them"
+    yield Finding("inconclusive", f"no gradient is compared: {message}", level="warning", hint=hint)
 
 
 def _nonfinite_forward(subject: Subject) -> Iterator[Finding]:

@@ -60,9 +60,9 @@ def _comparison(subject: Subject, verdict: SlotVerdict) -> Comparison:
     return Comparison(
         "finite-difference",
         verdict.slot.name,
-        "eager",
-        None,
-        "cpu:0",
+        subject.ways[0].mode,
+        subject.ways[0].tape,
+        subject.ways[0].device,
         subject.dtype,
         not (verdict.wrong.any() or verdict.nonfinite.any()),
         int(verdict.wrong.size),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Generator, Mapping
 from pathlib import Path
@@ -38,7 +39,7 @@ _FILE = click.Path(dir_okay=False)
 @click.option("--order", type=click.Choice(["1", "2"]), help="2 checks the second derivative too.")
 @click.option("-j", "--jobs", default="1", show_default=True, help="Processes at once; auto takes all cores.")
 @click.option("-x", "--fail-fast", is_flag=True, help="Stop at the first case that does not pass.")
-@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), help="Seconds per case.")
+@click.option("--timeout", type=click.FloatRange(0, 1e9, min_open=True), help="Seconds per case.")
 @click.option("--memory-limit", "memory", metavar="SIZE", help="Memory per case, as 4G.  [default: 80% / jobs]")
 @click.option("--executor", metavar="URL", help="Run on a Dask cluster: dask://host:port.")
 @click.option("--strict", is_flag=True, help="Warnings fail a case.")
@@ -63,6 +64,8 @@ def run(**options: Any) -> int:
     from gradcheck.runner import Options
     from gradcheck.runner import run as run_cases
 
+    if options["timeout"] is not None and math.isnan(options["timeout"]):
+        raise UsageError("--timeout nan: give seconds")
     jobs, memory, cluster = _jobs(options["jobs"]), _memory(options["memory"]), _cluster(options["executor"])
     check_files(options)
     if cluster is None:

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from gradcheck.errors import Problem
+from gradcheck.spec.arrays import npy_shape
 from gradcheck.spec.nodes import Document, KeyPath
 
 MAX_ELEMENTS = 2**28
+MARGIN = 0.05
 _FLOAT32_MAX = 3.4028234663852886e38
 _LARGEST = {"float16": 65504.0, "bfloat16": 3.3895e38, "float32": _FLOAT32_MAX, "complex64": _FLOAT32_MAX}
 _BYTES = {"float16": 2, "bfloat16": 2, "float64": 8, "complex64": 8, "complex128": 16, "int64": 8, "uint64": 8}
@@ -33,8 +35,22 @@ def input_problems(document: Document, folder: Path, path: KeyPath, value: Any) 
     yield from _dtype_problems(document, path, value)
     if "values" in value:
         yield from _literal_problems(document, (*path, "values"), value["values"], value)
-    if "file" in value and not is_file(folder / value["file"]):
-        yield document.problem((*path, "file"), f"there is no file '{value['file'][:80]}' beside this spec")
+    if "file" in value:
+        yield from _file_problems(document, folder, path, value)
+
+
+def _file_problems(document: Document, folder: Path, path: KeyPath, value: dict[str, Any]) -> Iterator[Problem]:
+    file, where = value["file"], (*path, "file")
+    if not is_file(folder / file):
+        yield document.problem(where, f"there is no file '{file[:80]}' beside this spec")
+        return
+    try:
+        shape = list(npy_shape(folder / file))
+    except ValueError as error:
+        yield document.problem(where, f"'{file[:80]}' {error}")
+        return
+    if "ragged" not in value and value.get("shape", shape) != shape:
+        yield document.problem(where, f"the file has shape {shape}, `shape` says {value['shape']}")
 
 
 def case_problems(document: Document, path: KeyPath, case: dict[str, Any]) -> Iterator[Problem]:
@@ -88,6 +104,27 @@ def _bound_problems(document: Document, path: KeyPath, value: dict[str, Any]) ->
     for source, low, high in (("uniform", 0.0, 1.0), ("log_uniform", 1e-3, 1e3)):
         if source in value and (value[source].get("low", low) > b or value[source].get("high", high) < a):
             yield document.problem((*path, source), f"lies outside `domain` [{a}, {b}]")
+    for source in ("constant", "values"):
+        outside = [x for x in _flat(value.get(source, [])) if _is_number(x) and not (a <= x <= b or x != x)]
+        if outside:
+            yield document.problem((*path, source), f"{_brief(outside[0])} lies outside `domain` [{a}, {b}]")
+    drawn = not any(source in value for source in ("constant", "values", "file"))
+    if drawn and value.get("avoid") and a < b and _covered(a, b, value["avoid"], value.get("margin", MARGIN)):
+        yield document.problem((*path, "avoid"), f"leaves no room in `domain` [{a}, {b}]")
+
+
+def _covered(low: float, high: float, avoid: list[float], margin: float) -> bool:
+    """Return whether the numbers to avoid, each with the margin on both sides, cover a whole range."""
+    reached = low
+    for number in sorted(avoid):
+        if number - margin > reached:
+            return False
+        reached = max(reached, number + margin)
+    return reached >= high
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _not_finite(document: Document, path: KeyPath, value: dict[str, Any]) -> Iterator[Problem]:

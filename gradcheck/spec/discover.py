@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 from collections.abc import Callable, Iterable
@@ -76,7 +77,9 @@ def load(paths: Iterable[str]) -> tuple[Spec, ...]:
         if wanted is not None:
             chosen = tuple(case for case in spec.cases if case.name == wanted)
             if not chosen:
-                raise UsageError(f"{name} has no case '{wanted}'")
+                close = difflib.get_close_matches(wanted, [case.name for case in spec.cases], n=1)
+                hint = f"; did you mean '{close[0]}'?" if close else ""
+                raise UsageError(f"{name} has no case '{wanted}'{hint}")
             spec = replace(spec, cases=chosen)
         specs.append(spec)
     if problems:

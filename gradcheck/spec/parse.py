@@ -51,6 +51,17 @@ SYNONYMS = {
     "path": "file",
     "gaussian": "normal",
     "random": "normal",
+    "half": "float16",
+    "fp16": "float16",
+    "bf16": "bfloat16",
+    "float": "float32",
+    "fp32": "float32",
+    "double": "float64",
+    "fp64": "float64",
+    "int": "int32",
+    "long": "int64",
+    "graph": "function",
+    "jit": "xla",
 }
 # More numbers in a row than any key but a literal takes; more words than a message lists.
 MANY = 40

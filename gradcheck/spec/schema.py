@@ -24,7 +24,7 @@ TAG = r"^[\w.-]+$"
 # Each pattern in words, for messages.
 PATTERNS = {
     NAME: "a Python name, dotted where nested",
-    DEVICE: "cpu, gpu or tpu, with an index if wanted (cpu:1), or all",
+    DEVICE: "cpu, gpu or tpu in small letters, with an index if wanted (cpu:1), or all",
     TAG: "letters, digits, _, . and - only",
 }
 _number = {"type": "number"}
@@ -117,7 +117,8 @@ _COMMON: dict[str, Any] = {
     "reference": _attribute,
     "surrogate": _attribute,
     "expected_vjp": _attribute,
-    "expect": _list_of(_one_of(*_expectations), uniqueItems=True),
+    # An empty list takes back what `defaults` say.
+    "expect": _list_of(_one_of(*_expectations), uniqueItems=True, minItems=0),
     "reason": _text,
     "modes": _list_of(_one_of(*_MODES), uniqueItems=True),
     "tapes": _list_of(_one_of("inside", "outside"), uniqueItems=True),
@@ -138,7 +139,7 @@ _COMMON: dict[str, Any] = {
     "timeout": _positive,
     "skip": _text,
     "upstream": _list_of(_text, description="one .npy file per floating output, instead of a drawn upstream"),
-    "tags": _list_of({"type": "string", "pattern": TAG}, uniqueItems=True),
+    "tags": _list_of({"type": "string", "pattern": TAG}, uniqueItems=True, minItems=0),
 }
 
 _REFERENCES = ("surrogate", "reference", "expected_vjp")
