@@ -47,6 +47,8 @@ class Operation:
 
     def _argument(self, argument: tuple[str, Any], parts: Sequence[Any]) -> Any:
         kind, value = argument
+        if kind == "gathered":
+            return [pack(self.nesting[name], parts) for name in value]
         return pack(self.nesting[value], parts) if kind == "input" else value
 
     def with_op(self, op: Callable[..., Any]) -> Operation:

@@ -94,7 +94,7 @@ class Subject:
     `slots` are what is differentiated (leaves, then variables); `cotangent` is the packed
     upstream; `eager` the first eager run with it; `coarsest` the dtype in which the op rounds
     most, which is a half one under a mixed precision policy; `asked` the dtype that replaces
-    the inputs' own, None if none does.
+    the inputs' own, None if none does; `lists` says that the op keeps tensors in a list.
     """
 
     loaded: Loaded
@@ -117,6 +117,7 @@ class Subject:
     asked: str | None
     state_changed: tuple[str, ...] = ()
     stateless_random: bool = False
+    lists: bool = False
     eager: Run | None = None
     cache: dict[str, Any] = field(default_factory=dict)
 
@@ -242,7 +243,8 @@ def prepare(
         outputs = [to_array(t) for t in gradients.outputs(values)]
     layout = _layout(values, leaves, sources, chosen, outputs)
     upstream = _upstream(case, layout, sample)
-    checked, notes = _ways(case, devices, seen)
+    custom = probe.calls > 0 or unwrapped(loaded.op) is not None
+    checked, notes = _ways(case, devices, seen, custom)
     return Subject(
         loaded,
         operation,
@@ -257,26 +259,28 @@ def prepare(
         layout,
         layout.outputs.pack(upstream),
         checked,
-        custom=probe.calls > 0 or unwrapped(loaded.op) is not None,
+        custom=custom,
         dtype=_dtype_of(leaves, chosen),
         coarsest=seen.coarsest(_dtype_of(leaves, chosen)),
         devices=devices,
         asked=dtype,
         state_changed=changed,
         stateless_random=seen.stateless,
+        lists=seen.lists,
         cache={"notes": [*loaded.notes, *notes]},
     )
 
 
-def _ways(case: Case, devices: tuple[str, ...], seen: Survey) -> tuple[tuple[Way, ...], list[str]]:
+def _ways(case: Case, devices: tuple[str, ...], seen: Survey, custom: bool) -> tuple[tuple[Way, ...], list[str]]:
     """Return the ways to check, without one in which TensorFlow itself may end the process, and what to note."""
     asked = ways(case.modes, case.tapes, devices)
     safe = [way for way in asked if not (way.mode == "xla" and way.tape == "outside")]
-    if not seen.unsized or not safe or len(safe) == len(asked):
+    if not (seen.unsized or (seen.lists and not custom)) or not safe or len(safe) == len(asked):
         return tuple(asked), []
+    why = "the data decides the size of an output" if seen.unsized else "a loop in the op keeps tensors in a list"
     return tuple(safe), [
-        "xla, tape outside: not checked, because the data decides the size of an output: TensorFlow's backward pass of"
-        " such a compiled function ends the process now and then"
+        f"xla, tape outside: not checked, because {why}: TensorFlow cannot take the gradient of such a compiled function"
+        " from outside, and may end the process when it tries"
     ]
 
 
@@ -387,7 +391,8 @@ _RANDOM = ("Random", "Multinomial", "TruncatedNormal")
 class Survey:
     """Tell what a trace of the op holds: stateful and stateless random ops, and the variables it reads.
 
-    `stops` says that it holds tf.stop_gradient, `unsized` that the data decides the size of an output.
+    `stops` says that it holds tf.stop_gradient, `unsized` that the data decides the size of an output,
+    `lists` that it keeps tensors in a list, as loops do.
     """
 
     random: bool
@@ -396,6 +401,7 @@ class Survey:
     halves: tuple[str, ...] = ()
     stops: bool = False
     unsized: bool = False
+    lists: bool = False
 
     def coarsest(self, dtype: str) -> str:
         """Return the dtype of the op's trace that rounds most, `dtype` if that does."""
@@ -422,4 +428,5 @@ def survey(operation: Operation, values: tuple[Any, ...], state: State) -> Surve
     stops = any(node.op == "StopGradient" for node in nodes)
     stateless = any("Stateless" in name for name in drawing)
     unsized = not all(output.shape.is_fully_defined() for output in concrete.outputs)
-    return Survey(random, stateless, tuple(concrete.captured_inputs), halves, stops, unsized)
+    lists = any(node.op.startswith("TensorList") for node in nodes)
+    return Survey(random, stateless, tuple(concrete.captured_inputs), halves, stops, unsized, lists)

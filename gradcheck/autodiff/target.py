@@ -127,8 +127,8 @@ def _is_static(owner: type, method: str) -> bool:
 class Bound:
     """Hold how inputs and arguments become a call.
 
-    Each argument is ("input", name), ("spread", name) for a list that fills `*args`, or
-    ("value", value).
+    Each argument is ("input", name), ("spread", name) for a list that fills `*args`,
+    ("gathered", names) for inputs that are passed in one list, or ("value", value).
     """
 
     positional: tuple[tuple[str, Any], ...]
@@ -159,6 +159,8 @@ def bind(op: Any, inputs: list[str], arguments: Mapping[str, Any]) -> Bound:
     if names do not match.
     """
     signature = signature_of(op)
+    if _takes_a_list(op) and len(inputs) > 1:
+        return Bound((("gathered", tuple(inputs)),), {name: ("value", value) for name, value in arguments.items()})
     if signature is None or _only_variadic(signature):
         rest = _rest_of(signature) if signature else None
         positions = tuple(("spread" if name == rest else "input", name) for name in inputs)
@@ -190,6 +192,11 @@ def bind(op: Any, inputs: list[str], arguments: Mapping[str, Any]) -> Bound:
     if rest in given:
         positional.append(("spread", given.pop(rest)[1]))
     return Bound(tuple(positional), given)
+
+
+def _takes_a_list(op: Any) -> bool:
+    """Return whether a Keras model takes its inputs in one list."""
+    return isinstance(op, tf.keras.Model) and isinstance(getattr(op, "_inputs_struct", None), (list, tuple))
 
 
 def _is_keras_own(op: Any) -> bool:

@@ -78,7 +78,9 @@ def _seen_in(subject: Subject, way: Way, finding: Finding) -> Finding:
 
 
 def _plain_fails(subject: Subject, way: Way) -> bool:
-    return subject.run_plain(way) is None
+    # TensorFlow cannot take a list of tensors out of a compiled function, and may end the process when it tries.
+    fatal = subject.lists and way.mode == "xla" and way.tape == "outside"
+    return fatal or subject.run_plain(way) is None
 
 
 def _fails_inside(subject: Subject, way: Way) -> bool:

@@ -61,7 +61,8 @@ def _untracked(subject: Subject) -> Iterator[Finding]:
     owner = getattr(subject.loaded.op, "__self__", subject.loaded.op)
     if not isinstance(owner, tf.keras.layers.Layer):
         return
-    listed = {getattr(v, "value", v).ref() for v in owner.trainable_variables}
+    # What the layer knows and does not train is frozen on purpose.
+    listed = {getattr(v, "value", v).ref() for v in owner.variables}
     for variable in subject.variables:
         if variable.variable.ref() not in listed:
             yield Finding(
