@@ -20,7 +20,8 @@ from gradcheck.numerics.ladder import Array
 class Slot:
     """Describe one packed tensor: entry k of the flat tensor is coordinate `index[k]`, or fixed (-1).
 
-    `index` is None where every entry is a coordinate of its own, in order.
+    `index` is None where every entry is a coordinate of its own, in order.  `signs` are the factors of the
+    imaginary parts in a Hermitian matrix: 1 below the diagonal, 0 on it, -1 above; None elsewhere.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Slot:
     size: int
     low: float = -np.inf
     high: float = np.inf
+    signs: Array | None = None
 
     @property
     def complex(self) -> bool:
@@ -64,7 +66,7 @@ class Slot:
         if self.index is None:
             return np.reshape(entries, self.shape)
         flat = np.where(self.index >= 0, entries[self.index] if self.size else 0.0, 0.0)
-        return np.asarray(flat).reshape(self.shape)
+        return self._conjugated(np.asarray(flat)).reshape(self.shape)
 
     def project(self, gradient: Any) -> Array:
         """Return the gradient with respect to the coordinates; NaN for one of another shape."""
@@ -77,11 +79,15 @@ class Slot:
         if self.index is None:
             # A sum with zero, as below, so that no gradient is a negative zero.
             return _as_reals(np.add(flat, 0.0, dtype=dtype, casting="unsafe"))
-        flat = flat.astype(dtype)
+        flat = self._conjugated(flat.astype(dtype))
         entries = np.zeros(self.size, dtype)
         free = self.index >= 0
         np.add.at(entries, self.index[free], flat[free])
         return _as_reals(entries)
+
+    def _conjugated(self, flat: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Return the entries of a Hermitian matrix from those below the diagonal, or what each says of these."""
+        return flat if self.signs is None else flat.real + 1j * (flat.imag * self.signs)
 
     def where(self, coordinate: int) -> tuple[int, ...]:
         """Return the index inside the tensor of a coordinate (the first, if several share it)."""
@@ -97,7 +103,16 @@ def make_slot(
     shape = tuple(int(n) for n in np.shape(value))
     low, high = domain if domain else (-np.inf, np.inf)
     index, size = _free_entries(shape, structure)
-    return Slot(name, shape, dtype, index, size, low, high)
+    hermitian = dtype.startswith("complex") and structure in ("symmetric", "spd")
+    return Slot(name, shape, dtype, index, size, low, high, _signs(shape) if hermitian else None)
+
+
+def _signs(shape: tuple[int, ...]) -> Array:
+    """Return the factors of the imaginary parts of Hermitian matrices."""
+    n = shape[-1]
+    rows, columns = np.divmod(np.arange(n * n), n)
+    count = int(np.prod(shape))
+    return np.asarray(np.tile(np.sign(rows - columns).astype(np.float64), count // (n * n) if n else 0))
 
 
 def _free_entries(shape: tuple[int, ...], structure: str | None) -> tuple[np.ndarray[Any, Any] | None, int]:

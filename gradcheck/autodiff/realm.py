@@ -20,7 +20,15 @@ from gradcheck.autodiff.coordinates import Coordinates
 from gradcheck.autodiff.modes import pull_back
 from gradcheck.autodiff.operation import Operation, State, differentiable
 from gradcheck.autodiff.promote import promote, wide_dtype
-from gradcheck.autodiff.tracing import GradientTape, all_double, function, halves_in, nodes_of, unconverted
+from gradcheck.autodiff.tracing import (
+    GradientTape,
+    all_double,
+    constants_in,
+    function,
+    halves_in,
+    nodes_of,
+    unconverted,
+)
 from gradcheck.numerics.ladder import Array
 
 # Rows that are worth a loop in one graph; a compiled loop takes just so many, as others would be compiled anew.
@@ -64,6 +72,7 @@ class Realm:
     constants_roundoff: float = 0.0
     seed: int | None = None
     halves: tuple[str, ...] = ()
+    constants: tuple[float, ...] = ()
     traceable: bool = True
     evaluations: int = 0
     _programs: dict[str, Any] = field(default_factory=dict)
@@ -94,7 +103,10 @@ class Realm:
 
     def all_double(self) -> bool:
         """Return whether the forward is known to compute in float64 alone."""
-        return self.wide and self.traceable and self.seed is None and all_double(nodes_of(self._row_program()))
+        if "all double" not in self._programs:
+            traced = self.wide and self.traceable and self.seed is None
+            self._programs["all double"] = traced and all_double(nodes_of(self._row_program()))
+        return bool(self._programs["all double"])
 
     def gradient(self, vector: Array, cotangent: Array) -> Array:
         """Return the gradient under test of cotangent . f at a point."""
@@ -254,6 +266,8 @@ def _unpack(slot: Any, part: Any) -> Any:
     if slot.index is not None:
         gathered = tf.gather(entries, np.maximum(slot.index, 0))
         entries = tf.where(slot.index >= 0, gathered, tf.zeros_like(gathered))
+        if slot.signs is not None:
+            entries = tf.complex(tf.math.real(entries), tf.math.imag(entries) * slot.signs)
     return tf.reshape(entries, slot.shape)
 
 
@@ -293,8 +307,8 @@ def direct_kernels(
 
 def rewritten_kernels(
     operation: Operation, layout: Layout, twins: Sequence[tuple[Any, Any]]
-) -> tuple[Forward, Pullback, tuple[str, ...]]:
-    """Return forward and gradient of the op's graph, rewritten to float64, and the half precisions it had.
+) -> tuple[Forward, Pullback, tuple[str, ...], tuple[float, ...]]:
+    """Return forward and gradient of the op's graph, rewritten to float64, the half precisions it had, its constants.
 
     Raises CannotPromote, or whatever the tracing raises.
     """
@@ -324,7 +338,8 @@ def rewritten_kernels(
         found = iter(call([*tensors, *cotangents])[count:])
         return [None if absent else next(found) for absent in missing]
 
-    return forward, pullback, halves_in(nodes_of(concrete))
+    nodes = nodes_of(concrete)
+    return forward, pullback, halves_in(nodes), constants_in(nodes)
 
 
 def twin_variables(variables: Sequence[Any]) -> list[tuple[Any, Any]]:

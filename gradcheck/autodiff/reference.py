@@ -100,14 +100,15 @@ def _realm(subject: Subject, operation: Operation, kind: str) -> Realm | None:
         if subject.gradients.seed is not None:
             return None
         twins = twin_variables(everything)
-        forward, pullback, halves = rewritten_kernels(operation, layout, twins)
+        forward, pullback, halves, constants = rewritten_kernels(operation, layout, twins)
         autodiff = _rewritten_autodiff(plain, layout, twins) if plain else pullback
         by_ref = {variable.ref(): twin for variable, twin in twins}
         variables = tuple(by_ref[v.ref()] for v in layout.variables)
         state = State.of(twin for _, twin in twins)
         return Realm(
-            kind, layout, True, forward, pullback, autodiff, variables, state, FLOAT64_ROUNDOFF, own, halves=halves
-        )
+            kind, layout, True, forward, pullback, autodiff, variables, state, FLOAT64_ROUNDOFF, own, halves=halves,
+            constants=constants,
+        )  # fmt: skip
     if kind == FLOAT64 and narrow:
         return None
     forward, pullback = direct_kernels(operation, layout.sources, layout.variables)
@@ -116,7 +117,7 @@ def _realm(subject: Subject, operation: Operation, kind: str) -> Realm | None:
     realm = Realm(
         kind, layout, kind == FLOAT64, forward, pullback, autodiff, layout.variables, subject.gradients.state, roundoff
     )
-    realm.seed = subject.gradients.seed
+    realm.seed, realm.constants = subject.gradients.seed, subject.constants
     return realm
 
 

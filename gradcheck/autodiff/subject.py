@@ -29,7 +29,7 @@ from gradcheck.autodiff.operation import (
 from gradcheck.autodiff.probe import Probe, install, unwrapped
 from gradcheck.autodiff.realm import Layout
 from gradcheck.autodiff.target import TargetError, attribute, bind, import_module, resolve, signature_of
-from gradcheck.autodiff.tracing import GradientTape, function, halves_in, nodes_of
+from gradcheck.autodiff.tracing import GradientTape, constants_in, function, halves_in, nodes_of
 from gradcheck.numerics.directions import signed_uniform, stream
 from gradcheck.numerics.ladder import Array
 from gradcheck.numerics.tolerance import ROUNDOFF
@@ -94,7 +94,8 @@ class Subject:
     `slots` are what is differentiated (leaves, then variables); `cotangent` is the packed
     upstream; `eager` the first eager run with it; `coarsest` the dtype in which the op rounds
     most, which is a half one under a mixed precision policy; `asked` the dtype that replaces
-    the inputs' own, None if none does; `lists` says that the op keeps tensors in a list.
+    the inputs' own, None if none does; `lists` says that the op keeps tensors in a list;
+    `constants` are the sizes of the numbers in its trace.
     """
 
     loaded: Loaded
@@ -118,6 +119,7 @@ class Subject:
     state_changed: tuple[str, ...] = ()
     stateless_random: bool = False
     lists: bool = False
+    constants: tuple[float, ...] = ()
     eager: Run | None = None
     cache: dict[str, Any] = field(default_factory=dict)
 
@@ -267,6 +269,7 @@ def prepare(
         state_changed=changed,
         stateless_random=seen.stateless,
         lists=seen.lists,
+        constants=seen.constants,
         cache={"notes": [*loaded.notes, *notes]},
     )
 
@@ -279,7 +282,7 @@ def _ways(case: Case, devices: tuple[str, ...], seen: Survey, custom: bool) -> t
         return tuple(asked), []
     why = "the data decides the size of an output" if seen.unsized else "a loop in the op keeps tensors in a list"
     return tuple(safe), [
-        f"xla, tape outside: not checked, because {why}: TensorFlow cannot take the gradient of such a compiled function"
+        f"xla, tape outside: not checked, because {why}: TensorFlow cannot take the gradient of such a function"
         " from outside, and may end the process when it tries"
     ]
 
@@ -402,6 +405,7 @@ class Survey:
     stops: bool = False
     unsized: bool = False
     lists: bool = False
+    constants: tuple[float, ...] = ()
 
     def coarsest(self, dtype: str) -> str:
         """Return the dtype of the op's trace that rounds most, `dtype` if that does."""
@@ -429,4 +433,6 @@ def survey(operation: Operation, values: tuple[Any, ...], state: State) -> Surve
     stateless = any("Stateless" in name for name in drawing)
     unsized = not all(output.shape.is_fully_defined() for output in concrete.outputs)
     lists = any(node.op.startswith("TensorList") for node in nodes)
-    return Survey(random, stateless, tuple(concrete.captured_inputs), halves, stops, unsized, lists)
+    return Survey(
+        random, stateless, tuple(concrete.captured_inputs), halves, stops, unsized, lists, constants_in(nodes)
+    )

@@ -61,6 +61,17 @@ def all_double(nodes: list[Any]) -> bool:
     return not kinds & single and not any("PyFunc" in node.op for node in nodes)
 
 
+def constants_in(nodes: list[Any]) -> tuple[float, ...]:
+    """Return the sizes of the floating numbers that nodes hold one by one: thresholds, clips and factors."""
+    found: set[float] = set()
+    for node in nodes:
+        if node.op == "Const" and tf.as_dtype(node.attr["dtype"].type).is_floating:
+            value = tf.make_ndarray(node.attr["value"].tensor)
+            if value.size == 1:
+                found.add(float(f"{abs(float(value.ravel()[0])):.6g}"))
+    return tuple(sorted(c for c in found if 1e-2 <= c <= 12))
+
+
 def halves_in(nodes: list[Any]) -> tuple[str, ...]:
     """Return the half precisions that nodes compute in."""
     kinds = {attribute.type for node in nodes for attribute in node.attr.values()}

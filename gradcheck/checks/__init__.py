@@ -13,6 +13,7 @@ from gradcheck.checks import (
     elsewhere,
     far,
     formula,
+    near,
     precision,
     second_order,
     shapes,
@@ -36,6 +37,7 @@ CHECKS: dict[str, Check] = {
         agreement,
         shapes,
         second_order,
+        near,
         elsewhere,
         far,
     )

@@ -85,7 +85,7 @@ def _finding(
     cause: str | None = None,
     level: str = "error",
 ) -> Finding:
-    slot, _ = _locate(subject, some[0].coordinate)
+    slot, _ = locate(subject, some[0].coordinate)
     return Finding(
         code,
         f"the gradient of `{slot.name}` {said}",
@@ -95,30 +95,32 @@ def _finding(
         wrt=slot.name,
         mode="eager",
         dtype=subject.dtype,
-        elements=_elements(subject, some),
+        elements=elements_at(subject, some),
     )
 
 
 def _place(subject: Subject, bad: Distant) -> str:
     """Say which inputs are far from the sample."""
     if not bad.moved or len(bad.moved) > 2:
-        slot, _ = _locate(subject, bad.coordinate)
+        slot, _ = locate(subject, bad.coordinate)
         if bad.moved:
             return f"where {len(bad.moved)} inputs are far from the sample"
         return f"at {slot.name} = {bad.input:.6g}, far from the sample"
     places = []
     for coordinate, value in bad.moved:
-        slot, local = _locate(subject, coordinate)
+        slot, local = locate(subject, coordinate)
         index = ", ".join(map(str, slot.where(local)))
         places.append(f"{slot.name}[{index}] = {value:.6g}" if index else f"{slot.name} = {value:.6g}")
     return f"at {' and '.join(places)}, far from the sample"
 
 
-def _elements(subject: Subject, some: Sequence[Distant]) -> tuple[Element, ...]:
+def elements_at(subject: Subject, some: Sequence[Distant]) -> tuple[Element, ...]:
+    """Return the rows of the table, as many as are shown."""
     return tuple(_element(subject, b) for b in some[: subject.cache.get("show", 10)])
 
 
-def _locate(subject: Subject, coordinate: int) -> tuple[Slot, int]:
+def locate(subject: Subject, coordinate: int) -> tuple[Slot, int]:
+    """Return the slot of a coordinate, and its number there."""
     for slot, part in zip(subject.slots, subject.layout.inputs.ranges(), strict=True):
         if part.start <= coordinate < part.stop:
             return slot, coordinate - part.start
@@ -126,7 +128,7 @@ def _locate(subject: Subject, coordinate: int) -> tuple[Slot, int]:
 
 
 def _element(subject: Subject, bad: Distant) -> Element:
-    slot, local = _locate(subject, bad.coordinate)
+    slot, local = locate(subject, bad.coordinate)
     gap = abs(bad.analytic - bad.slope)
     return Element(
         slot.where(local),

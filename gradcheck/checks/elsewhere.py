@@ -34,7 +34,8 @@ WIDEST = 100_000
 RTOL, HALF_RTOL = 1e-3, 5e-2
 KEPT = ("gradient-mismatch", "gradient-nonfinite", "gradient-missing")
 STOPPING = ("gradient-mismatch", "gradient-nonfinite", "gradient-shape", "gradient-missing", "gradient-dtype",
-            "nondeterministic", "upstream-nonlinear", "stale-state", "state-changed", "variables-order")  # fmt: skip
+            "nondeterministic", "upstream-nonlinear", "stale-state", "state-changed", "variables-order",
+            "mode-mismatch")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

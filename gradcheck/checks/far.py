@@ -36,22 +36,23 @@ ASKED = 16
 MOST = 3
 DRAWS = 4
 STOPPING = ("gradient-mismatch", "gradient-nonfinite", "gradient-shape", "gradient-missing", "nondeterministic",
-            "upstream-nonlinear", "stale-state", "gradient-dtype", "state-changed", "variables-order")  # fmt: skip
+            "upstream-nonlinear", "stale-state", "gradient-dtype", "state-changed", "variables-order", "mode-mismatch")  # fmt: skip
 
 
 def check(subject: Subject, found: Sequence[Finding]) -> Iterator[Finding | Comparison]:
     """Look for NaN, infinity and disagreement with finite differences far from the sample."""
-    if any(f.code in STOPPING for f in found) or subject.case.expected_vjp or not _applies(subject):
+    if any(f.code in STOPPING for f in found) or subject.case.expected_vjp or not applies(subject):
         return
     bad: list[Distant] = []
     for x in _points(subject):
-        bad += [_lost(subject, b, x) if b.own_dtype else _followed(subject, b, x) for b in _bad_at(subject, x)[:MOST]]
+        bad += [_lost(subject, b, x) if b.own_dtype else followed(subject, b, x) for b in bad_at(subject, x)[:MOST]]
         if sum(not b.slowly for b in bad) >= MOST or len(bad) >= 3 * MOST:
             break
     yield from findings_of(subject, bad)
 
 
-def _applies(subject: Subject) -> bool:
+def applies(subject: Subject) -> bool:
+    """Return whether slopes away from the sample can be taken and mean something."""
     free = any(leaf.differentiated and leaf.structure is None for leaf in subject.leaves)
     return bool(
         free
@@ -72,10 +73,7 @@ def _trusted(subject: Subject) -> bool:
 def _points(subject: Subject) -> Iterator[Array]:
     """Yield points: every magnitude with both signs at some coordinate, mixed over the coordinates."""
     base = subject.vector()
-    free, shy = np.zeros(base.size, bool), np.zeros(base.size, bool)
-    for position, part in zip(subject.sources, subject.layout.inputs.ranges(), strict=False):
-        free[part] = subject.leaves[position].structure is None
-        shy[part] = subject.leaves[position].avoids_zero
+    free, shy = free_coordinates(subject)
     if not free.any():
         return
     signed = [s * m for m in MAGNITUDES for s in (1.0, -1.0)]
@@ -89,7 +87,7 @@ def _points(subject: Subject) -> Iterator[Array]:
         for i in places if places.size <= LIMIT else rng.choice(places, LIMIT, replace=False):
             if not order:
                 order = list(rng.permutation(signed))
-            x[i] = _inside(order.pop() * rng.uniform(0.9, 1.1), low[i], high[i], base[i])
+            x[i] = inside(order.pop() * rng.uniform(0.9, 1.1), low[i], high[i], base[i])
         yield x
     for share in (0.5, 1.0) if subject.custom else ():
         # Nothing is as particular as zero: 0 / 0, the norm of nothing, a branch on the sign.
@@ -99,14 +97,25 @@ def _points(subject: Subject) -> Iterator[Array]:
         yield x
 
 
-def _inside(value: float, low: float, high: float, kept: float) -> float:
+def free_coordinates(subject: Subject) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return which coordinates may take any value of the domain, and which keep away from zero."""
+    width = subject.layout.inputs.width
+    free, shy = np.zeros(width, bool), np.zeros(width, bool)
+    for position, part in zip(subject.sources, subject.layout.inputs.ranges(), strict=False):
+        free[part] = subject.leaves[position].structure is None
+        shy[part] = subject.leaves[position].avoids_zero
+    return free, shy
+
+
+def inside(value: float, low: float, high: float, kept: float) -> float:
     """Return the value if the domain holds it, its opposite if that does, else the value at hand."""
     if low < value < high:
         return value
     return -value if low < -value < high else kept
 
 
-def _bad_at(subject: Subject, x: Array) -> list[Distant]:
+def bad_at(subject: Subject, x: Array) -> list[Distant]:
+    """Return the coordinates at which the gradient is no number or wrong at x, as differences there confirm."""
     reference = main_reference(subject)
     realm = reference.realm
     narrow = _own_point(subject, x)
@@ -123,10 +132,10 @@ def _bad_at(subject: Subject, x: Array) -> list[Distant]:
         return []
     own_finite = np.isfinite(own_values(subject, own))
     native = own_gradient(subject, own)
-    autodiff = _autodiff(subject, reference.point, x, cotangent)
+    autodiff = autodiff_there(subject, reference.point, x, cotangent)
     suspicious = ~np.isfinite(gradient) | (~np.isfinite(native) & own_finite.all())
     suspicious &= _in_reach(subject, x, suspicious, narrow, cotangent)
-    typical = _negligible(subject)
+    typical = negligible(subject)
     asked = _asked(gradient, autodiff, suspicious, typical)
     if not asked.size:
         return []
@@ -156,6 +165,9 @@ def _in_reach(
     if not subject.custom:
         return np.abs(x) <= PLAIN_REACH
     near = np.abs(x) <= SHARED_REACH
+    if np.any((x == 0) & (subject.vector() != 0)):
+        # At nothing but zeros no matrix has full rank and no vector a direction, and TensorFlow has no number either.
+        near = np.zeros(x.size, bool)
     if not (suspicious & ~near).any():
         return near
     plain = subject.run_plain(values=values, upstream=subject.unpack_upstream(cotangent))
@@ -205,16 +217,16 @@ def _lost(subject: Subject, bad: Distant, far: Array) -> Distant:
     return replace(bad, moved=tuple((int(i), float(far[i])) for i in chosen))
 
 
-def _followed(subject: Subject, bad: Distant, far: Array) -> Distant:
+def followed(subject: Subject, bad: Distant, far: Array) -> Distant:
     """Return the finding with the coordinates that must be far, and whether the gap grows slowly on the way."""
     sample = subject.vector()
     reference = main_reference(subject)
-    tiny = _negligible(subject)
+    tiny = negligible(subject)
 
     def gap(x: Array) -> float:
         try:
             gradient = reference.realm.gradient(x, reference.point.cotangent)[bad.coordinate]
-            autodiff = _autodiff(subject, reference.point, x, reference.point.cotangent)
+            autodiff = autodiff_there(subject, reference.point, x, reference.point.cotangent)
         except Exception:
             return float("inf")
         if autodiff is None or not (np.isfinite(gradient) and np.isfinite(autodiff[bad.coordinate])):
@@ -242,7 +254,7 @@ def _clear(gradient: Array, autodiff: Array | None, found: Assessment, rounding:
         return np.asarray(clear & (agree | ~np.isfinite(autodiff)))
 
 
-def _negligible(subject: Subject) -> float:
+def negligible(subject: Subject) -> float:
     """Return what is tiny against the gradient at the sample: far out it is rounding."""
     gradients = [np.abs(np.nan_to_num(verdict.gradient)) for verdict in verdicts_of(subject)]
     return NEGLIGIBLE * max((float(size.max(initial=0.0)) for size in gradients), default=0.0)
@@ -275,5 +287,6 @@ def _measured(subject: Subject, x: Array, values: Array, cotangent: Array, rng: 
     return other.point.elsewhere(x, values, cotangent, rng) if np.isfinite(values).all() else None
 
 
-def _autodiff(subject: Subject, base: Point, x: Array, cotangent: Array) -> Array | None:
+def autodiff_there(subject: Subject, base: Point, x: Array, cotangent: Array) -> Array | None:
+    """Return the autodiff gradient at x, None if there is none."""
     return autodiff_at(subject, main_reference(subject), replace(base, x=x, cotangent=cotangent))

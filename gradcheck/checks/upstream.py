@@ -22,11 +22,10 @@ from gradcheck.numerics.closeness import close, largest
 from gradcheck.numerics.directions import signed_uniform
 from gradcheck.numerics.ladder import Array
 from gradcheck.numerics.parts import parts_of
+from gradcheck.numerics.tolerance import ROUNDOFF
 from gradcheck.results import Comparison, Finding
 
 PHASE = "upstream"
-LARGE, SMALL = 2.0**10, 2.0**-10
-SMALL_LAW = "g(u / 1024) is not g(u) / 1024"
 NEGLIGIBLE = 1e-12
 # What half precision inside a gradient may leave of its linearity.
 COARSE = 2.0**-6
@@ -49,15 +48,19 @@ def _linearity(subject: Subject, blocked: set[str | None]) -> Iterator[Finding]:
     reference, parts = main_reference(subject), subject.layout.inputs.ranges()
     u = reference.point.cotangent
     v = reference.on_alive(signed_uniform(subject.rng("upstream"), u.size))
-    big = LARGE if reference.realm.wide else 16.0
+    big, small = _reach(subject, reference)
 
     def g(cotangent: Array) -> Array:
         return gradient_at(subject, reference, reference.point.with_cotangent(cotangent))
 
     at_u, at_v = main_gradient(subject), g(v)
-    tolerance = max(1e-7, 256 * reference.realm.roundoff)
+    # What computes in float32 somewhere rounds so, whatever goes in.
+    single = 0.0 if reference.realm.all_double() else 16 * ROUNDOFF["float32"]
+    tolerance = max(1e-7, 256 * reference.realm.roundoff, single)
     noise = _noise(subject, reference, at_u)
-    floors = [1e-3 * _largest_sum(at_u[part], at_v[part]) + noise / tolerance for part in parts]
+    # And its sums leave roundings of the largest terms in the smallest results.
+    least = 1.0 if single else 1e-3
+    floors = [least * _largest_sum(at_u[part], at_v[part]) + noise / tolerance for part in parts]
 
     def gaps(found: Array, wanted: Callable[[slice], Array]) -> list[float]:
         return [_gap(found, wanted, at_u, at_v, part, floor) for part, floor in zip(parts, floors, strict=True)]
@@ -72,7 +75,8 @@ def _linearity(subject: Subject, blocked: set[str | None]) -> Iterator[Finding]:
     del found
     same_for_double = gaps(g(2 * u), lambda s: at_u[s])
     laws["g(u + v) is not g(u) + g(v)"] = gaps(g(u + v), lambda s: at_u[s] + at_v[s])
-    for factor, law in ((big, f"g({big:g} u) is not {big:g} g(u)"), (SMALL, SMALL_LAW)):
+    for factor in (big, small):
+        law = f"g({factor:g} u) is not {factor:g} g(u)"
         found = g(factor * u)
         found /= factor
         laws[law] = gaps(found, lambda s: at_u[s])
@@ -93,6 +97,15 @@ def _linearity(subject: Subject, blocked: set[str | None]) -> Iterator[Finding]:
         broken = [law for law, gap in laws.items() if gap[number] > allowed]
         if broken:
             yield _nonlinear(slot.name, broken)
+
+
+def _reach(subject: Subject, reference: Reference) -> tuple[float, float]:
+    """Return a large and a small factor of the upstream: loss scaling and means reach far, half precision does not."""
+    if not reference.realm.wide:
+        return 16.0, 1 / 16
+    if subject.rounds_to_half or reference.realm.halves:
+        return 2.0**10, 2.0**-10
+    return 2.0**20, 2.0**-20
 
 
 def _noise(subject: Subject, reference: Reference, at_u: Array) -> float:

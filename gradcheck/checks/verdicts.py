@@ -22,7 +22,7 @@ from gradcheck.checks.gradients import (
     tolerance_of,
 )
 from gradcheck.numerics.assess import Assessment, Outcome, Tolerance, assess
-from gradcheck.numerics.differences import slopes_along
+from gradcheck.numerics.differences import long_slopes, slopes_along
 from gradcheck.numerics.directional import AUTODIFF_NOISE, CONTESTED, assess_along_directions
 from gradcheck.numerics.ladder import Array, Label
 from gradcheck.numerics.parts import parts_of
@@ -31,6 +31,8 @@ from gradcheck.numerics.point import Point
 ASSIGNED = "autodiff at the value that the op assigns to it"
 AUTODIFF_RTOL = 1e-4
 SAME_RTOL = 1e-6
+# How close a gradient has to be to the slopes over long steps.
+LONG_RTOL = 0.02
 # Neighbours that are looked at, how close they are, and how far apart gradients at a tie are.
 NEIGHBOURS, NEAR, WIDE_APART = 12, 1e-8, 1e-2
 
@@ -145,7 +147,8 @@ def _assess(
 def _measure_again(subject: Subject, point: Point, gradient: Array, autodiff: Array, found: Assessment) -> None:
     """Take a difference anew where it stands alone against gradient and autodiff.
 
-    Noise that looks smooth once (a chaotic forward) gives another slope at other steps.
+    Noise that looks smooth once (a chaotic forward) gives another slope at other steps; what rounds to float32
+    inside, unseen, gives another one over long steps.
     """
     with np.errstate(all="ignore"):
         same = np.abs(gradient - autodiff) <= SAME_RTOL * np.fmax(np.abs(gradient), np.abs(autodiff))
@@ -155,6 +158,11 @@ def _measure_again(subject: Subject, point: Point, gradient: Array, autodiff: Ar
         gap = abs(slope.value - found.value[i])
         if not gap <= slope.error + found.error[i] + 1e-3 * abs(found.value[i]):
             found.outcome[i], found.label[i] = Outcome.UNDECIDED, Label.NOISY
+    if alone.size:
+        with np.errstate(all="ignore"):
+            near = np.abs(long_slopes(point, alone) - gradient[alone]) <= LONG_RTOL * np.abs(gradient[alone])
+        rounded = alone[near.all(axis=0)]
+        found.outcome[rounded], found.label[rounded] = Outcome.UNDECIDED, Label.NOISY
 
 
 def between_neighbours(

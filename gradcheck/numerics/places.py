@@ -81,6 +81,14 @@ def _region(values: Array, wrong: NDArray[np.bool_], between: Array, certain: bo
     return f"in size {region}" if region is not None else None
 
 
+def region_of(values: Array, wrong: NDArray[np.bool_], right: NDArray[np.bool_]) -> str | None:
+    """Return the range of values, or of their sizes, that holds all the wrong ones and no right one."""
+    some = wrong | right
+    if not (wrong.any() and right.any()):
+        return None
+    return _region(values[some], wrong[some], values[~some], certain=True)
+
+
 def _range_of(values: Array, wrong: NDArray[np.bool_], between: Array) -> str | None:
     """Return the range that holds every wrong value and no right one, None if there is none."""
     bad, good = values[wrong], values[~wrong]
