@@ -36,7 +36,8 @@ ASKED = 16
 MOST = 3
 DRAWS = 4
 STOPPING = ("gradient-mismatch", "gradient-nonfinite", "gradient-shape", "gradient-missing", "nondeterministic",
-            "upstream-nonlinear", "stale-state", "gradient-dtype", "state-changed", "variables-order", "mode-mismatch")  # fmt: skip
+            "upstream-nonlinear", "stale-state", "gradient-dtype", "state-changed", "variables-order",
+            "mode-mismatch")  # fmt: skip
 
 
 def check(subject: Subject, found: Sequence[Finding]) -> Iterator[Finding | Comparison]:
