@@ -95,7 +95,7 @@ class Subject:
     upstream; `eager` the first eager run with it; `coarsest` the dtype in which the op rounds
     most, which is a half one under a mixed precision policy; `asked` the dtype that replaces
     the inputs' own, None if none does; `lists` says that the op keeps tensors in a list;
-    `constants` are the sizes of the numbers in its trace.
+    `constants` are the sizes of the numbers in its trace, `stops` says that it holds tf.stop_gradient.
     """
 
     loaded: Loaded
@@ -120,6 +120,7 @@ class Subject:
     stateless_random: bool = False
     lists: bool = False
     constants: tuple[float, ...] = ()
+    stops: bool = False
     eager: Run | None = None
     cache: dict[str, Any] = field(default_factory=dict)
 
@@ -270,6 +271,7 @@ def prepare(
         stateless_random=seen.stateless,
         lists=seen.lists,
         constants=seen.constants,
+        stops=seen.stops,
         cache={"notes": [*loaded.notes, *notes]},
     )
 

@@ -13,11 +13,13 @@ from gradcheck.autodiff.noise import own_gradient
 from gradcheck.autodiff.subject import Subject
 from gradcheck.checks.causes import diagnosis_of
 from gradcheck.checks.gradients import autodiff_at, gradient_at, main_reference, measured_point
+from gradcheck.checks.rounding import bias_of
 from gradcheck.checks.verdicts import SlotVerdict, verdicts_of, verdicts_with
 from gradcheck.numerics.assess import Outcome
 from gradcheck.numerics.closeness import worst_first
 from gradcheck.numerics.ladder import Label
 from gradcheck.numerics.ties import outside_of_subgradients
+from gradcheck.numerics.tolerance import ROUNDOFF
 from gradcheck.results import Comparison, Element, Finding
 
 PHASE = "finite_difference"
@@ -84,7 +86,35 @@ def _findings(subject: Subject, verdict: SlotVerdict, verdicts: Sequence[SlotVer
         yield _nonfinite(subject, verdict)
     if verdict.wrong.any() and not _right_in_another_mode(subject, verdict):
         yield _mismatch(subject, verdict, verdicts)
+    elif (bias := _small_factor(subject, verdict)) is not None:
+        yield _by_autodiff(subject, verdict, bias)
     yield from _inconclusive(subject, name, verdict)
+
+
+def _small_factor(subject: Subject, verdict: SlotVerdict) -> float | None:
+    """Return the factor (less one) to autodiff that differences are too coarse to see, None if there is none."""
+    reference = main_reference(subject)
+    if verdict.autodiff is None or verdict.expected or not subject.custom or verdict.wrong.any():
+        return None
+    if (reference.realm.wide and reference.trusted) or subject.rounds_to_half:
+        return None
+    bias = bias_of(verdict.gradient, verdict.autodiff, ROUNDOFF["float32"])
+    return bias if bias is not None and abs(bias) > PLAIN_GAP else None
+
+
+def _by_autodiff(subject: Subject, verdict: SlotVerdict, bias: float) -> Finding:
+    return Finding(
+        "gradient-mismatch",
+        f"the gradient of `{verdict.slot.name}` is {1 + bias:.5g} times autodiff's at every element, which no rounding"
+        " gives; an op inside computes in float32 only, so that finite differences cannot see it",
+        "constant-factor",
+        hint=f"divide the gradient by {1 + bias:.5g}",
+        wrt=verdict.slot.name,
+        mode="eager",
+        device="cpu:0",
+        dtype=subject.dtype,
+        elements=elements_of(subject, verdict, np.isfinite(verdict.gradient)),
+    )
 
 
 def _right_in_another_mode(subject: Subject, verdict: SlotVerdict) -> bool:
@@ -215,12 +245,15 @@ def _nonfinite(subject: Subject, verdict: SlotVerdict) -> Finding:
 
 def _mismatch(subject: Subject, verdict: SlotVerdict, verdicts: Sequence[SlotVerdict]) -> Finding:
     diagnosis = diagnosis_of(subject, verdict, verdicts)
-    message = f"the gradient of `{verdict.slot.name}` is wrong: {diagnosis.message}. {odd_one_out(verdict)}"
+    told = odd_one_out(verdict, subject.stops)
+    hint = diagnosis.hint
+    if subject.stops and "tf.stop_gradient" in told:
+        hint = "if it is meant, name a function with the gradient that is meant: `surrogate:`, or `expected_vjp:`"
     return Finding(
         "gradient-mismatch",
-        message,
+        f"the gradient of `{verdict.slot.name}` is wrong: {diagnosis.message}. {told}",
         diagnosis.cause,
-        hint=diagnosis.hint,
+        hint=hint,
         wrt=verdict.slot.name,
         mode="eager",
         device="cpu:0",
@@ -229,13 +262,13 @@ def _mismatch(subject: Subject, verdict: SlotVerdict, verdicts: Sequence[SlotVer
     )
 
 
-def odd_one_out(verdict: SlotVerdict) -> str:
-    """Return the sentence that says which of the three gradients stands alone."""
+def odd_one_out(verdict: SlotVerdict, stops: bool = False) -> str:
+    """Return the sentence that says which of the three gradients stands alone; `stops`: the op holds stop_gradient."""
     wrong = verdict.wrong & (verdict.label != Label.KINK)
     wrong = wrong if wrong.any() else verdict.wrong
     if verdict.expected:
         return f"It differs from {verdict.expected}."
-    if verdict.autodiff is None:
+    if verdict.autodiff is None or not np.any(verdict.autodiff):
         return "It differs from the finite difference; there is no autodiff of the bare forward."
     g, a, t = verdict.gradient[wrong], verdict.autodiff[wrong], verdict.value[wrong]
     decided = np.isfinite(t) & (verdict.outcome[wrong] == Outcome.WRONG)
@@ -245,6 +278,8 @@ def odd_one_out(verdict: SlotVerdict) -> str:
     same = np.abs(a - g) <= 1e-6 * np.maximum(np.abs(g), np.abs(a))
     if near.all():
         return "Analytic is the odd one out: autodiff and finite differences agree."
+    if same.all() and stops:
+        return "Analytic and autodiff agree and finite differences do not: there is a tf.stop_gradient in the forward."
     if same.all():
         return "Analytic and autodiff agree and finite differences do not: the rule of an op inside is wrong too."
     return "All three differ; analytic and autodiff both differ from finite differences."

@@ -12,7 +12,7 @@ from gradcheck.autodiff.modes import EAGER, Gradients
 from gradcheck.autodiff.noise import own_gradient
 from gradcheck.autodiff.subject import Subject
 from gradcheck.checks.gradients import main_reference
-from gradcheck.checks.rounding import rounding_of
+from gradcheck.checks.rounding import bias_of, rounding_of
 from gradcheck.checks.verdicts import SlotVerdict, verdicts_of
 from gradcheck.numerics.closeness import largest, worst_first
 from gradcheck.numerics.ladder import Array, Label
@@ -23,9 +23,6 @@ PHASE = "precision"
 LOST = 64.0
 # A smaller element is held to the largest: it is what larger terms left.
 SMALLEST = 1e-3
-
-# Factors closer to one than this are nobody's mistake; of fewer elements a factor has to be plain.
-SHARED, ENOUGH, FEW_SHARED = 1e-4, 4, 0.1
 
 
 def check(subject: Subject, found: Sequence[Finding]) -> Iterator[Finding | Comparison]:
@@ -86,7 +83,7 @@ def _lost_digits(subject: Subject, verdict: SlotVerdict, own: Array) -> Iterator
     rounding = rounding_of(subject)
     exact, tolerance = rounding.gradient[verdict.part], rounding.gradient_tolerance[verdict.part]
     excess = _excess(own, exact, tolerance, rounding.roundoff)
-    bias = _bias(own, exact, rounding.roundoff)
+    bias = bias_of(own, exact, rounding.roundoff)
     shared = bias is not None and _shared_with_autodiff(subject, verdict, exact, bias)
     if bias is not None and not shared and _shared_with_a_trace(subject, verdict, exact, bias):
         yield _biased(subject, verdict, own, bias)
@@ -124,22 +121,6 @@ def _excess(own: Array, exact: Array, tolerance: Array, roundoff: float) -> np.n
             allowed = 4 * tolerance[part] + LOST * roundoff * np.maximum(np.abs(exact[part]), smallest)
             excess[part] = np.abs(own[part] - exact[part]) > allowed
     return excess
-
-
-def _bias(own: Array, exact: Array, roundoff: float) -> float | None:
-    """Return the common factor (less one) by which the own dtype is off, None if it looks like rounding.
-
-    Rounding errors have no common sign, so their mean is small beside their spread; but one of a
-    number that all elements share (a step size, to some power) moves them together, by little.
-    """
-    usable = np.isfinite(own) & np.isfinite(exact) & (np.abs(exact) > 1e-3 * np.abs(exact).max(initial=0.0))
-    if not usable.any():
-        return None
-    relative = np.divide(own, exact, where=usable, out=np.ones(own.size))
-    relative -= 1
-    mean = float(np.mean(relative, where=usable))
-    least = SHARED if usable.sum() >= ENOUGH else FEW_SHARED
-    return mean if abs(mean) > max(4 * float(np.std(relative, where=usable)), 4 * roundoff, least) else None
 
 
 def _shared_with_autodiff(subject: Subject, verdict: SlotVerdict, exact: Array, bias: float) -> bool:

@@ -14,6 +14,9 @@ from gradcheck.numerics.parts import parts_of
 from gradcheck.numerics.tolerance import ROUNDOFF, rounding_tolerance
 from gradcheck.spec.model import Case
 
+# Factors closer to one than this are nobody's mistake; of fewer elements a factor has to be plain.
+SHARED, ENOUGH, FEW_SHARED = 1e-4, 4, 0.1
+
 
 @dataclass(frozen=True, slots=True)
 class Rounding:
@@ -152,3 +155,19 @@ def _loss(base: Array, exact: Array) -> _Loss:
     # Off by one factor: what rounding loses has no common sign and size.
     systematic = relative.size >= 4 and abs(relative.mean()) > 10 * relative.std()
     return _Loss(float(np.median(np.abs(relative))), quantum, bool(systematic))
+
+
+def bias_of(own: Array, exact: Array, roundoff: float) -> float | None:
+    """Return the common factor (less one) by which the own dtype is off, None if it looks like rounding.
+
+    Rounding errors have no common sign, so their mean is small beside their spread; but one of a
+    number that all elements share (a step size, to some power) moves them together, by little.
+    """
+    usable = np.isfinite(own) & np.isfinite(exact) & (np.abs(exact) > 1e-3 * np.abs(exact).max(initial=0.0))
+    if not usable.any():
+        return None
+    relative = np.divide(own, exact, where=usable, out=np.ones(own.size))
+    relative -= 1
+    mean = float(np.mean(relative, where=usable))
+    least = SHARED if usable.sum() >= ENOUGH else FEW_SHARED
+    return mean if abs(mean) > max(4 * float(np.std(relative, where=usable)), 4 * roundoff, least) else None
