@@ -9,6 +9,8 @@ from gradcheck.autodiff.coordinates import Slot
 from gradcheck.autodiff.subject import Subject
 from gradcheck.results import Element, Finding
 
+NEAR_ZERO = 0.02
+
 
 @dataclass(frozen=True, slots=True)
 class Distant:
@@ -46,7 +48,9 @@ def _not_finite(subject: Subject, some: Sequence[Distant]) -> Finding:
         some,
         "gradient-nonfinite",
         f"is {some[0].analytic} {_place(subject, some[0])}; the reference there is {some[0].slope:.6g}",
-        "an intermediate value overflows or 0 * inf appears: use a stable form (tf.sigmoid, tf.nn.softplus)",
+        "something is divided by zero: guard the denominator, not the result: y = tf.where(ok, x, 1.0), then divide"
+        if all(value == 0 for _, value in some[0].moved or ((0, some[0].input),))
+        else "an intermediate value overflows or 0 * inf appears: use a stable form (tf.sigmoid, tf.nn.softplus)",
     )
 
 
@@ -104,14 +108,20 @@ def _place(subject: Subject, bad: Distant) -> str:
     if not bad.moved or len(bad.moved) > 2:
         slot, _ = locate(subject, bad.coordinate)
         if bad.moved:
-            return f"where {len(bad.moved)} inputs are far from the sample"
-        return f"at {slot.name} = {bad.input:.6g}, far from the sample"
+            zeros = all(value == 0 for _, value in bad.moved)
+            return f"where {len(bad.moved)} inputs are {'zero' if zeros else 'far from the sample'}"
+        return f"at {slot.name} = {bad.input:.6g}{_far(bad.input)}"
     places = []
     for coordinate, value in bad.moved:
         slot, local = locate(subject, coordinate)
         index = ", ".join(map(str, slot.where(local)))
         places.append(f"{slot.name}[{index}] = {value:.6g}" if index else f"{slot.name} = {value:.6g}")
-    return f"at {' and '.join(places)}, far from the sample"
+    return f"at {' and '.join(places)}{_far(*(value for _, value in bad.moved))}"
+
+
+def _far(*values: float) -> str:
+    """Say that values are far from the sample; those near zero need no word."""
+    return ", far from the sample" if any(abs(value) > NEAR_ZERO for value in values) else ""
 
 
 def elements_at(subject: Subject, some: Sequence[Distant]) -> tuple[Element, ...]:

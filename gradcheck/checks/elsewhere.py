@@ -1,4 +1,4 @@
-"""The op where the sample does not reach: other values of its variables, other numbers of rows.
+"""The op where the sample does not reach: other values of its variables, ties, other numbers of rows.
 
 A layer starts with weights of one and biases of zero, which hide factors and terms; a batch of
 four hides what is right for four rows only.  The gradient is held against autodiff there, which
@@ -80,6 +80,9 @@ def _places(subject: Subject, plain: Operation) -> Iterator[Place]:
     moved = _moved_variables(subject)
     if moved is not None:
         yield Place("at other values of the variables", subject.values, moved, resized=False)
+    tied = _tied(subject)
+    if tied is not None:
+        yield Place("where values tie", tuple(tied), state, resized=False)
     if subject.case.dynamic_shapes is False:
         return
     for find in (one_row_more, lambda subject: _one_row(subject, plain)):
@@ -122,6 +125,30 @@ def _twice_along(subject: Subject, plain: Operation, axis: int) -> tuple[list[An
         if pulled is not None and all(_reaches(pulled, subject, i, back, size) for i in chosen):
             return values, pulled
     return None
+
+
+def _tied(subject: Subject) -> list[Any] | None:
+    """Return leaves with two largest and two smallest numbers in each row, and half of one in another of its shape.
+
+    None if that changes nothing.
+    """
+    values, first = list(subject.values), None
+    for i in subject.sources:
+        leaf, value = subject.leaves[i], subject.values[i]
+        if leaf.structure is not None or value.dtype.kind not in "fV" or value.size < 2:
+            continue
+        value = np.array(value)
+        if np.ndim(value) and value.shape[-1] > 1:
+            rows = value.reshape(-1, value.shape[-1])
+            order = np.argsort(wide(rows), axis=-1)
+            every = np.arange(len(rows))
+            for one, other in ((-2, -1), (1, 0)) if rows.shape[-1] > 3 else ((-2, -1),):
+                rows[every, order[:, one]] = rows[every, order[:, other]]
+        if first is not None and value.shape == first.shape and value.dtype == first.dtype and leaf.domain is None:
+            value.flat[: value.size // 2] = first.flat[: value.size // 2]
+        first = value if first is None else first
+        values[i] = value
+    return values if any(a is not b for a, b in zip(values, subject.values, strict=True)) else None
 
 
 def _unasked(finding: Finding) -> Finding:

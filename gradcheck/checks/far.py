@@ -46,7 +46,8 @@ def check(subject: Subject, found: Sequence[Finding]) -> Iterator[Finding | Comp
         return
     bad: list[Distant] = []
     for x in _points(subject):
-        bad += [_lost(subject, b, x) if b.own_dtype else followed(subject, b, x) for b in bad_at(subject, x)[:MOST]]
+        told = [_lost(subject, b, x) if b.own_dtype else followed(subject, b, x) for b in bad_at(subject, x)[:MOST]]
+        bad += [b for b in told if not _degenerate(b)]
         if sum(not b.slowly for b in bad) >= MOST or len(bad) >= 3 * MOST:
             break
     yield from findings_of(subject, bad)
@@ -166,9 +167,6 @@ def _in_reach(
     if not subject.custom:
         return np.abs(x) <= PLAIN_REACH
     near = np.abs(x) <= SHARED_REACH
-    if np.any((x == 0) & (subject.vector() != 0)):
-        # At nothing but zeros no matrix has full rank and no vector a direction, and TensorFlow has no number either.
-        near = np.zeros(x.size, bool)
     if not (suspicious & ~near).any():
         return near
     plain = subject.run_plain(values=values, upstream=subject.unpack_upstream(cotangent))
@@ -200,6 +198,15 @@ def _rounding_at(subject: Subject, x: Array, cotangent: Array, gradient: Array) 
             continue
         largest = np.fmax(largest, np.where(np.isfinite(change), change, 0.0))
     return CONDITIONING_FACTOR * largest
+
+
+def _degenerate(bad: Distant) -> bool:
+    """Return whether several zeros together leave neither the gradient nor autodiff a number.
+
+    So do a matrix without full rank and a vector without direction; at one zero it is a division.
+    """
+    shared = bad.own_dtype and (bad.autodiff is None or not np.isfinite(bad.autodiff))
+    return shared and len(bad.moved) > 1 and all(value == 0 for _, value in bad.moved)
 
 
 def _lost(subject: Subject, bad: Distant, far: Array) -> Distant:
