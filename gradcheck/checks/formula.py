@@ -13,11 +13,13 @@ from gradcheck.autodiff.noise import own_gradient
 from gradcheck.autodiff.subject import Subject
 from gradcheck.checks.causes import diagnosis_of
 from gradcheck.checks.gradients import autodiff_at, gradient_at, main_reference, measured_point
+from gradcheck.checks.near import region_nearby
 from gradcheck.checks.rounding import bias_of
 from gradcheck.checks.verdicts import SlotVerdict, verdicts_of, verdicts_with
 from gradcheck.numerics.assess import Outcome
 from gradcheck.numerics.closeness import worst_first
 from gradcheck.numerics.ladder import Label
+from gradcheck.numerics.places import in_region
 from gradcheck.numerics.ties import outside_of_subgradients
 from gradcheck.numerics.tolerance import ROUNDOFF
 from gradcheck.results import Comparison, Element, Finding
@@ -245,6 +247,8 @@ def _nonfinite(subject: Subject, verdict: SlotVerdict) -> Finding:
 
 def _mismatch(subject: Subject, verdict: SlotVerdict, verdicts: Sequence[SlotVerdict]) -> Finding:
     diagnosis = diagnosis_of(subject, verdict, verdicts)
+    if diagnosis.moving and (region := region_nearby(subject, verdict.slot)) is not None:
+        diagnosis = in_region(region)
     told = odd_one_out(verdict, subject.stops)
     hint = diagnosis.hint
     if subject.stops and "tf.stop_gradient" in told:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.autodiff import inputs as drawing
+from gradcheck.autodiff.coordinates import Slot
 from gradcheck.autodiff.subject import Subject
 from gradcheck.checks.distant import Distant, elements_at, locate
 from gradcheck.checks.far import (
@@ -35,9 +36,9 @@ from gradcheck.results import Comparison, Finding
 PHASE = "near_values"
 # The grid: how far it reaches, how fine it is, and how far from a constant of the op's graph it looks too.
 REACH, STEP, BESIDE = 6.0, 0.1, (-0.3, -0.03, 0.03, 0.3)
-REDRAWS = 6
+REDRAWS = 12
 # Points at which the gradient is taken, and of those where it is odd the number that differences look at.
-MOST, PROVED = 28, 3
+MOST, PROVED = 32, 3
 RTOL, SAME = 1e-3, 1e-6
 # Where a gradient is so many times as large as at the sample, what either formula loses is large too.
 AMPLIFIED = 1e6
@@ -54,8 +55,7 @@ def check(subject: Subject, found: Sequence[Finding]) -> Iterator[Finding | Comp
         or not applies(subject)
     ):
         return
-    points = list(_points(subject))
-    told = [_told_apart(subject, x) for x in points]
+    points, told = _looked_at(subject)
     odd = [i for i, (wrong, _) in enumerate(told) if wrong.any()]
     for i in sorted(odd, key=lambda i: -int(told[i][0].sum()))[:PROVED]:
         bad = [b for b in bad_at(subject, points[i]) if not b.own_dtype]
@@ -64,6 +64,29 @@ def check(subject: Subject, found: Sequence[Finding]) -> Iterator[Finding | Comp
             wrong, right = (np.stack([masks[k] for masks in told]) for k in (0, 1))
             yield _finding(subject, bad, np.stack(points), wrong, right)
             return
+
+
+def region_nearby(subject: Subject, slot: Slot) -> str | None:
+    """Return the range of an input's values in which its gradient is not autodiff's, None if no range holds them."""
+    if not subject.custom or subject.case.expected_vjp or slot.complex or not applies(subject):
+        return None
+    points, told = _looked_at(subject)
+    if not points:
+        return None
+    wrong, right = (np.stack([masks[k] for masks in told]) for k in (0, 1))
+    return _region(subject, slot, np.stack(points), wrong, right)
+
+
+def _looked_at(subject: Subject) -> tuple[list[Array], list[tuple[Mask, Mask]]]:
+    points = list(_points(subject))
+    return points, [_told_apart(subject, x) for x in points]
+
+
+def _region(subject: Subject, slot: Slot, points: Array, wrong: Mask, right: Mask) -> str | None:
+    part = next(p for s, p in zip(subject.slots, subject.layout.inputs.ranges(), strict=True) if s is slot)
+    if slot.complex:
+        return None
+    return region_of(points[:, part].ravel(), wrong[:, part].ravel(), right[:, part].ravel())
 
 
 def _points(subject: Subject) -> Iterator[Array]:
@@ -129,10 +152,7 @@ def _told_apart(subject: Subject, x: Array) -> tuple[Mask, Mask]:
 
 def _finding(subject: Subject, bad: Sequence[Distant], points: Array, wrong: Mask, right: Mask) -> Finding:
     slot, _ = locate(subject, bad[0].coordinate)
-    part = next(p for s, p in zip(subject.slots, subject.layout.inputs.ranges(), strict=True) if s is slot)
-    region = None
-    if not slot.complex:
-        region = region_of(points[:, part].ravel(), wrong[:, part].ravel(), right[:, part].ravel())
+    region = _region(subject, slot, points, wrong, right)
     first = bad[0]
     where = f"where the input {region}" if region else f"at other inputs, as where it is {first.input:.6g}"
     return Finding(

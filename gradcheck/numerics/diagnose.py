@@ -240,8 +240,9 @@ def _missing_sum(e: Evidence) -> Diagnosis | None:
             strength = np.sum(pattern * pattern, axis, keepdims=True)
             if pattern.shape != error.shape or not np.all(strength > 0):
                 continue
-            fitted = np.sum(error * pattern, axis, keepdims=True) / strength * pattern
-            if np.linalg.norm(error - fitted) <= CLOSE * np.linalg.norm(error):
+
+            # Where all of the gradient is such a multiple, so is any error.
+            if _left_over(error, pattern, axis) <= CLOSE < _left_over(e.gradient, pattern, axis):
                 return Diagnosis(
                     "missing-term",
                     f"what it lacks is, along axis {axis}, one number times {name}: a term that sums over the axis",
@@ -276,6 +277,13 @@ def _reversed(e: Evidence) -> Diagnosis | None:
                 f"reverse the returned gradient along axis {axis}",
             )
     return None
+
+
+def _left_over(values: Array, pattern: Array, axis: int) -> float:
+    """Return the share of values that is not, along an axis, one number times a pattern."""
+    strength = np.sum(pattern * pattern, axis, keepdims=True)
+    fitted = np.sum(values * pattern, axis, keepdims=True) / strength * pattern
+    return float(np.linalg.norm(values - fitted) / (np.linalg.norm(values) or 1.0))
 
 
 def conjugate(gradient: Array, reference: Array, usable: NDArray[np.bool_]) -> bool:

@@ -69,11 +69,12 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """Name a cause, say what was seen and what to change."""
+    """Name a cause, say what was seen and what to change; `moving`: the wrong elements depend on the values."""
 
     cause: str
     message: str
     hint: str | None = None
+    moving: bool = False
 
 
 def close(a: Array, b: Array, usable: NDArray[np.bool_]) -> bool:

@@ -10,6 +10,8 @@ from gradcheck.numerics.ladder import Array
 
 SEPARATED = 3
 FADING = 0.02
+# What is right at so few elements is so by a zero that any formula has.
+SELDOM = 0.05
 
 
 def part_of_complex(e: Evidence) -> Diagnosis | None:
@@ -49,7 +51,7 @@ def region_or_elements(e: Evidence) -> Diagnosis | None:
     right = np.concatenate([t.right.ravel() for t in e.trials]) if e.trials else np.zeros(0, bool)
     faint = np.concatenate([t.faint.ravel() for t in e.trials]) if e.trials else np.zeros(0, bool)
     # An error that fades away has a border only where it does not fade.
-    fading = np.mean((~wrong & ~right) | faint) > FADING if wrong.size else False
+    fading = wrong.size > 0 and (np.mean((~wrong & ~right) | faint) > FADING or np.mean(right) < SELDOM)
     plain = wrong & ~faint if fading else wrong
     between = values[~plain & ~right] if fading else np.zeros(0)
     # The same place at every draw, whatever its value, is a place and not a range.
@@ -57,14 +59,19 @@ def region_or_elements(e: Evidence) -> Diagnosis | None:
     if not same_place and plain.any() and right.any():
         region = _region(values[plain | right], plain[plain | right], between, certain=len(e.trials) > 1)
         if region is not None:
-            return Diagnosis(
-                "region",
-                f"wrong only where the input {region}",
-                f"look at the branch of grad_fn for inputs that are so ({region})",
-            )
+            return in_region(region)
     if same_place or len(e.trials) <= 1:
         return _elements(e)
     return None
+
+
+def in_region(region: str) -> Diagnosis:
+    """Return the diagnosis for a range of the input."""
+    return Diagnosis(
+        "region",
+        f"wrong only where the input {region}",
+        f"look at the branch of grad_fn for inputs that are so ({region})",
+    )
 
 
 def _region(values: Array, wrong: NDArray[np.bool_], between: Array, certain: bool) -> str | None:
@@ -152,4 +159,5 @@ def moving_elements(e: Evidence) -> Diagnosis | None:
         "elements",
         f"{found.message}; at other places for other values",
         "look at what depends on the values of the other elements (a maximum, an order, a tie, a mask)",
+        moving=True,
     )
