@@ -216,3 +216,68 @@ def triangular(a):
         return tf.linalg.matrix_transpose(tf.linalg.triangular_solve(r, right, lower=False))
 
     return (q, r), grad
+
+
+def largest(shared=True):
+    """The largest of each row; where several are, they share the gradient or each gets all of it."""
+
+    @tf.custom_gradient
+    def op(x):
+        y = tf.reduce_max(x, 1, keepdims=True)
+
+        def grad(upstream):
+            mask = tf.cast(x >= y, x.dtype)
+            share = tf.reduce_sum(mask, 1, keepdims=True) if shared else 1.0
+            return tf.convert_to_tensor(upstream) * mask / share
+
+        return y, grad
+
+    return op
+
+
+def unsafe_ratio(guarded=True):
+    """sin(x) / x, one at zero; the gradient divides by zero there or not."""
+
+    @tf.custom_gradient
+    def op(x):
+        safe = tf.where(x == 0.0, tf.ones_like(x), x)
+
+        def grad(upstream):
+            by = safe if guarded else x
+            slope = (tf.cos(by) - tf.sin(by) / by) / by
+            return tf.convert_to_tensor(upstream) * (tf.where(x == 0.0, tf.zeros_like(x), slope) if guarded else slope)
+
+        return tf.where(x == 0.0, tf.ones_like(x), tf.sin(safe) / safe), grad
+
+    return op
+
+
+def softened(forgotten=False):
+    """tanh, whose gradient fades to the upstream at zero where the slope is forgotten."""
+
+    @tf.custom_gradient
+    def op(x):
+        y = tf.tanh(x)
+
+        def grad(upstream):
+            return tf.convert_to_tensor(upstream) * (1.0 if forgotten else 1.0 - y * y)
+
+        return y, grad
+
+    return op
+
+
+def resized(factor=1.0):
+    """An op whose kernel computes in float32 whatever comes in."""
+
+    @tf.custom_gradient
+    def op(x):
+        def grad(upstream):
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                y = tf.image.resize(x, [5, 5])
+            return factor * tape.gradient(y, x, output_gradients=tf.convert_to_tensor(upstream))
+
+        return tf.image.resize(x, [5, 5]), grad
+
+    return op
