@@ -28,11 +28,11 @@ from gradcheck.autodiff.operation import (
 )
 from gradcheck.autodiff.probe import Probe, install, unwrapped
 from gradcheck.autodiff.realm import Layout
+from gradcheck.autodiff.survey import Survey, survey
 from gradcheck.autodiff.target import TargetError, attribute, bind, import_module, resolve, signature_of
-from gradcheck.autodiff.tracing import GradientTape, constants_in, function, halves_in, nodes_of
+from gradcheck.autodiff.tracing import GradientTape
 from gradcheck.numerics.directions import signed_uniform, stream
 from gradcheck.numerics.ladder import Array
-from gradcheck.numerics.tolerance import ROUNDOFF
 from gradcheck.results import Finding
 from gradcheck.spec.model import Case
 
@@ -387,54 +387,3 @@ def _given_upstream(case: Case, layout: Layout) -> list[Any]:
 def _dtype_of(leaves: tuple[Leaf, ...], chosen: list[Variable]) -> str:
     names = [leaf.dtype for leaf in leaves if leaf.floating] or [v.variable.dtype.name for v in chosen]
     return names[0] if names else "float32"
-
-
-_RANDOM = ("Random", "Multinomial", "TruncatedNormal")
-
-
-@dataclass(frozen=True, slots=True)
-class Survey:
-    """Tell what a trace of the op holds: stateful and stateless random ops, and the variables it reads.
-
-    `stops` says that it holds tf.stop_gradient, `unsized` that the data decides the size of an output,
-    `lists` that it keeps tensors in a list, as loops do.
-    """
-
-    random: bool
-    stateless: bool
-    captured: tuple[Any, ...] | None
-    halves: tuple[str, ...] = ()
-    stops: bool = False
-    unsized: bool = False
-    lists: bool = False
-    constants: tuple[float, ...] = ()
-
-    def coarsest(self, dtype: str) -> str:
-        """Return the dtype of the op's trace that rounds most, `dtype` if that does."""
-        return max((dtype, *self.halves), key=lambda name: ROUNDOFF.get(name, 0.0))
-
-    def reads(self, variable: Any) -> bool:
-        """Return whether the op reads a variable; all count where the op cannot be traced."""
-        return self.captured is None or any(variable.handle is tensor for tensor in self.captured)
-
-
-def survey(operation: Operation, values: tuple[Any, ...], state: State) -> Survey:
-    """Trace the op once and look at its graph."""
-    try:
-        specs = [tf.TensorSpec(np.shape(v), tf.constant(v).dtype) for v in values]
-        concrete = function(operation).get_concrete_function(specs)
-    except Exception:
-        return Survey(False, False, None)
-    finally:
-        state.restore()
-    nodes = nodes_of(concrete)
-    drawing = [node.op for node in nodes if any(word in node.op for word in _RANDOM)]
-    random = any("Stateless" not in name for name in drawing)
-    halves = halves_in(nodes)
-    stops = any(node.op == "StopGradient" for node in nodes)
-    stateless = any("Stateless" in name for name in drawing)
-    unsized = not all(output.shape.is_fully_defined() for output in concrete.outputs)
-    lists = any(node.op.startswith("TensorList") for node in nodes)
-    return Survey(
-        random, stateless, tuple(concrete.captured_inputs), halves, stops, unsized, lists, constants_in(nodes)
-    )

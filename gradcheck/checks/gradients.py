@@ -12,7 +12,8 @@ from gradcheck.autodiff.failures import Stopped, finding_from
 from gradcheck.autodiff.operation import differentiable
 from gradcheck.autodiff.promote import wide_dtype
 from gradcheck.autodiff.reference import Reference, choose
-from gradcheck.autodiff.subject import Subject, survey
+from gradcheck.autodiff.subject import Subject
+from gradcheck.autodiff.survey import survey
 from gradcheck.numerics.assess import Tolerance
 from gradcheck.numerics.ladder import Array
 from gradcheck.numerics.point import Point

@@ -15,8 +15,8 @@ from gradcheck.autodiff.noise import DRAWS, NOISY, last_digit_moved, own_gradien
 from gradcheck.autodiff.operation import Operation, floating
 from gradcheck.autodiff.subject import Subject
 from gradcheck.autodiff.tracing import GradientTape, function
-from gradcheck.checks.elsewhere import one_row_more
 from gradcheck.checks.gradients import main_gradient
+from gradcheck.checks.sizes import one_row_more
 from gradcheck.numerics.closeness import close, largest
 from gradcheck.numerics.directions import signed_uniform
 from gradcheck.results import Comparison, Finding
