@@ -17,7 +17,17 @@ from gradcheck.autodiff.failures import Stopped, finding_from
 from gradcheck.autodiff.operation import Operation, State, differentiable
 from gradcheck.autodiff.subject import Subject, prepare
 from gradcheck.checks import formula
-from gradcheck.checks.sizes import ONE_ROW_MORE, Pulled, bare, one_row, one_row_more, pull, pulled_at, twice_along
+from gradcheck.checks.sizes import (
+    ONE_ROW_MORE,
+    WIDEST,
+    Pulled,
+    bare,
+    one_row,
+    one_row_more,
+    pull,
+    pulled_at,
+    twice_along,
+)
 from gradcheck.numerics.closeness import close, largest, wide
 from gradcheck.numerics.tolerance import ROUNDOFF
 from gradcheck.results import Comparison, Finding
@@ -97,8 +107,10 @@ def _places(subject: Subject, plain: Operation) -> Iterator[Place]:
 def _tied(subject: Subject) -> list[Any] | None:
     """Return leaves with two largest and two smallest numbers in each row, and half of one in another of its shape.
 
-    None if that changes nothing.
+    None if that changes nothing, or the input is long.
     """
+    if subject.layout.inputs.width > WIDEST:
+        return None
     values, first = list(subject.values), None
     for i in subject.sources:
         leaf, value = subject.leaves[i], subject.values[i]
