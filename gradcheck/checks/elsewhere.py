@@ -17,6 +17,7 @@ from gradcheck.autodiff.failures import Stopped, finding_from
 from gradcheck.autodiff.operation import Operation, State, differentiable
 from gradcheck.autodiff.subject import Subject, prepare
 from gradcheck.checks import formula
+from gradcheck.checks.far import STOPPING
 from gradcheck.checks.sizes import (
     ONE_ROW_MORE,
     WIDEST,
@@ -36,9 +37,6 @@ PHASE = "elsewhere"
 MOST_AXES = 4
 RTOL, HALF_RTOL = 1e-3, 5e-2
 KEPT = ("gradient-mismatch", "gradient-nonfinite", "gradient-missing")
-STOPPING = ("gradient-mismatch", "gradient-nonfinite", "gradient-shape", "gradient-missing", "gradient-dtype",
-            "nondeterministic", "upstream-nonlinear", "stale-state", "state-changed", "variables-order",
-            "mode-mismatch")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

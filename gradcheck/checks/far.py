@@ -13,6 +13,7 @@ from gradcheck.autodiff.noise import own_gradient, own_values
 from gradcheck.autodiff.subject import Subject
 from gradcheck.checks.distant import Distant, findings_of
 from gradcheck.checks.gradients import autodiff_at, main_reference, other_reference, tolerance_of
+from gradcheck.checks.sizes import WIDEST
 from gradcheck.checks.verdicts import between_neighbours, verdicts_of
 from gradcheck.numerics.assess import Assessment, Outcome, assess
 from gradcheck.numerics.excursions import SEEN, moved, needed, parts_slowly
@@ -26,7 +27,6 @@ MAGNITUDES = (1e-6, 1e-4, 1e-2, 0.3, 2.0, 4.0, 6.5, 9.0, 15.0, 30.0, 60.0, 100.0
 MAX_BATCHES = 30
 MIN_BATCHES = 4
 LIMIT = 512
-WIDEST = 100_000
 # A plain forward that fails further out than this fails by overflow, which is no mistake of the gradient.
 PLAIN_REACH = 100.0
 # The same for a custom gradient that is no number only where TensorFlow's own of the same forward is none either.
