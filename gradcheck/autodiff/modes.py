@@ -31,6 +31,7 @@ class Way:
 
 
 EAGER = Way("eager", None)
+INSIDE = Way("function", "inside")
 
 
 def ways(modes: Sequence[str], tapes: Sequence[str], devices: Sequence[str]) -> list[Way]:
@@ -77,8 +78,7 @@ class Gradients:
         if self.seed is not None:
             tf.random.set_seed(self.seed)
             self._functions.clear()
-        kind, index = way.device.split(":")
-        with tf.device(f"/{kind.upper()}:{index}"):
+        with _on(way.device):
             tensors = [as_tensor(value) for value in values]
             ups = [as_tensor(value) for value in upstream]
             outputs, gradients = self._function(way)(tensors, ups)
@@ -94,11 +94,28 @@ class Gradients:
             tf.random.set_seed(self.seed)
         return self.operation([as_tensor(value) for value in values])
 
+    def traced_forward(self, values: Sequence[Any]) -> Any:
+        """Return the forward as it is traced with the tape outside; raises what the op does then."""
+        with _on(INSIDE.device):
+            return self._forward(INSIDE.mode).get_concrete_function([_spec(value) for value in values])
+
+    def traced_gradient(self, values: Sequence[Any], upstream: Sequence[Any]) -> Any:
+        """Return outputs and gradients as they are traced with the tape inside; raises what the op does then."""
+        self.state.restore()
+        with _on(INSIDE.device):
+            specs = [_spec(value) for value in values], [_spec(value) for value in upstream]
+            return self._function(INSIDE).get_concrete_function(*specs)  # type: ignore[attr-defined]
+
+    def _forward(self, mode: str) -> Any:
+        return self._once(mode, lambda: function(self.operation, jit_compile=mode == "xla"))
+
     def _function(self, way: Way) -> Callable[..., Any]:
-        key = (way.mode, way.tape, way.device)
+        return self._once((way.mode, way.tape, way.device), lambda: self._make(way))  # type: ignore[no-any-return]
+
+    def _once(self, key: Any, make: Callable[[], Any]) -> Any:
         if key not in self._functions:
-            self._functions[key] = self._make(way)
-        return self._functions[key]  # type: ignore[no-any-return]
+            self._functions[key] = make()
+        return self._functions[key]
 
     def _make(self, way: Way) -> Callable[..., Any]:
         operation, sources, variables = self.operation, self.sources, self.variables
@@ -113,10 +130,9 @@ class Gradients:
 
         if way.mode == "eager":
             return value_and_gradient
-        compiled = way.mode == "xla"
         if way.tape == "inside":
-            return function(value_and_gradient, jit_compile=compiled)  # type: ignore[no-any-return]
-        forward = function(operation, jit_compile=compiled)
+            return function(value_and_gradient, jit_compile=way.mode == "xla")  # type: ignore[no-any-return]
+        forward = self._forward(way.mode)
 
         def tape_outside(tensors: Any, upstream: Any) -> Any:
             with GradientTape() as tape:
@@ -127,6 +143,15 @@ class Gradients:
             return outputs, pull_back(tape, outputs, [*watched, *variables], upstream)
 
         return tape_outside
+
+
+def _on(device: str) -> Any:
+    kind, index = device.split(":")
+    return tf.device(f"/{kind.upper()}:{index}")
+
+
+def _spec(value: Any) -> Any:
+    return tf.TensorSpec(np.shape(value), as_tensor(value).dtype)
 
 
 def _expect(outputs: Sequence[Any], upstream: Sequence[Any]) -> None:

@@ -8,11 +8,14 @@ it is replaced, function bodies and constants included.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import types_pb2
+
+from gradcheck.autodiff.tracing import Straight
 
 _LOW = {types_pb2.DT_FLOAT, types_pb2.DT_HALF, types_pb2.DT_BFLOAT16}
 _COMPLEX = types_pb2.DT_COMPLEX64
@@ -24,28 +27,68 @@ class CannotPromote(Exception):
     """Report that a graph has an op whose meaning depends on the floating type."""
 
 
-def promote(concrete: Any, variables: Sequence[tuple[Any, Any]]) -> Callable[[Sequence[Any]], list[Any]]:
-    """Return the concrete function computed in float64, as a function of its flat inputs.
+@dataclass(frozen=True, slots=True)
+class Promoted:
+    """Hold a graph in float64, with the names of its flat inputs and outputs; the last inputs are captured."""
+
+    graph: Any
+    inputs: tuple[Any, ...]
+    outputs: tuple[str, ...]
+    captured: tuple[Any, ...]
+
+    def part(self, outputs: slice) -> Callable[[Sequence[Any]], list[Any]]:
+        """Return some of the outputs as a function of the first inputs: as many as these outputs need."""
+        wanted = list(self.outputs[outputs])
+        if not wanted:
+            return lambda values: []
+        names = _needed(self.graph, wanted)
+        used = [i for i, spec in enumerate(self.inputs) if _node(spec.name) in names]
+        names -= {_node(spec.name) for spec in self.inputs}
+        graph = type(self.graph)(versions=self.graph.versions, library=self.graph.library)
+        graph.node.extend(node for node in self.graph.node if node.name in names)
+        for node in graph.node:
+            # What waits for an argument, or is to be where it is, need not.
+            node.input[:] = [i for i in node.input if i[0] != "^" or _node(i) in names]
+            node.attr.pop("_class", None)
+
+        def imported(*tensors: Any) -> Any:
+            mapped = {self.inputs[i].name: tensor for i, tensor in zip(used, tensors, strict=True)}
+            return tf.graph_util.import_graph_def(graph, input_map=mapped, return_elements=wanted, name="")
+
+        specs = [tf.TensorSpec(self.inputs[i].shape, self.inputs[i].dtype) for i in used]
+        call = Straight(tf.compat.v1.wrap_function(imported, specs))
+        explicit = len(self.inputs) - len(self.captured)
+        return lambda values: call([values[i] if i < explicit else self.captured[i - explicit] for i in used])
+
+
+def promote(concrete: Any, variables: Sequence[tuple[Any, Any]]) -> Promoted:
+    """Return the graph of a concrete function rewritten to float64.
 
     `variables` pairs each tf.Variable with the float64 one that takes its place.  Raises
     CannotPromote.
     """
     graph = promoted_graph(concrete.graph.as_graph_def())
-    captured = [_captured(tensor, variables) for tensor in concrete.captured_inputs]
-    imported = tf.compat.v1.wrap_function(lambda: tf.graph_util.import_graph_def(graph, name=""), [])
-    inputs, outputs = (
-        [imported.graph.as_graph_element(tensor.name) for tensor in tensors]
-        for tensors in (concrete.inputs, concrete.outputs)
-    )
-    # Without a signature every call is first bound in vain, and its tensors are printed for the message.
-    signature: Any = (tuple(tf.TensorSpec(None, tensor.dtype) for tensor in inputs), {})
-    pruned = imported.prune(inputs, outputs, input_signature=signature)
+    inputs = tuple(tf.TensorSpec(t.shape, wide_dtype(t.dtype), t.name) for t in concrete.inputs)
+    captured = tuple(_captured(tensor, variables) for tensor in concrete.captured_inputs)
+    return Promoted(graph, inputs, tuple(t.name for t in concrete.outputs), captured)
 
-    def call(values: Sequence[Any]) -> list[Any]:
-        result = pruned(*values, *captured)
-        return list(result) if isinstance(result, (list, tuple)) else [result]
 
-    return call
+def _needed(graph: Any, outputs: Sequence[str]) -> set[str]:
+    """Return the names of the nodes that outputs depend on."""
+    inputs = {node.name: node.input for node in graph.node}
+    found: set[str] = set()
+    left = [_node(name) for name in outputs]
+    while left:
+        name = left.pop()
+        if name not in found:
+            found.add(name)
+            left += [_node(i) for i in inputs[name]]
+    return found
+
+
+def _node(tensor: str) -> str:
+    """Return the name of the node that an input or output of a GraphDef names."""
+    return tensor.removeprefix("^").split(":")[0]
 
 
 def promoted_graph(graph: Any) -> Any:

@@ -17,11 +17,12 @@ import numpy as np
 import tensorflow as tf
 
 from gradcheck.autodiff.coordinates import Coordinates
-from gradcheck.autodiff.modes import pull_back
+from gradcheck.autodiff.modes import Gradients, pull_back
 from gradcheck.autodiff.operation import Operation, State, differentiable
-from gradcheck.autodiff.promote import promote, wide_dtype
+from gradcheck.autodiff.promote import Promoted, promote, wide_dtype
 from gradcheck.autodiff.tracing import (
     GradientTape,
+    Straight,
     all_double,
     constants_in,
     function,
@@ -105,7 +106,7 @@ class Realm:
         """Return whether the forward is known to compute in float64 alone."""
         if "all double" not in self._programs:
             traced = self.wide and self.traceable and self.seed is None
-            self._programs["all double"] = traced and all_double(nodes_of(self._row_program()))
+            self._programs["all double"] = traced and all_double(nodes_of(self._row_program().concrete))
         return bool(self._programs["all double"])
 
     def gradient(self, vector: Array, cotangent: Array) -> Array:
@@ -161,19 +162,19 @@ class Realm:
 
     def _values(self, row: Array) -> Array:
         if self.traceable and self.seed is None:
-            return np.asarray(self._row_program()(tf.constant(row)))
+            return np.asarray(self._row_program()([tf.constant(row)])[0])
         arrays = [t.numpy() for t in self.forward(self._enter(row)) if differentiable(t)]
         if [a.shape for a in arrays] != [slot.shape for slot in self.layout.outputs.slots]:
             return np.empty(0)
         return self.layout.outputs.pack(arrays)
 
-    def _row_program(self) -> Any:
+    def _row_program(self) -> Straight:
         if "row" not in self._programs:
             vector = tf.TensorSpec([self.layout.inputs.width], tf.float64)
-            self._programs["row"] = function(self._vector_program()).get_concrete_function(vector)
+            self._programs["row"] = Straight(function(self._vector_program()).get_concrete_function(vector))
         # The op may change any of its variables; differentiated ones are assigned inside.
         self.state.restore()
-        return self._programs["row"]
+        return self._programs["row"]  # type: ignore[no-any-return]
 
     def _vector_program(self) -> Callable[[Any], Any]:
         """Return f as a TensorFlow function of one vector of coordinates."""
@@ -183,11 +184,12 @@ class Realm:
 
         def enter(vector: Any) -> list[Any]:
             tensors = list(constants)
-            for position, slot, part in zip(layout.sources, slots, ranges, strict=False):
-                tensors[position] = tf.cast(_unpack(slot, vector[part]), self._dtype(slot.dtype))
-            rest = list(zip(slots, ranges, strict=True))[len(layout.sources) :]
+            parts = [vector] if len(slots) == 1 else [vector[part] for part in ranges]
+            for position, slot, part in zip(layout.sources, slots, parts, strict=False):
+                tensors[position] = tf.cast(_unpack(slot, part), self._dtype(slot.dtype))
+            rest = list(zip(slots, parts, strict=True))[len(layout.sources) :]
             for variable, (slot, part) in zip(variables, rest, strict=True):
-                variable.assign(tf.cast(_unpack(slot, vector[part]), variable.dtype))
+                variable.assign(tf.cast(_unpack(slot, part), variable.dtype))
             return tensors
 
         def program(vector: Any) -> Any:
@@ -281,7 +283,7 @@ def _pack(outputs: Any) -> Any:
         if output.dtype.is_complex:
             flat = tf.concat([tf.math.real(flat), tf.math.imag(flat)], 0)
         parts.append(tf.cast(flat, tf.float64))
-    return tf.concat(parts, 0)
+    return parts[0] if len(parts) == 1 else tf.concat(parts, 0)
 
 
 def direct_kernels(
@@ -306,40 +308,43 @@ def direct_kernels(
 
 
 def rewritten_kernels(
-    operation: Operation, layout: Layout, twins: Sequence[tuple[Any, Any]]
+    gradients: Gradients, values: Sequence[Any], upstream: Sequence[Any], twins: Sequence[tuple[Any, Any]]
 ) -> tuple[Forward, Pullback, tuple[str, ...], tuple[float, ...]]:
     """Return forward and gradient of the op's graph, rewritten to float64, the half precisions it had, its constants.
 
     Raises CannotPromote, or whatever the tracing raises.
     """
-    missing: list[bool] = []
-    sources, variables = layout.sources, layout.variables
+    concrete = gradients.traced_gradient(values, upstream)
+    promoted, nodes = promote(concrete, twins), nodes_of(concrete)
+    forward = promoted.part(slice(len(concrete.outputs) - _present(concrete)))
+    return forward, _pullback(promoted, concrete), halves_in(nodes), constants_in(nodes)
 
-    def traced(tensors: Any, upstream: Any) -> Any:
-        with GradientTape() as tape:
-            watched = [tensors[i] for i in sources]
-            tape.watch(watched)
-            outputs = operation(tensors)
-        gradients = pull_back(tape, outputs, [*watched, *variables], upstream)
-        missing[:] = [g is None for g in gradients]
-        return outputs, [g for g in gradients if g is not None]
 
-    specs = [tf.TensorSpec(np.shape(v), tf.constant(v).dtype) for v in layout.values]
-    upstream = [tf.TensorSpec(slot.shape, tf.as_dtype(slot.dtype)) for slot in layout.outputs.slots]
-    concrete = function(traced).get_concrete_function(specs, upstream)
-    call = promote(concrete, twins)
-    count = len(concrete.outputs) - sum(not m for m in missing)
+def rewritten_pullback(
+    gradients: Gradients, values: Sequence[Any], upstream: Sequence[Any], twins: Sequence[tuple[Any, Any]]
+) -> Pullback:
+    """Return the gradient alone of the op's graph, rewritten to float64.
 
-    def forward(tensors: Sequence[Any]) -> list[Any]:
-        zeros = [tf.zeros(slot.shape, wide_dtype(slot.dtype)) for slot in layout.outputs.slots]
-        return call([*tensors, *zeros])[:count]
+    Raises CannotPromote, or whatever the tracing raises.
+    """
+    concrete = gradients.traced_gradient(values, upstream)
+    return _pullback(promote(concrete, twins), concrete)
+
+
+def _present(concrete: Any) -> int:
+    """Return how many gradients are not None; they are the last outputs."""
+    return sum(gradient is not None for gradient in concrete.structured_outputs[1])
+
+
+def _pullback(promoted: Promoted, concrete: Any) -> Pullback:
+    present = [gradient is not None for gradient in concrete.structured_outputs[1]]
+    pulled = promoted.part(slice(len(concrete.outputs) - _present(concrete), None))
 
     def pullback(tensors: Sequence[Any], cotangents: Sequence[Any]) -> list[Any]:
-        found = iter(call([*tensors, *cotangents])[count:])
-        return [None if absent else next(found) for absent in missing]
+        found = iter(pulled([*tensors, *cotangents]))
+        return [next(found) if there else None for there in present]
 
-    nodes = nodes_of(concrete)
-    return forward, pullback, halves_in(nodes), constants_in(nodes)
+    return pullback
 
 
 def twin_variables(variables: Sequence[Any]) -> list[tuple[Any, Any]]:

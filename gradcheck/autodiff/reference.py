@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +13,14 @@ from gradcheck.autodiff.coordinates import Slot
 from gradcheck.autodiff.noise import noise_of, own_gradient, packed_values
 from gradcheck.autodiff.operation import Operation, State, bypassed, differentiable
 from gradcheck.autodiff.promote import wide_dtype
-from gradcheck.autodiff.realm import Pullback, Realm, direct_kernels, rewritten_kernels, twin_variables
+from gradcheck.autodiff.realm import (
+    Pullback,
+    Realm,
+    direct_kernels,
+    rewritten_kernels,
+    rewritten_pullback,
+    twin_variables,
+)
 from gradcheck.autodiff.subject import Subject
 from gradcheck.numerics.blocks import Part, find_blocks
 from gradcheck.numerics.closeness import close, largest
@@ -100,8 +109,9 @@ def _realm(subject: Subject, operation: Operation, kind: str) -> Realm | None:
         if subject.gradients.seed is not None:
             return None
         twins = twin_variables(everything)
-        forward, pullback, halves, constants = rewritten_kernels(operation, layout, twins)
-        autodiff = _rewritten_autodiff(plain, layout, twins) if plain else pullback
+        traced = subject.gradients_of(operation)
+        forward, pullback, halves, constants = rewritten_kernels(traced, subject.values, subject.upstream, twins)
+        autodiff = _rewritten_autodiff(subject, plain, twins) if plain else pullback
         by_ref = {variable.ref(): twin for variable, twin in twins}
         variables = tuple(by_ref[v.ref()] for v in layout.variables)
         state = State.of(twin for _, twin in twins)
@@ -121,9 +131,9 @@ def _realm(subject: Subject, operation: Operation, kind: str) -> Realm | None:
     return realm
 
 
-def _rewritten_autodiff(plain: Operation, layout: object, twins: object) -> Pullback | None:
+def _rewritten_autodiff(subject: Subject, plain: Operation, twins: Sequence[tuple[Any, Any]]) -> Pullback | None:
     try:
-        return rewritten_kernels(plain, layout, twins)[1]  # type: ignore[arg-type]
+        return rewritten_pullback(subject.gradients_of(plain), subject.values, subject.upstream, twins)
     except Exception:
         return None
 

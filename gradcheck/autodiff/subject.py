@@ -182,13 +182,16 @@ class Subject:
 
     def run_plain(self, way: Way = EAGER, upstream: Any = None, values: Any = None) -> Run | None:
         """Run the bare forward and TensorFlow's gradient of it; None if that cannot be done."""
-        g = self.gradients
+        values = self.values if values is None else values
         try:
-            return Gradients(self.plain(), g.sources, g.variables, g.state, g.seed).run(
-                way, self.values if values is None else values, self.upstream if upstream is None else upstream
-            )
+            return self.gradients_of(self.plain()).run(way, values, self.upstream if upstream is None else upstream)
         except Exception:
             return None
+
+    def gradients_of(self, operation: Operation) -> Gradients:
+        """Return how another operation is run where this one is; this one's own keeps what it traced."""
+        g = self.gradients
+        return g if operation is self.operation else Gradients(operation, g.sources, g.variables, g.state, g.seed)
 
     def function(self, name: str) -> Operation:
         """Return another function of the module, called on the same inputs."""
@@ -239,7 +242,7 @@ def prepare(
     chosen = _chosen(case, every, watched, loaded)
     sources = tuple(i for i, leaf in enumerate(leaves) if leaf.differentiated)
     gradients = Gradients(operation, sources, tuple(v.variable for v in chosen), kept)
-    seen = survey(operation, values, kept)
+    seen = survey(gradients, values)
     used = tuple(v for v in every if seen.reads(v.variable) or v in chosen)
     if seen.random:
         gradients.seed = RANDOM_SEED + case.seed

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import tensorflow as tf
-
-from gradcheck.autodiff.operation import Operation, State
-from gradcheck.autodiff.tracing import constants_in, function, halves_in, nodes_of
+from gradcheck.autodiff.modes import Gradients
+from gradcheck.autodiff.tracing import constants_in, halves_in, nodes_of
 from gradcheck.numerics.tolerance import ROUNDOFF
 
 _RANDOM = ("Random", "Multinomial", "TruncatedNormal")
@@ -41,15 +39,14 @@ class Survey:
         return self.captured is None or any(variable.handle is tensor for tensor in self.captured)
 
 
-def survey(operation: Operation, values: tuple[Any, ...], state: State) -> Survey:
-    """Trace the op once and look at its graph."""
+def survey(gradients: Gradients, values: Sequence[Any]) -> Survey:
+    """Look at the graph of the op as functions trace it; of one that cannot be traced nothing is known."""
     try:
-        specs = [tf.TensorSpec(np.shape(v), tf.constant(v).dtype) for v in values]
-        concrete = function(operation).get_concrete_function(specs)
+        concrete = gradients.traced_forward(values)
     except Exception:
         return Survey(False, False, None)
     finally:
-        state.restore()
+        gradients.state.restore()
     nodes = nodes_of(concrete)
     drawing = [node.op for node in nodes if any(word in node.op for word in _RANDOM)]
     random = any("Stateless" not in name for name in drawing)

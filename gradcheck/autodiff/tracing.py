@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -24,6 +24,27 @@ def function(f: Callable[..., Any], **options: Any) -> Any:
         return f(*args)
 
     return tf.function(traced, autograph=False, **options)
+
+
+class Straight:
+    """Call a concrete function on its flat inputs, computed as it was traced.
+
+    For a small op, optimizing the graph and binding the arguments cost more than the op itself.
+    """
+
+    def __init__(self, concrete: Any) -> None:
+        config = tf.compat.v1.ConfigProto(allow_soft_placement=tf.config.get_soft_device_placement())
+        config.graph_options.rewrite_options.disable_meta_optimizer = True
+        self.concrete = concrete
+        self._dtypes = [tensor.dtype for tensor in concrete.outputs]
+        self._config = config.SerializeToString()
+
+    def __call__(self, tensors: Sequence[Any]) -> list[Any]:
+        """Return the flat outputs; they are not recorded on tapes."""
+        concrete = self.concrete
+        inputs = [*tensors, *concrete.captured_inputs]
+        call = tf.raw_ops.StatefulPartitionedCall
+        return list(call(args=inputs, Tout=self._dtypes, f=concrete, config_proto=self._config))
 
 
 def autographed(op: Callable[..., Any]) -> Callable[..., Any]:

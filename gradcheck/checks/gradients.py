@@ -100,8 +100,8 @@ def surrogate_stops(subject: Subject) -> bool:
     name = subject.case.surrogate
     if name is None:
         return False
-    state = subject.gradients.state
-    return bool(subject.once("stops", lambda: survey(subject.function(name), subject.values, state).stops))
+    surrogate = subject.function(name)
+    return bool(subject.once("stops", lambda: survey(subject.gradients_of(surrogate), subject.values).stops))
 
 
 def expected_vjp(subject: Subject, reference: Reference, point: Point) -> Array:

@@ -229,7 +229,7 @@ def _second_rewritten(subject: Subject, weights: list[Any]) -> _Second:
     tensors = [tf.cast(t, wide_dtype(t.dtype)) if differentiable(t) else t for t in tensors]
     ups = [tf.constant(u, wide_dtype(s.dtype)) for u, s in zip(subject.upstream, layout.outputs.slots, strict=True)]
     directions = [tf.constant(w, wide_dtype(s.dtype)) for w, s in zip(weights, subject.slots, strict=True)]
-    found = iter(promote(concrete, twins)([*tensors, *ups, *directions]))
+    found = iter(promote(concrete, twins).part(slice(None))([*tensors, *ups, *directions]))
     arrays = [None if absent else to_array(next(found)) for absent in missing]
     return _Second(layout.inputs.project(arrays), tuple(missing))
 

@@ -10,15 +10,14 @@ import numpy as np
 import tensorflow as tf
 
 from gradcheck.autodiff.failures import finding_from
-from gradcheck.autodiff.modes import pull_back, to_array
+from gradcheck.autodiff.modes import as_tensor, pull_back, to_array
 from gradcheck.autodiff.noise import DRAWS, NOISY, last_digit_moved, own_gradient
 from gradcheck.autodiff.operation import Operation, floating
 from gradcheck.autodiff.subject import Subject
 from gradcheck.autodiff.tracing import GradientTape, function
 from gradcheck.checks.gradients import main_gradient
-from gradcheck.checks.sizes import one_row_more
+from gradcheck.checks.sizes import one_row_more, upstream_like
 from gradcheck.numerics.closeness import close, largest
-from gradcheck.numerics.directions import signed_uniform
 from gradcheck.results import Comparison, Finding
 
 PHASE = "dynamic_shapes"
@@ -144,20 +143,19 @@ def _traced(subject: Subject, operation: Operation, free: list[int]) -> Any:
 
 def _weights(subject: Subject, point: Sequence[Any]) -> list[Any]:
     subject.gradients.state.restore()
-    outputs = subject.operation([tf.constant(v) for v in point])
+    outputs = subject.operation([as_tensor(v) for v in point])
     rng = subject.rng("dynamic")
-    return [tf.constant(signed_uniform(rng, int(tf.size(o))), o.dtype) if not o.dtype.is_complex
-            else tf.cast(signed_uniform(rng, int(tf.size(o))), o.dtype) for o in floating(outputs)]  # fmt: skip
+    return [upstream_like(o, rng) for o in floating(outputs)]
 
 
 def _eager(subject: Subject, point: Sequence[Any], weights: Sequence[Any]) -> list[Any]:
     subject.gradients.state.restore()
-    tensors = [tf.constant(v) for v in point]
+    tensors = [as_tensor(v) for v in point]
     with GradientTape() as tape:
         watched = [tensors[i] for i in subject.sources]
         tape.watch(watched)
         outputs = subject.operation(tensors)
-    ups = [tf.reshape(w, tf.shape(o)) for w, o in zip(weights, floating(outputs), strict=True)]
+    ups = [as_tensor(w) for w in weights]
     gradients = pull_back(tape, outputs, [*watched, *subject.gradients.variables], ups)
     return [to_array(g) for g in gradients]
 
@@ -185,7 +183,7 @@ def _gap(a: Any, b: Any) -> Any:
 
 def _call(subject: Subject, traced: Any, point: Sequence[Any], weights: Sequence[Any]) -> list[Any]:
     subject.gradients.state.restore()
-    _, gradients = traced([tf.constant(v) for v in point], weights)
+    _, gradients = traced([as_tensor(v) for v in point], [as_tensor(w.ravel()) for w in weights])
     return [to_array(g) for g in gradients]
 
 

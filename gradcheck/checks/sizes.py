@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from gradcheck.autodiff.inputs import Leaf
-from gradcheck.autodiff.modes import pull_back, to_array
+from gradcheck.autodiff.modes import as_tensor, pull_back, to_array
 from gradcheck.autodiff.operation import Operation, State, floating
 from gradcheck.autodiff.subject import Subject
 from gradcheck.autodiff.tracing import GradientTape
@@ -59,9 +60,15 @@ def pull(subject: Subject, operation: Operation, values: Sequence[Any], state: S
         outputs = operation(tensors)
     results = floating(outputs)
     rng = subject.rng("elsewhere")
-    ups = [tf.cast(tf.reshape(signed_uniform(rng, int(tf.size(o))), tf.shape(o)), o.dtype) for o in results]
+    ups = [as_tensor(upstream_like(o, rng)) for o in results]
     found = pull_back(tape, outputs, [*watched, *subject.gradients.variables], ups)
     return Pulled(tuple(to_array(o) for o in results), tuple(to_array(g) for g in found))
+
+
+def upstream_like(output: Any, rng: np.random.Generator) -> Any:
+    """Return a random upstream for an output that is at hand, as an array: TensorFlow needs no kernel for it."""
+    drawn = signed_uniform(rng, math.prod(output.shape)).reshape(output.shape)
+    return drawn.astype(output.dtype.as_numpy_dtype)
 
 
 def one_row_more(subject: Subject) -> tuple[list[Any], Pulled] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from gradcheck.autodiff.failures import finding_from, first_line
 from gradcheck.autodiff.modes import as_tensor, dense
 from gradcheck.autodiff.noise import noise_of
 from gradcheck.autodiff.operation import differentiable, floating_arrays
+from gradcheck.autodiff.probe import Real
 from gradcheck.autodiff.reference import Reference
 from gradcheck.autodiff.subject import Subject
 from gradcheck.autodiff.tracing import GradientTape
@@ -246,23 +248,27 @@ def _sparse(subject: Subject) -> Iterator[Finding]:
 
 
 def _gathered(subject: Subject, position: int, rows: list[int], thick: bool) -> list[Any]:
+    """Return the gradients for the upstream that tf.gather of `rows` hands back, made dense if `thick`."""
     subject.gradients.state.restore()
+    upstream = _upstream_of_rows(subject.outputs[position], rows, thick)
     with GradientTape() as tape:
         tensors = [as_tensor(v) for v in subject.values]
         watched = [tensors[i] for i in subject.sources]
         tape.watch(watched)
         output = subject.operation(tensors)[position]
-        count = int(output.shape[0])
-        columns = np.arange(1, 1 + int(tf.size(output)) // count)
-        if thick:
-            weights = np.zeros((count, columns.size))
-            np.add.at(weights, rows, columns)
-            taken = tf.reshape(output, [count, -1])
-        else:
-            weights = np.tile(columns, (len(rows), 1))
-            taken = tf.reshape(tf.gather(output, rows), [len(rows), -1])
-        total = tf.reduce_sum(taken * tf.constant(weights, output.dtype))
-    return [None if g is None else np.asarray(dense(g)) for g in tape.gradient(total, watched)]
+        taken = Real(lambda y: (tf.constant(0, y.dtype), lambda _: upstream))(output)
+    return [None if g is None else np.asarray(dense(g)) for g in tape.gradient(taken, watched)]
+
+
+def _upstream_of_rows(output: Any, rows: list[int], thick: bool) -> Any:
+    """Return an upstream of 1, 2, 3 ... along each of the rows, which count as often as they are named."""
+    row = np.arange(1, 1 + math.prod(output.shape[1:])).reshape(output.shape[1:]).astype(output.dtype)
+    if not thick:
+        return tf.IndexedSlices(as_tensor(np.stack([row] * len(rows))), as_tensor(rows), as_tensor(output.shape))
+    whole = np.zeros_like(output)
+    for number in rows:
+        whole[number] += row
+    return as_tensor(whole)
 
 
 def _sparse_finding(message: str) -> Finding:

@@ -51,7 +51,7 @@ def main(case: Case, limits: Limits, messages: Connection, output: Connection) -
         from gradcheck.autodiff.runtime import environment
 
         send(("environment", environment()))
-        remove_conversions()
+        remove_conversions(since=__name__)
     with contextlib.suppress(Exception):
         sys.stdout.flush()
         sys.stderr.flush()

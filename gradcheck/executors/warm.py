@@ -41,7 +41,7 @@ def _quietly() -> None:
             from gradcheck.autodiff.tracing import convert_ahead
 
             convert_ahead()
-            remove_conversions()
+            remove_conversions(since="tensorflow")
     finally:
         os.dup2(kept, 2)
         os.close(kept)
