@@ -62,7 +62,7 @@ class _Output:
         return self.kept.decode("utf-8", "replace").strip()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Running:
     """Hold a case that has a process."""
 
@@ -90,6 +90,7 @@ class Processes:
         self.memory = memory or default_limit(jobs)
         self.environment: dict[str, Any] = {}
         self._running: list[_Running] = []
+        self._leaving: list[_Running] = []
         self._ending: list[Any] = []
         self._watched = 0.0
         self._context = start_server()
@@ -102,15 +103,26 @@ class Processes:
                 case = waiting.pop()
                 yield CaseStarted(case.id)
                 self._running.append(self._start(case))
+            self._dismiss()
             yield from self._step()
+        self._dismiss()
 
     def close(self) -> None:
         """End every process that still runs."""
-        for running in self._running:
-            _kill(running)
-            self._ending.append(running.process)
+        self._leaving += [running for running in self._running if running not in self._leaving]
         self._running.clear()
+        self._dismiss()
         self._reap(GRACE_S)
+
+    def _dismiss(self) -> None:
+        """End the processes of finished cases: idle ones once the next has started, so that it need not wait."""
+        while self._leaving:
+            # An interrupt may come at any line: what is not known to be killed stays to be killed.
+            running = self._leaving[-1]
+            _kill(running)
+            if running.process not in self._ending:
+                self._ending.append(running.process)
+            self._leaving.pop()
 
     def _reap(self, patience: float) -> None:
         """Take leave of killed processes; that the system needs a while to end a large one holds up nobody."""
@@ -207,11 +219,12 @@ class Processes:
             running.deadline = min(running.deadline, now + max(OPTIONAL_S, now - running.started))
 
     def _finish(self, running: _Running, result: CaseResult) -> Iterator[Event]:
-        _kill(running)
+        self._leaving.append(running)
+        self._running.remove(running)
+        if running.result is None:
+            self._dismiss()
         running.messages.close()
         running.output.pipe.close()
-        self._running.remove(running)
-        self._ending.append(running.process)
         yield CaseFinished(result)
 
     def _timed_out(self, running: _Running) -> CaseResult:
