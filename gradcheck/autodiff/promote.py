@@ -46,10 +46,6 @@ class Promoted:
         names -= {_node(spec.name) for spec in self.inputs}
         graph = type(self.graph)(versions=self.graph.versions, library=self.graph.library)
         graph.node.extend(node for node in self.graph.node if node.name in names)
-        for node in graph.node:
-            # What waits for an argument, or is to be where it is, need not.
-            node.input[:] = [i for i in node.input if i[0] != "^" or _node(i) in names]
-            node.attr.pop("_class", None)
 
         def imported(*tensors: Any) -> Any:
             mapped = {self.inputs[i].name: tensor for i, tensor in zip(used, tensors, strict=True)}
@@ -68,6 +64,11 @@ def promote(concrete: Any, variables: Sequence[tuple[Any, Any]]) -> Promoted:
     CannotPromote.
     """
     graph = promoted_graph(concrete.graph.as_graph_def())
+    arguments = {_node(t.name) for t in concrete.inputs}
+    for node in graph.node:
+        # What waits for an argument, or is to be where it is, need not.
+        node.input[:] = [i for i in node.input if i[0] != "^" or _node(i) not in arguments]
+        node.attr.pop("_class", None)
     inputs = tuple(tf.TensorSpec(t.shape, wide_dtype(t.dtype), t.name) for t in concrete.inputs)
     captured = tuple(_captured(tensor, variables) for tensor in concrete.captured_inputs)
     return Promoted(graph, inputs, tuple(t.name for t in concrete.outputs), captured)

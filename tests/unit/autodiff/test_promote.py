@@ -42,3 +42,41 @@ def test_variables_have_float64_twins():
 def test_python_functions_cannot_be_promoted():
     with pytest.raises(CannotPromote):
         promoted(lambda x: tf.numpy_function(np.sin, [x], tf.float32), np.array([1.0]))
+
+
+def test_a_part_needs_only_the_inputs_of_its_outputs():
+    concrete = tf.function(lambda x, u: (tf.sin(x), tf.cos(x) * u)).get_concrete_function(
+        tf.TensorSpec([2]), tf.TensorSpec([2])
+    )
+    forward = promote(concrete, []).part(slice(1))
+    x = np.array([0.3, 0.4])
+    assert np.allclose(forward([tf.constant(x)])[0], np.sin(x), rtol=1e-15)
+
+
+def test_a_part_without_outputs_gives_nothing():
+    concrete = tf.function(tf.sin).get_concrete_function(tf.TensorSpec([2]))
+    assert promote(concrete, []).part(slice(1, None))([tf.zeros(2, tf.float64)]) == []
+
+
+def test_what_waits_for_an_argument_is_promoted():
+    def f(x):
+        with tf.control_dependencies([x]):
+            return tf.constant([2.0, 3.0]) * 1.0
+
+    assert np.array_equal(promoted(f, np.array([0.1, 0.2])), [2.0, 3.0])
+
+
+def test_what_is_kept_beside_an_argument_is_promoted():
+    def f(x):
+        with tf.compat.v1.colocate_with(x):
+            return tf.sin(x)
+
+    x = np.array([0.1, 0.2])
+    assert np.allclose(promoted(f, x), np.sin(x), rtol=1e-15)
+
+
+def test_a_table_that_is_looked_up_is_captured():
+    keys, values = tf.constant([0, 1]), tf.constant([0.5, 0.25])
+    table = tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(keys, tf.constant([1, 0])), -1)
+    found = promoted(lambda x: x * tf.gather(values, table.lookup(keys)), np.array([2.0, 4.0]))
+    assert np.array_equal(found, [0.5, 2.0])
