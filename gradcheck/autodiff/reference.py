@@ -127,7 +127,7 @@ def _realm(subject: Subject, operation: Operation, kind: str) -> Realm | None:
     realm = Realm(
         kind, layout, kind == FLOAT64, forward, pullback, autodiff, layout.variables, subject.gradients.state, roundoff
     )
-    realm.seed, realm.constants = subject.gradients.seed, subject.constants
+    realm.seed, realm.constants = subject.gradients.seed, subject.survey.constants
     return realm
 
 

@@ -92,10 +92,8 @@ class Subject:
     """Hold the op at a point: tensors, variables, upstream, and how to run its gradient.
 
     `slots` are what is differentiated (leaves, then variables); `cotangent` is the packed
-    upstream; `eager` the first eager run with it; `coarsest` the dtype in which the op rounds
-    most, which is a half one under a mixed precision policy; `asked` the dtype that replaces
-    the inputs' own, None if none does; `lists` says that the op keeps tensors in a list;
-    `constants` are the sizes of the numbers in its trace, `stops` says that it holds tf.stop_gradient.
+    upstream; `eager` the first eager run with it; `survey` what a trace of the op holds; `asked`
+    the dtype that replaces the inputs' own, None if none does.
     """
 
     loaded: Loaded
@@ -113,14 +111,10 @@ class Subject:
     ways: tuple[Way, ...]
     custom: bool
     dtype: str
-    coarsest: str
+    survey: Survey
     devices: tuple[str, ...]
     asked: str | None
     state_changed: tuple[str, ...] = ()
-    stateless_random: bool = False
-    lists: bool = False
-    constants: tuple[float, ...] = ()
-    stops: bool = False
     eager: Run | None = None
     cache: dict[str, Any] = field(default_factory=dict)
 
@@ -133,6 +127,11 @@ class Subject:
     def probe(self) -> Probe:
         """Return the probe that stands before tf.custom_gradient."""
         return self.loaded.probe
+
+    @property
+    def coarsest(self) -> str:
+        """Return the dtype in which the op rounds most, which is a half one under a mixed precision policy."""
+        return self.survey.coarsest(self.dtype)
 
     @property
     def rounds_to_half(self) -> bool:
@@ -267,14 +266,10 @@ def prepare(
         checked,
         custom=custom,
         dtype=_dtype_of(leaves, chosen),
-        coarsest=seen.coarsest(_dtype_of(leaves, chosen)),
+        survey=seen,
         devices=devices,
         asked=dtype,
         state_changed=changed,
-        stateless_random=seen.stateless,
-        lists=seen.lists,
-        constants=seen.constants,
-        stops=seen.stops,
         cache={"notes": [*loaded.notes, *notes]},
     )
 

@@ -45,7 +45,7 @@ def check(subject: Subject, found: Sequence[Finding]) -> Iterator[Finding | Comp
         if way != subject.ways[0]:
             compared, findings = _compare(subject, way, run)
             yield from compared
-            told = unordered | mistaken if way.mode == "xla" and subject.stateless_random else unordered
+            told = unordered | mistaken if way.mode == "xla" and subject.survey.stateless else unordered
             results.extend(_seen_in(subject, way, f) for f in findings if f.wrt not in told)
     yield from _merged(results)
 
@@ -82,7 +82,7 @@ def _seen_in(subject: Subject, way: Way, finding: Finding) -> Finding:
 
 def _plain_fails(subject: Subject, way: Way) -> bool:
     # TensorFlow cannot take a list of tensors out of a compiled function, and may end the process when it tries.
-    fatal = subject.lists and way.mode == "xla" and way.tape == "outside"
+    fatal = subject.survey.lists and way.mode == "xla" and way.tape == "outside"
     return fatal or subject.run_plain(way) is None
 
 
@@ -113,7 +113,7 @@ def _compare(subject: Subject, way: Way, run: Run) -> tuple[list[Comparison], li
     rounding = rounding_of(subject)
     base = subject.eager
     assert base is not None
-    if way.mode == "xla" and subject.stateless_random:
+    if way.mode == "xla" and subject.survey.stateless:
         # XLA draws other numbers from the same seed: compare with autodiff of the same draw.
         base = subject.run_plain(way) or run
         rounding = replace(rounding, gradient=own_gradient(subject, base), value=own_values(subject, base))

@@ -123,7 +123,7 @@ def _right_in_another_mode(subject: Subject, verdict: SlotVerdict) -> bool:
     """Return whether the gradient is plainly wrong in the first mode alone: then the modes differ, and that is told."""
     first = subject.ways[0]
     way = next((w for w in subject.ways if w.mode != first.mode and w.device == first.device), None)
-    if way is None or subject.eager is None or subject.gradients.seed is not None or subject.stateless_random:
+    if way is None or subject.eager is None or subject.gradients.seed is not None or subject.survey.stateless:
         return False
     try:
         there = own_gradient(subject, subject.run(way))[verdict.part][verdict.wrong]
@@ -249,9 +249,9 @@ def _mismatch(subject: Subject, verdict: SlotVerdict, verdicts: Sequence[SlotVer
     diagnosis = diagnosis_of(subject, verdict, verdicts)
     if diagnosis.moving and (region := region_nearby(subject, verdict.slot)) is not None:
         diagnosis = in_region(region)
-    told = odd_one_out(verdict, subject.stops)
+    told = odd_one_out(verdict, subject.survey.stops)
     hint = diagnosis.hint
-    if subject.stops and "tf.stop_gradient" in told:
+    if subject.survey.stops and "tf.stop_gradient" in told:
         hint = "if it is meant, name a function with the gradient that is meant: `surrogate:`, or `expected_vjp:`"
     return Finding(
         "gradient-mismatch",
