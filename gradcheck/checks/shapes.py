@@ -16,7 +16,7 @@ from gradcheck.autodiff.operation import Operation, floating
 from gradcheck.autodiff.subject import Subject
 from gradcheck.autodiff.tracing import GradientTape, function
 from gradcheck.checks.gradients import main_gradient
-from gradcheck.checks.sizes import one_row_more, upstream_like
+from gradcheck.checks.sizes import one_row_more, pull
 from gradcheck.numerics.closeness import close, largest
 from gradcheck.results import Comparison, Finding
 
@@ -60,9 +60,8 @@ def _compared(subject: Subject, free: list[int], points: Sequence[list[Any]], lo
     try:
         traced = _traced(subject, subject.operation, free)
         for point in points:
-            weights = _weights(subject, point)
-            wanted = _eager(subject, point, weights)
-            got = _call(subject, traced, point, weights)
+            eager = pull(subject, subject.operation, point, subject.gradients.state)
+            wanted, got = eager.gradients, _call(subject, traced, point, eager.upstream)
             if not _agree(wanted, got, loose) and not _is_noise(subject, point, wanted, got):
                 return _finding("the gradient of a function traced with unknown dimensions differs from eager", None)
     except Exception as error:
@@ -141,31 +140,12 @@ def _traced(subject: Subject, operation: Operation, free: list[int]) -> Any:
     return function(value_and_gradient, input_signature=[_specs(subject, free), weights])
 
 
-def _weights(subject: Subject, point: Sequence[Any]) -> list[Any]:
-    subject.gradients.state.restore()
-    outputs = subject.operation([as_tensor(v) for v in point])
-    rng = subject.rng("dynamic")
-    return [upstream_like(o, rng) for o in floating(outputs)]
-
-
-def _eager(subject: Subject, point: Sequence[Any], weights: Sequence[Any]) -> list[Any]:
-    subject.gradients.state.restore()
-    tensors = [as_tensor(v) for v in point]
-    with GradientTape() as tape:
-        watched = [tensors[i] for i in subject.sources]
-        tape.watch(watched)
-        outputs = subject.operation(tensors)
-    ups = [as_tensor(w) for w in weights]
-    gradients = pull_back(tape, outputs, [*watched, *subject.gradients.variables], ups)
-    return [to_array(g) for g in gradients]
-
-
 def _is_noise(subject: Subject, point: Sequence[Any], wanted: Sequence[Any], got: Sequence[Any]) -> bool:
     """Return whether eager moves as far when the inputs move by their last digit."""
     noise = [0.0 if a is None else np.zeros(np.shape(a)) for a in wanted]
     for number in range(DRAWS):
         near = last_digit_moved(subject, point, number)
-        moved = _eager(subject, near, _weights(subject, near))
+        moved = pull(subject, subject.operation, near, subject.gradients.state).gradients
         noise = [n if a is None or b is None else np.fmax(n, _gap(a, b))
                  for n, a, b in zip(noise, wanted, moved, strict=True)]  # fmt: skip
     pairs = zip(wanted, got, noise, strict=True)

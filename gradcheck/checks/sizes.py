@@ -25,10 +25,11 @@ WIDEST = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Pulled:
-    """Hold outputs and gradients at a place."""
+    """Hold outputs and gradients at a place, and the upstream that was drawn for them, as arrays."""
 
     outputs: tuple[Any, ...]
     gradients: tuple[Any, ...]
+    upstream: tuple[Any, ...]
 
     @property
     def shapes(self) -> list[Any]:
@@ -60,13 +61,13 @@ def pull(subject: Subject, operation: Operation, values: Sequence[Any], state: S
         outputs = operation(tensors)
     results = floating(outputs)
     rng = subject.rng("elsewhere")
-    ups = [as_tensor(upstream_like(o, rng)) for o in results]
-    found = pull_back(tape, outputs, [*watched, *subject.gradients.variables], ups)
-    return Pulled(tuple(to_array(o) for o in results), tuple(to_array(g) for g in found))
+    ups = tuple(_upstream_like(o, rng) for o in results)
+    found = pull_back(tape, outputs, [*watched, *subject.gradients.variables], [as_tensor(u) for u in ups])
+    return Pulled(tuple(to_array(o) for o in results), tuple(to_array(g) for g in found), ups)
 
 
-def upstream_like(output: Any, rng: np.random.Generator) -> Any:
-    """Return a random upstream for an output that is at hand, as an array: TensorFlow needs no kernel for it."""
+def _upstream_like(output: Any, rng: np.random.Generator) -> Any:
+    """Return a random upstream for an output, drawn as an array: TensorFlow needs no kernel for it."""
     drawn = signed_uniform(rng, math.prod(output.shape)).reshape(output.shape)
     return drawn.astype(output.dtype.as_numpy_dtype)
 

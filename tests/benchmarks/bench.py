@@ -173,7 +173,7 @@ def directional_coverage(folder: Path) -> Iterator[Figure]:
         "        return plain(*args, **kwargs)\n"
         "    setattr(owner, name, call)\n"
         "for owner, name in ((modes.Gradients, 'run'), (realm.Realm, '_pull'), (realm.Realm, '_row'),\n"
-        "    (elsewhere, 'pull'), (sizes, 'pull'), (shapes, '_eager'), (shapes, '_call'), (shapes, '_weights'),\n"
+        "    (elsewhere, 'pull'), (sizes, 'pull'), (shapes, 'pull'), (shapes, '_call'),\n"
         "    (upstream, '_gathered'), (subject, '_first_call'), (determinism, '_changed_by_second_forward')):\n"
         "    counted(owner, name)\n"
         "before = psutil.Process().memory_info().rss\n"
