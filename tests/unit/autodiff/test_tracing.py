@@ -22,8 +22,8 @@ def test_all_outputs_come_flat():
 def test_variables_are_read_and_assigned():
     total = tf.Variable([1.0, 2.0], dtype=tf.float64)
     call = Straight(traced(lambda x: total.assign_add(x) * 2.0))
-    assert np.allclose(call([tf.constant(X)])[0], 2 * (X + [1, 2]), rtol=1e-15)
-    assert np.allclose(total.numpy(), X + [1, 2], rtol=1e-15)
+    assert np.allclose(call([tf.constant(X)])[0], 2 * (X + np.array([1, 2])), rtol=1e-15)
+    assert np.allclose(total.numpy(), X + np.array([1, 2]), rtol=1e-15)
 
 
 def test_it_can_be_called_while_another_function_is_traced():
