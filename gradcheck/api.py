@@ -35,7 +35,7 @@ def check(fn: Callable[..., Any], inputs: Mapping[str, Any] | Sequence[Any], **o
     Raises SpecError for options or inputs that a spec could not have either.
     """
     from gradcheck.autodiff.operation import Creations
-    from gradcheck.autodiff.probe import Probe, installed, unwrapped
+    from gradcheck.autodiff.probe import Probe, installed, redecorated
     from gradcheck.autodiff.runtime import logical_devices, quiet, random_state_kept
     from gradcheck.autodiff.subject import Loaded
 
@@ -51,8 +51,7 @@ def check(fn: Callable[..., Any], inputs: Mapping[str, Any] | Sequence[Any], **o
 
         module = types.ModuleType("gradcheck_case")
         vars(module).update(home)
-        plain = unwrapped(fn)
-        setattr(module, _OP, probe.decorate(plain) if plain is not None else fn)
+        setattr(module, _OP, redecorated(probe, fn))
         for key, function in functions.items():
             setattr(module, f"gradcheck_{key}", function)
         with creations.watch():

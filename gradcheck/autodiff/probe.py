@@ -1,5 +1,7 @@
 """Stand between the user's code and tf.custom_gradient: watch what passes, or bypass it.
 
+Stand before tf.function too, which keeps what it traced: with and without the bypass are two.
+
 While the user's module is imported and called, `tf.custom_gradient` is this probe.  Normally
 it applies the real decorator and notes arguments and returned gradients; while `bypass` is
 set it calls the plain forward, so that autodiff sees the same code and the same weights.
@@ -8,6 +10,7 @@ set it calls the plain forward, so that autodiff sees the same code and the same
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +22,10 @@ import wrapt
 from gradcheck.autodiff.signatures import argument_names, positional_count, takes_variables
 
 Real = tf.custom_gradient
+_Function = tf.function
 _Decorated = type(Real(lambda x: (x, lambda upstream: upstream)))
+_Traced = type(_Function(lambda: None))
+_MODULES = (tf, tf.compat.v1, tf.compat.v2)
 
 
 class ContractBroken(Exception):
@@ -87,6 +93,24 @@ class Probe:
         if isinstance(f, wrapt.FunctionWrapper) or not callable(f):
             return Real(f)
         return wrapt.FunctionWrapper(f, self._call)
+
+    def function(self, f: Callable[..., Any] | None = None, *args: Any, **kwargs: Any) -> Any:
+        """Take the place of tf.function."""
+        if f is None:
+            return lambda f: self.function(f, *args, **kwargs)
+        return self.apart(_Function(f, *args, **kwargs), lambda: _Function(f, *args, **kwargs))
+
+    def apart(self, function: Any, another: Callable[[], Any]) -> Any:
+        """Return a tf.function that keeps what it traces under a switch apart: in `another` of its kind."""
+        others: dict[tuple[bool, bool], Any] = {}
+
+        def other() -> Any:
+            switches = (self.bypass, self.permute_variables)
+            if any(switches) and switches not in others:
+                others[switches] = another()
+            return others.get(switches)
+
+        return _Apart(function, other)
 
     def _call(self, wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
         name = getattr(wrapped, "__name__", "op")
@@ -207,32 +231,77 @@ class Probe:
             self.notes.append(_note_of(gradient, variable, name, function, variable=True))
 
 
+class _Apart(wrapt.ObjectProxy):  # type: ignore[type-arg]
+    """Be a tf.function in all, but call `other()` if that is one: for methods too, which are bound at each look."""
+
+    def __init__(self, function: Any, other: Callable[[], Any]) -> None:
+        super().__init__(function)
+        self._self_other = other
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        other = self._self_other()
+        return (self.__wrapped__ if other is None else other)(*args, **kwargs)
+
+    def __get__(self, instance: Any, owner: Any) -> Any:
+        if instance is None:
+            return self
+
+        def bound() -> Any:
+            other = self._self_other()
+            return None if other is None else other.__get__(instance, owner)
+
+        return _Apart(self.__wrapped__.__get__(instance, owner), bound)
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        """Return what `inspect` says of the function itself, which is bound as it should be."""
+        return inspect.signature(self.__wrapped__)
+
+
 def install(probe: Probe) -> None:
-    """Put `probe` in the place of tf.custom_gradient for code that is imported or called from now on."""
-    decorate = tf.autograph.experimental.do_not_convert(probe.decorate)
-    for module in (tf, tf.compat.v1, tf.compat.v2):
-        module.custom_gradient = decorate
+    """Put `probe` in the place of tf.custom_gradient and tf.function for code imported or called from now on."""
+    unconverted = tf.autograph.experimental.do_not_convert
+    for module in _MODULES:
+        module.custom_gradient = unconverted(probe.decorate)
+        module.function = unconverted(probe.function)
 
 
 @contextlib.contextmanager
 def installed(probe: Probe, namespaces: Iterable[dict[str, Any]]) -> Iterator[None]:
-    """Put `probe` in the place of tf.custom_gradient inside the block only.
+    """Put `probe` in the place of tf.custom_gradient and tf.function inside the block only.
 
     Functions in `namespaces` that were decorated before are decorated anew with the probe.
     """
-    modules = (tf, tf.compat.v1, tf.compat.v2)
-    before = [module.custom_gradient for module in modules]
-    changed = [(names, name, value) for names in namespaces for name, value in names.items() if unwrapped(value)]
+    before = [(module, module.custom_gradient, module.function) for module in _MODULES]
+    found = [(names, name, value, redecorated(probe, value)) for names in namespaces for name, value in names.items()]
+    changed = [entry for entry in found if entry[3] is not entry[2]]
     install(probe)
-    for names, name, value in changed:
-        names[name] = probe.decorate(unwrapped(value))
+    for names, name, _, new in changed:
+        names[name] = new
     try:
         yield
     finally:
-        for module, decorator in zip(modules, before, strict=True):
-            module.custom_gradient = decorator
-        for names, name, value in changed:
+        for module, decorator, function in before:
+            module.custom_gradient, module.function = decorator, function
+        for names, name, value, _ in changed:
             names[name] = value
+
+
+def redecorated(probe: Probe, op: Any) -> Any:
+    """Return a function that was decorated before the probe came as the probe would have it, others as they are."""
+    inner = unwrapped(op)
+    if inner is not None:
+        return probe.decorate(inner)
+    clone = getattr(op, "_clone", None)
+    if type(op) is not _Traced or not callable(clone):
+        return op
+    inner = unwrapped(op.python_function)
+
+    def another() -> Any:
+        return clone(None if inner is None else probe.decorate(inner))
+
+    # What it traced before says nothing to the probe.
+    return probe.apart(another(), another)
 
 
 def unwrapped(op: Any) -> Any | None:

@@ -10,8 +10,8 @@ import tensorflow as tf
 # The context outside of all functions: in it AutoGraph converts what is called.
 _OUTSIDE = tf.__internal__.autograph.control_status_ctx()
 
-# Kept from the user's code, which may put something else in its place.
-GradientTape = tf.GradientTape
+# Kept from the user's code and the probe, which may put something else in their place.
+GradientTape, _function = tf.GradientTape, tf.function
 
 unconverted = tf.autograph.experimental.do_not_convert
 
@@ -23,7 +23,7 @@ def function(f: Callable[..., Any], **options: Any) -> Any:
     def traced(*args: Any) -> Any:
         return f(*args)
 
-    return tf.function(traced, autograph=False, **options)
+    return _function(traced, autograph=False, **options)
 
 
 class Straight:

@@ -111,3 +111,14 @@ def test_a_script_without_a_main_guard_is_not_run_again_by_the_cases(tmp_path):
     )
     done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.stdout.split() == ["once", "right"], done.stderr
+
+
+def test_a_tf_function_that_was_called_before_is_seen_through():
+    @tf.custom_gradient
+    def inner(x):
+        return tf.sin(x), lambda u: u * tf.cos(x) * tf.where((x > 5.0) & (x < 6.0), 1.3, 1.0)
+
+    op = tf.function(inner)
+    op(tf.ones([4, 3]))
+    result = gradcheck.check(op, {"x": {"shape": [4, 3]}})
+    assert [(f.code, f.cause) for f in result.findings if f.level == "error"] == [("gradient-mismatch", "region")]

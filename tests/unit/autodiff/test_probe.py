@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from gradcheck.autodiff import probe as probing
-from gradcheck.autodiff.probe import ContractBroken, Probe, install
+from gradcheck.autodiff.probe import ContractBroken, Probe, installed
 from gradcheck.autodiff.signatures import argument_names
 
 
 @pytest.fixture
 def probe():
     probe = Probe()
-    install(probe)
-    yield probe
-    for module in (tf, tf.compat.v1, tf.compat.v2):
-        module.custom_gradient = probing.Real
+    with installed(probe, []):
+        yield probe
 
 
 def slope(f, x=3.0):
@@ -91,3 +90,58 @@ def test_arguments_are_named_by_path():
 
     value = ({"w": np.zeros(1), "b": np.zeros(1)}, np.zeros(1), np.zeros(1))
     assert argument_names(op, value) == ["params.b", "params.w", "rest[0]", "rest[1]"]
+
+
+def squared(x):
+    return x * x, lambda upstream: upstream * 100.0
+
+
+def test_what_is_traced_under_the_bypass_is_kept_apart(probe):
+    op = tf.function(tf.custom_gradient(squared))
+    assert slope(op) == 100.0
+    with probe.bypassed():
+        assert slope(op) == 6.0
+    assert slope(op) == 100.0
+
+
+def test_the_first_trace_may_be_under_the_bypass(probe):
+    @tf.function(reduce_retracing=True)
+    def op(x):
+        return tf.custom_gradient(squared)(x)
+
+    with probe.bypassed():
+        assert slope(op) == 6.0
+    assert slope(op) == 100.0
+
+
+def test_methods_and_layers_that_are_traced_are_bypassed(probe):
+    class Module(tf.Module):
+        @tf.function
+        def apply(self, x):
+            return tf.custom_gradient(squared)(x) * self.scale
+
+        scale = 2.0
+
+    class Layer(tf.keras.layers.Layer):
+        @tf.function(autograph=False)
+        def call(self, x):
+            return tf.custom_gradient(squared)(x)
+
+    module, layer = Module(), Layer()
+    assert (slope(module.apply), slope(layer)) == (200.0, 100.0)
+    with probe.bypassed():
+        assert (slope(module.apply), slope(layer)) == (12.0, 6.0)
+    assert list(inspect.signature(module.apply).parameters) == ["x"]
+    assert module.apply.get_concrete_function(tf.TensorSpec([])).outputs[0].shape == ()
+
+
+def test_a_tf_function_that_was_there_before_is_bypassed():
+    names = {"inner": tf.custom_gradient(squared)}
+    names["op"] = tf.function(lambda x: names["inner"](x))
+    before = dict(names)
+    assert slope(names["op"]) == 100.0
+    probe = Probe()
+    with installed(probe, [names]), probe.bypassed():
+        assert slope(names["op"]) == 6.0
+    assert names == before
+    assert slope(names["op"]) == 100.0
