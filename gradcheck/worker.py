@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -245,7 +245,9 @@ def _judged_by_expectation(result: CaseResult, expect: tuple[str, ...]) -> CaseR
     return replace(result, status=status, expected=expect, missing=missing)
 
 
-def unfinished(case: Case, finding: Finding, duration_s: float, output: str = "") -> CaseResult:
+def unfinished(
+    case: Case, finding: Finding, duration_s: float, output: str = "", phases_s: Mapping[str, float] | None = None
+) -> CaseResult:
     """Return the result of a case whose process did not live to report."""
     result = CaseResult(
         case.id,
@@ -254,6 +256,7 @@ def unfinished(case: Case, finding: Finding, duration_s: float, output: str = ""
         case.name,
         ERRORED,
         duration_s,
+        phases_s={name: round(spent, 4) for name, spent in (phases_s or {}).items()},
         seed=case.seed,
         findings=(finding,),
         output=output,

@@ -20,9 +20,10 @@ def selected(options: Mapping[str, Any]) -> tuple[list[Case], str]:
 
     Raises SpecError, UsageError or NothingSelected.
     """
+    shard = shard_of(options["shard"]) if options["shard"] else None
     cases = select(load(options["paths"]), options["expression"], options["tags"])
-    if options["shard"]:
-        cases = in_shard(cases, *shard_of(options["shard"]))
+    if shard is not None:
+        cases = in_shard(cases, *shard)
     remark = ""
     if options["last_failed"]:
         failed = history.failed(history.read(Path(history.FOLDER)))

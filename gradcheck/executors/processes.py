@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
 from types import ModuleType
 from typing import Any
@@ -30,6 +30,8 @@ from gradcheck.spec.model import Case
 from gradcheck.worker import Limits, unfinished
 
 OUTPUT_LIMIT = 16_384
+# What a case is in before it says so.
+START = "start"
 GRACE_S = 2.0
 WATCH_S = 0.2
 OPTIONAL_S = 10.0
@@ -73,10 +75,19 @@ class _Running:
     family: Family
     started: float
     deadline: float
-    phase: str = "start"
+    phase: str = START
+    entered: float = 0.0
+    phases: dict[str, float] = field(default_factory=dict)
     result: CaseResult | None = None
     known: CaseResult | None = None
     held: int = 0
+
+    def leave_phase(self) -> None:
+        """Note how long the phase took that ends now."""
+        now = time.monotonic()
+        if self.phase != START:
+            self.phases[self.phase] = self.phases.get(self.phase, 0.0) + now - self.entered
+        self.entered = now
 
 
 class Processes:
@@ -211,6 +222,7 @@ class Processes:
             yield from self._finish(running, self._died(running))
 
     def _enter(self, running: _Running, phase: str, known: CaseResult | None) -> None:
+        running.leave_phase()
         running.phase, running.known = phase, known
         running.deadline = running.started + self._seconds(running.case)
         if known is not None:
@@ -256,7 +268,9 @@ class Processes:
         return self._unfinished(running, replace(finding, traceback=finding.traceback or output or None))
 
     def _unfinished(self, running: _Running, finding: Finding) -> CaseResult:
-        return unfinished(running.case, finding, time.monotonic() - running.started, running.output.text())
+        running.leave_phase()
+        spent = time.monotonic() - running.started
+        return unfinished(running.case, finding, spent, running.output.text(), running.phases)
 
 
 def start_server() -> Any:

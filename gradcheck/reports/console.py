@@ -53,7 +53,7 @@ class ConsoleReport:
             self._case(event.result)
             self.progress.resume()
         elif isinstance(event, RunFinished):
-            self._print(_summary(event.summary))
+            self._print(_summary(event.summary, hint=self.view.verbosity < 1))
 
     def close(self) -> None:
         """Take the progress display away."""
@@ -219,7 +219,7 @@ def _row(element: Element, modes: list[str]) -> list[Text]:
     return [Text(cell) for cell in cells]
 
 
-def _summary(summary: RunSummary) -> Text:
+def _summary(summary: RunSummary, hint: bool) -> Text:
     parts: Mapping[str, int] = {
         "passed": summary.passed,
         "failed": summary.failed,
@@ -230,9 +230,8 @@ def _summary(summary: RunSummary) -> Text:
     text = Text("\n")
     bad = summary.failed + summary.errored
     counts = ", ".join(f"{count} {name}" for name, count in parts.items() if count) or "nothing run"
-    warnings = (
-        f", {summary.warnings} warning{'s' * (summary.warnings != 1)} (-v shows them)" if summary.warnings else ""
-    )
+    warnings = f", {summary.warnings} warning{'s' * (summary.warnings != 1)}" if summary.warnings else ""
+    warnings += " (-v shows them)" if warnings and hint else ""
     stopped = "" if summary.stop_reason == "completed" else f" (stopped: {summary.stop_reason})"
     text.append(f"{counts}{warnings} in {summary.duration_s:.1f} s{stopped}", style="bold red" if bad else "bold green")
     return text

@@ -103,6 +103,7 @@ def test_a_case_that_dies_raises_or_hangs_takes_nobody_along(run_cli, write_spec
     assert found["fails"] == ("errored", ["op-error"])
     assert found["dies"] == ("errored", ["crashed"])
     assert found["hangs"] == ("errored", ["timeout"])
+    assert next(c for c in told.report["cases"] if c["case"] == "hangs")["phases_s"]["trace"] > 1
     assert found["plain"][0] == found["prints"][0] == "passed"
     crash = next(c for c in told.report["cases"] if c["case"] == "dies")
     assert "SIGABRT" in crash["findings"][0]["message"]
