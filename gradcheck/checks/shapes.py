@@ -16,7 +16,7 @@ from gradcheck.autodiff.operation import Operation, floating
 from gradcheck.autodiff.subject import Subject
 from gradcheck.autodiff.tracing import GradientTape, function
 from gradcheck.checks.gradients import main_gradient
-from gradcheck.checks.sizes import one_row_more, pull
+from gradcheck.checks.sizes import one_row_more, pull, upstream_of
 from gradcheck.numerics.closeness import close, largest
 from gradcheck.results import Comparison, Finding
 
@@ -60,8 +60,8 @@ def _compared(subject: Subject, free: list[int], points: Sequence[list[Any]], lo
     try:
         traced = _traced(subject, subject.operation, free)
         for point in points:
-            eager = pull(subject, subject.operation, point, subject.gradients.state)
-            wanted, got = eager.gradients, _call(subject, traced, point, eager.upstream)
+            wanted, weights = _eager(subject, point)
+            got = _call(subject, traced, point, weights)
             if not _agree(wanted, got, loose) and not _is_noise(subject, point, wanted, got):
                 return _finding("the gradient of a function traced with unknown dimensions differs from eager", None)
     except Exception as error:
@@ -140,6 +140,15 @@ def _traced(subject: Subject, operation: Operation, free: list[int]) -> Any:
     return function(value_and_gradient, input_signature=[_specs(subject, free), weights])
 
 
+def _eager(subject: Subject, point: Sequence[Any]) -> tuple[Sequence[Any], list[Any]]:
+    """Return the gradients at a point and by what was pulled, in one dimension."""
+    pulled = pull(subject, subject.operation, point, subject.gradients.state)
+    gradients, outputs = pulled.gradients, [tf.TensorSpec(o.shape, o.dtype) for o in pulled.outputs]
+    # Of large outputs not all that was needed once is kept.
+    del pulled
+    return gradients, [tf.reshape(u, [-1]) for u in upstream_of(subject, outputs)]
+
+
 def _is_noise(subject: Subject, point: Sequence[Any], wanted: Sequence[Any], got: Sequence[Any]) -> bool:
     """Return whether eager moves as far when the inputs move by their last digit."""
     noise = [0.0 if a is None else np.zeros(np.shape(a)) for a in wanted]
@@ -163,7 +172,7 @@ def _gap(a: Any, b: Any) -> Any:
 
 def _call(subject: Subject, traced: Any, point: Sequence[Any], weights: Sequence[Any]) -> list[Any]:
     subject.gradients.state.restore()
-    _, gradients = traced([as_tensor(v) for v in point], [as_tensor(w.ravel()) for w in weights])
+    _, gradients = traced([as_tensor(v) for v in point], weights)
     return [to_array(g) for g in gradients]
 
 

@@ -25,11 +25,10 @@ WIDEST = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Pulled:
-    """Hold outputs and gradients at a place, and the upstream that was drawn for them, as arrays."""
+    """Hold outputs and gradients at a place."""
 
     outputs: tuple[Any, ...]
     gradients: tuple[Any, ...]
-    upstream: tuple[Any, ...]
 
     @property
     def shapes(self) -> list[Any]:
@@ -60,16 +59,19 @@ def pull(subject: Subject, operation: Operation, values: Sequence[Any], state: S
         tape.watch(watched)
         outputs = operation(tensors)
     results = floating(outputs)
+    found = pull_back(tape, outputs, [*watched, *subject.gradients.variables], upstream_of(subject, results))
+    return Pulled(tuple(to_array(o) for o in results), tuple(to_array(g) for g in found))
+
+
+def upstream_of(subject: Subject, outputs: Sequence[Any]) -> list[Any]:
+    """Return what outputs at other sizes are pulled by; drawn as arrays, for which TensorFlow needs no kernel."""
     rng = subject.rng("elsewhere")
-    ups = tuple(_upstream_like(o, rng) for o in results)
-    found = pull_back(tape, outputs, [*watched, *subject.gradients.variables], [as_tensor(u) for u in ups])
-    return Pulled(tuple(to_array(o) for o in results), tuple(to_array(g) for g in found), ups)
+    return [as_tensor(_like_output(output, rng)) for output in outputs]
 
 
-def _upstream_like(output: Any, rng: np.random.Generator) -> Any:
-    """Return a random upstream for an output, drawn as an array: TensorFlow needs no kernel for it."""
+def _like_output(output: Any, rng: np.random.Generator) -> Any:
     drawn = signed_uniform(rng, math.prod(output.shape)).reshape(output.shape)
-    return drawn.astype(output.dtype.as_numpy_dtype)
+    return drawn.astype(tf.as_dtype(output.dtype).as_numpy_dtype)
 
 
 def one_row_more(subject: Subject) -> tuple[list[Any], Pulled] | None:

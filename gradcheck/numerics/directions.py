@@ -25,7 +25,9 @@ def signed_uniform(rng: np.random.Generator, size: int) -> Array:
     Non-negative directions hide isolated errors and plain signs hide pairs of opposite
     errors; this law misses neither.
     """
-    return np.asarray(rng.choice([-1.0, 1.0], size) * rng.uniform(0.5, 1.5, size))
+    drawn = np.asarray(rng.choice([-1.0, 1.0], size))
+    drawn *= rng.uniform(0.5, 1.5, size)
+    return drawn
 
 
 @dataclass(frozen=True, slots=True)
