@@ -94,11 +94,11 @@ class Probe:
             return Real(f)
         return wrapt.FunctionWrapper(f, self._call)
 
-    def function(self, f: Callable[..., Any] | None = None, *args: Any, **kwargs: Any) -> Any:
+    def function(self, func: Callable[..., Any] | None = None, *args: Any, **kwargs: Any) -> Any:
         """Take the place of tf.function."""
-        if f is None:
+        if func is None:
             return lambda f: self.function(f, *args, **kwargs)
-        return self.apart(_Function(f, *args, **kwargs), lambda: _Function(f, *args, **kwargs))
+        return self.apart(_Function(func, *args, **kwargs), lambda: _Function(func, *args, **kwargs))
 
     def apart(self, function: Any, another: Callable[[], Any]) -> Any:
         """Return a tf.function that keeps what it traces under a switch apart: in `another` of its kind."""

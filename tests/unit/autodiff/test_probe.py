@@ -104,6 +104,22 @@ def test_what_is_traced_under_the_bypass_is_kept_apart(probe):
     assert slope(op) == 100.0
 
 
+@pytest.mark.parametrize(
+    "traced",
+    [
+        lambda f: tf.function(f, [tf.TensorSpec([])]),
+        lambda f: tf.function(func=f, jit_compile=True),
+        lambda f: tf.function(input_signature=[tf.TensorSpec([])])(f),
+        lambda f: tf.function(tf.function(f)),
+    ],
+)
+def test_tf_function_takes_what_it_took(probe, traced):
+    op = traced(tf.custom_gradient(squared))
+    assert slope(op) == 100.0
+    with probe.bypassed():
+        assert slope(op) == 6.0
+
+
 def test_the_first_trace_may_be_under_the_bypass(probe):
     @tf.function(reduce_retracing=True)
     def op(x):
