@@ -316,7 +316,7 @@ def rewritten_kernels(
     """
     concrete = gradients.traced_gradient(values, upstream)
     promoted, nodes = promote(concrete, twins), nodes_of(concrete)
-    forward = promoted.part(slice(len(concrete.outputs) - _present(concrete)))
+    forward = promoted.part(slice(len(concrete.outputs) - sum(_present(concrete))))
     return forward, _pullback(promoted, concrete), halves_in(nodes), constants_in(nodes)
 
 
@@ -331,14 +331,14 @@ def rewritten_pullback(
     return _pullback(promote(concrete, twins), concrete)
 
 
-def _present(concrete: Any) -> int:
-    """Return how many gradients are not None; they are the last outputs."""
-    return sum(gradient is not None for gradient in concrete.structured_outputs[1])
+def _present(concrete: Any) -> list[bool]:
+    """Return which gradients are not None; these are the last outputs."""
+    return [gradient is not None for gradient in concrete.structured_outputs[1]]
 
 
 def _pullback(promoted: Promoted, concrete: Any) -> Pullback:
-    present = [gradient is not None for gradient in concrete.structured_outputs[1]]
-    pulled = promoted.part(slice(len(concrete.outputs) - _present(concrete), None))
+    present = _present(concrete)
+    pulled = promoted.part(slice(len(concrete.outputs) - sum(present), None))
 
     def pullback(tensors: Sequence[Any], cotangents: Sequence[Any]) -> list[Any]:
         found = iter(pulled([*tensors, *cotangents]))
