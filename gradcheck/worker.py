@@ -10,6 +10,7 @@ from typing import Any
 
 from gradcheck.errors import told
 from gradcheck.findings import CATALOGUE, INTERNAL
+from gradcheck.phases import Phases
 from gradcheck.results import ERRORED, FAILED, PASSED, CaseResult, Comparison, Finding
 from gradcheck.spec.model import Case
 
@@ -46,23 +47,14 @@ class _Notebook:
     provisional: Callable[[], CaseResult | None] = lambda: None
     findings: list[Finding] = field(default_factory=list)
     comparisons: list[Comparison] = field(default_factory=list)
-    phases: dict[str, float] = field(default_factory=dict)
+    phases: Phases = field(default_factory=Phases)
     facts: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    phase: str = ""
     blamed: Any = None
-    _started: float = 0.0
 
     def enter(self, phase: str) -> None:
-        self.leave()
-        self.phase, self._started = phase, time.perf_counter()
+        self.phases.enter(phase)
         self.report(phase, self.provisional() if phase == OPTIONAL else None)
-
-    def leave(self) -> None:
-        if self.phase:
-            spent = time.perf_counter() - self._started
-            self.phases[self.phase] = self.phases.get(self.phase, 0.0) + spent
-        self.phase = ""
 
     def add(self, item: Finding | Comparison) -> None:
         if isinstance(item, Comparison):
@@ -102,7 +94,7 @@ def check_started(
             case=case.name,
             status=PASSED,
             duration_s=time.perf_counter() - started,
-            phases_s={name: round(spent, 4) for name, spent in notebook.phases.items()},
+            phases_s=_rounded(notebook.phases.seconds),
             seed=case.seed,
             comparisons=tuple(notebook.comparisons),
             findings=tuple(notebook.findings),
@@ -114,8 +106,12 @@ def check_started(
 
     notebook = _Notebook(report, result)
     _collect(case, start, limits, notebook)
-    notebook.leave()
+    notebook.phases.leave()
     return _kept(result(), limits, notebook)
+
+
+def _rounded(seconds: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(spent, 4) for name, spent in seconds.items()}
 
 
 def _kept(result: CaseResult, limits: Limits, notebook: _Notebook) -> CaseResult:
@@ -148,7 +144,7 @@ def _collect(case: Case, start: Callable[[], tuple[Any, tuple[str, ...]]], limit
         notebook.add(stop.finding)
     # Also what is no Exception: the user's code raises KeyboardInterrupt and classes of its own.
     except BaseException as error:
-        notebook.add(_unforeseen(error, notebook.phase, loaded))
+        notebook.add(_unforeseen(error, notebook.phases.current, loaded))
 
 
 def _unforeseen(error: BaseException, phase: str, loaded: Any) -> Finding:
@@ -256,7 +252,7 @@ def unfinished(
         case.name,
         ERRORED,
         duration_s,
-        phases_s={name: round(spent, 4) for name, spent in (phases_s or {}).items()},
+        phases_s=_rounded(phases_s or {}),
         seed=case.seed,
         findings=(finding,),
         output=output,

@@ -55,11 +55,24 @@ def main(case: Case, limits: Limits, messages: Connection, output: Connection) -
     with contextlib.suppress(Exception):
         sys.stdout.flush()
         sys.stderr.flush()
-    send(("result", result))
+    send(("result", (result, _is_alone())))
     # The parent ends this process with all that it started, which it finds only while this one lives;
     # and there is no interpreter shutdown: exit handlers of the user's code must not hold the run.
     time.sleep(FAREWELL_S)
     leave(0)
+
+
+def _is_alone() -> bool:
+    """Return whether nothing runs that this process or what it adopted has started."""
+    try:
+        while os.waitpid(-1, os.WNOHANG) != (0, 0):
+            pass
+    except ChildProcessError:
+        return True
+    # Where processes cannot be asked for, or a signal came: not known.
+    except (OSError, AttributeError):
+        pass
+    return False
 
 
 def _redirect(output: Connection) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import psutil
@@ -43,6 +43,24 @@ def _proportional(process: psutil.Process) -> int:
     return int(getattr(memory, "pss", memory.uss))
 
 
+def look(families: Iterable[Family]) -> None:
+    """Note what each of the families has started.
+
+    The system's table of processes is read once for all, which costs more than all else that is watched.
+    """
+    found = set[psutil.Process]()
+    with contextlib.suppress(psutil.Error):
+        found = set(psutil.Process().children(recursive=True))
+    parents = {process.pid: _of(process, psutil.Process.ppid) for process in found}
+    owners = {family.pid: family for family in families}
+    for process in found:
+        pid = parents[process.pid]
+        while pid in parents and pid not in owners:
+            pid = parents[pid]
+        if pid in owners:
+            owners[pid].children.add(process)
+
+
 class Family:
     """Follow a process and all that it starts, also what leaves its group."""
 
@@ -57,7 +75,6 @@ class Family:
         """Return the bytes of memory that all of them hold now; exact only above `limit`."""
         if self.root is None:
             return 0
-        self.children |= self._descendants()
         everyone = (self.root, *self.children)
         resident = sum(_of(process, lambda p: int(p.memory_info().rss)) for process in everyone)
         if resident <= limit or not self.children:

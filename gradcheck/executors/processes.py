@@ -9,21 +9,23 @@ from __future__ import annotations
 import contextlib
 import multiprocessing as mp
 import os
+import selectors
 import signal
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from types import ModuleType
 from typing import Any
 
 from gradcheck.errors import UsageError, told
 from gradcheck.events import CaseFinished, CaseProgress, CaseStarted, Event
 from gradcheck.executors import child
-from gradcheck.executors.family import Family, default_limit
+from gradcheck.executors.family import Family, default_limit, look
 from gradcheck.executors.lifeline import PARENT
+from gradcheck.phases import Phases
 from gradcheck.places import FRAME, is_user_file
 from gradcheck.results import CaseResult, Finding
 from gradcheck.spec.model import Case
@@ -44,21 +46,23 @@ class _Output:
 
     pipe: Connection
     kept: bytes = b""
-    open: bool = True
 
-    def read(self) -> None:
-        """Take what is there, without waiting; a writer without end is read a piece at a time."""
+    def read(self) -> bool:
+        """Take what is there, without waiting; say whether more may come.
+
+        A writer without end is read a piece at a time.
+        """
         for _ in range(16):
             try:
                 piece = os.read(self.pipe.fileno(), 65_536)
             except BlockingIOError:
-                return
+                return True
             except OSError:
                 piece = b""
             if not piece:
-                self.open = False
-                return
+                return False
             self.kept = (self.kept + piece)[-OUTPUT_LIMIT:]
+        return True
 
     def text(self) -> str:
         return self.kept.decode("utf-8", "replace").strip()
@@ -75,19 +79,15 @@ class _Running:
     family: Family
     started: float
     deadline: float
-    phase: str = START
-    entered: float = 0.0
-    phases: dict[str, float] = field(default_factory=dict)
+    phases: Phases = field(default_factory=Phases)
     result: CaseResult | None = None
     known: CaseResult | None = None
+    alone: bool = False
     held: int = 0
 
-    def leave_phase(self) -> None:
-        """Note how long the phase took that ends now."""
-        now = time.monotonic()
-        if self.phase != START:
-            self.phases[self.phase] = self.phases.get(self.phase, 0.0) + now - self.entered
-        self.entered = now
+    @property
+    def phase(self) -> str:
+        return self.phases.current or START
 
 
 class Processes:
@@ -104,6 +104,7 @@ class Processes:
         self._leaving: list[_Running] = []
         self._ending: list[Any] = []
         self._watched = 0.0
+        self._signs = selectors.DefaultSelector()
         self._context = start_server()
 
     def run(self, cases: list[Case]) -> Iterator[Event]:
@@ -122,6 +123,7 @@ class Processes:
         """End every process that still runs."""
         self._leaving += [running for running in self._running if running not in self._leaving]
         self._running.clear()
+        self._signs.close()
         self._dismiss()
         self._reap(GRACE_S)
 
@@ -152,7 +154,10 @@ class Processes:
         os.set_blocking(output.fileno(), False)
         now = time.monotonic()
         family = Family(process.pid)
-        return _Running(case, process, messages, _Output(output), family, now, now + self._seconds(case))
+        running = _Running(case, process, messages, _Output(output), family, now, now + self._seconds(case))
+        for sign in (messages, output, process.sentinel):
+            self._signs.register(sign, selectors.EVENT_READ, running)
+        return running
 
     def _begun(self, arguments: tuple[Any, ...]) -> Any:
         """Start a child; a fork server that ended just now (killed, out of memory) is started once more."""
@@ -174,19 +179,18 @@ class Processes:
     def _step(self) -> Iterator[Event]:
         """Wait for the next sign of life, then handle all that came."""
         patience = max(0.0, min(r.deadline for r in self._running) - time.monotonic())
-        by_object: dict[Any, _Running] = {}
-        for running in self._running:
-            by_object[running.messages] = running
-            by_object[running.process.sentinel] = running
-            if running.output.open:
-                by_object[running.output.pipe] = running
-        ready = wait(list(by_object), timeout=min(patience, WATCH_S))
-        for running in {id(by_object[r]): by_object[r] for r in ready}.values():
-            yield from self._hear(running)
+        signs: dict[_Running, list[Any]] = {}
+        for key, _ in self._signs.select(min(patience, WATCH_S)):
+            signs.setdefault(key.data, []).append(key.fileobj)
+        for running, files in signs.items():
+            if running.output.pipe in files and not running.output.read():
+                self._signs.unregister(running.output.pipe)
+            yield from self._hear(running, ended=running.process.sentinel in files)
         now = time.monotonic()
         if now - self._watched >= WATCH_S:
             self._watched = now
             self._reap(0)
+            look([running.family for running in self._running])
             for running in self._running:
                 running.held = running.family.held(self.memory)
         for running in list(self._running):
@@ -195,9 +199,7 @@ class Processes:
             elif now >= running.deadline:
                 yield from self._finish(running, self._timed_out(running))
 
-    def _hear(self, running: _Running) -> Iterator[Event]:
-        alive = running.process.is_alive()
-        running.output.read()
+    def _hear(self, running: _Running, ended: bool) -> Iterator[Event]:
         try:
             while running.messages.poll():
                 kind, value = running.messages.recv()
@@ -210,20 +212,20 @@ class Processes:
                 elif kind == "environment":
                     self.environment = value
                 elif kind == "result":
-                    running.result = value
+                    running.result, running.alone = value
         # A process that dies while it writes leaves half a message, which unpickling may refuse in any way.
         except Exception:
-            alive = False
+            ended = True
         if running.result is not None:
             yield from self._finish(running, running.result)
-        elif not alive:
+        elif ended:
             running.process.join(GRACE_S)
             running.output.read()
             yield from self._finish(running, self._died(running))
 
     def _enter(self, running: _Running, phase: str, known: CaseResult | None) -> None:
-        running.leave_phase()
-        running.phase, running.known = phase, known
+        running.phases.enter(phase)
+        running.known = known
         running.deadline = running.started + self._seconds(running.case)
         if known is not None:
             # A last, optional phase: it may take as long as all before, and its end is not waited for.
@@ -235,6 +237,9 @@ class Processes:
         self._running.remove(running)
         if running.result is None:
             self._dismiss()
+        for sign in (running.messages, running.output.pipe, running.process.sentinel):
+            with contextlib.suppress(KeyError):
+                self._signs.unregister(sign)
         running.messages.close()
         running.output.pipe.close()
         yield CaseFinished(result)
@@ -268,9 +273,9 @@ class Processes:
         return self._unfinished(running, replace(finding, traceback=finding.traceback or output or None))
 
     def _unfinished(self, running: _Running, finding: Finding) -> CaseResult:
-        running.leave_phase()
+        running.phases.leave()
         spent = time.monotonic() - running.started
-        return unfinished(running.case, finding, spent, running.output.text(), running.phases)
+        return unfinished(running.case, finding, spent, running.output.text(), running.phases.seconds)
 
 
 def start_server() -> Any:
@@ -313,7 +318,8 @@ def _without_main() -> Iterator[None]:
 def _kill(running: _Running) -> None:
     """End a process and all that it started."""
     process, pid = running.process, running.process.pid
-    running.family.kill()
+    if not running.alone:
+        running.family.kill()
     # The child made itself a group leader; before it has, there is no such group.
     with contextlib.suppress(OSError, TypeError):
         os.killpg(pid, signal.SIGKILL)
