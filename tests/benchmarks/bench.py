@@ -8,6 +8,7 @@ PyTorch and JAX may be installed beside gradcheck or for another interpreter, wh
 from __future__ import annotations
 
 import argparse
+import compileall
 import json
 import os
 import statistics
@@ -294,6 +295,8 @@ def main() -> int:
     parser.add_argument("--peers", default=sys.executable, help="the interpreter that has PyTorch and JAX")
     options = parser.parse_args()
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    # As an installer does: TensorFlow, which is the measure, has its bytecode too.
+    compileall.compile_dir(HERE.parents[1] / "gradcheck", quiet=1)
     figures: list[Figure] = []
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         for name, part in {**PARTS, "others": partial(other_frameworks, python=options.peers)}.items():
