@@ -15,6 +15,8 @@ from gradcheck.events import RunFinished
 from gradcheck.spec.model import Case
 
 SUFFIXES = (".py", ".yaml", ".yml")
+# What an editor writes for one save comes within this time.
+QUIET_MS = 20
 
 
 @click.command(epilog="Example: gradcheck watch specs/")
@@ -40,7 +42,8 @@ def watch(paths: tuple[str, ...], expression: str, jobs: int, show: int, color: 
     # Ctrl-C is how watching ends, also while cases run.
     with contextlib.suppress(KeyboardInterrupt):
         _run(list(known.values()), options)
-        for changes in changes_in(*_folders(paths, known.values()), watch_filter=_wanted, raise_interrupt=True):
+        watched = _folders(paths, known.values())
+        for changes in changes_in(*watched, watch_filter=_wanted, step=QUIET_MS, raise_interrupt=True):
             touched = {Path(file).resolve() for _, file in changes}
             try:
                 now = _cases(paths, expression)

@@ -223,13 +223,13 @@ def write(folder: Path, spec: str, name: str = "spec.yaml") -> Path:
 def watching(folder: Path) -> Iterator[Figure]:
     """Yield the time from an edit to its answer against a run from cold."""
     spec = write(folder, SMALL)
-    cold = seconds(tool("run", str(spec)), 3)
+    cold = seconds(tool("run", str(spec)), 5)
     process = subprocess.Popen(tool("watch", str(spec)), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
         _summary(process)
         time.sleep(1)
         answered = []
-        for number in range(3):
+        for number in range(7):
             started = time.perf_counter()
             edited = folder / "ops.new"
             edited.write_text((HERE / "ops.py").read_text() + f"# {number}\n")
