@@ -34,10 +34,11 @@ def check(fn: Callable[..., Any], inputs: Mapping[str, Any] | Sequence[Any], **o
 
     Raises SpecError for options or inputs that a spec could not have either.
     """
+    from gradcheck.autodiff.install import installed, redecorated
+    from gradcheck.autodiff.loading import Loaded
     from gradcheck.autodiff.operation import Creations
-    from gradcheck.autodiff.probe import Probe, installed, redecorated
+    from gradcheck.autodiff.probe import Probe
     from gradcheck.autodiff.runtime import logical_devices, quiet, random_state_kept
-    from gradcheck.autodiff.subject import Loaded
 
     show = options.pop("show", 10)
     name = options.pop("name", None) or getattr(fn, "__name__", type(fn).__name__)

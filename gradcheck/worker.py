@@ -71,8 +71,8 @@ def check_case(case: Case, limits: Limits, report: Report) -> CaseResult:
     """Check a case in a process that is its own; whatever the user's code raises becomes a finding."""
 
     def start() -> tuple[Any, tuple[str, ...]]:
+        from gradcheck.autodiff.loading import load
         from gradcheck.autodiff.runtime import configure
-        from gradcheck.autodiff.subject import load
 
         devices = configure(case.devices, limits.threads, case.seed)
         return load(case), devices

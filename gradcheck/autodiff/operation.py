@@ -12,7 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from gradcheck.autodiff.inputs import Leaf
-from gradcheck.autodiff.probe import Probe, unwrapped
+from gradcheck.autodiff.install import unwrapped
+from gradcheck.autodiff.probe import Probe
 from gradcheck.autodiff.target import Bound
 from gradcheck.autodiff.tracing import autographed, unconverted
 

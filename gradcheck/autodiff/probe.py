@@ -10,8 +10,7 @@ set it calls the plain forward, so that autodiff sees the same code and the same
 from __future__ import annotations
 
 import contextlib
-import inspect
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,13 +18,11 @@ import numpy as np
 import tensorflow as tf
 import wrapt
 
+from gradcheck.autodiff.apart import Apart
 from gradcheck.autodiff.signatures import argument_names, positional_count, takes_variables
 
 Real = tf.custom_gradient
 _Function = tf.function
-_Decorated = type(Real(lambda x: (x, lambda upstream: upstream)))
-_Traced = type(_Function(lambda: None))
-_MODULES = (tf, tf.compat.v1, tf.compat.v2)
 
 
 class ContractBroken(Exception):
@@ -110,7 +107,7 @@ class Probe:
                 others[switches] = another()
             return others.get(switches)
 
-        return _Apart(function, other)
+        return Apart(function, other)
 
     def _call(self, wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
         name = getattr(wrapped, "__name__", "op")
@@ -229,85 +226,6 @@ class Probe:
         for gradient, variable in zip(gradients, variables, strict=True):
             name = variable.name.split(":")[0]
             self.notes.append(_note_of(gradient, variable, name, function, variable=True))
-
-
-class _Apart(wrapt.ObjectProxy):  # type: ignore[type-arg]
-    """Be a tf.function in all, but call `other()` if that is one: for methods too, which are bound at each look."""
-
-    def __init__(self, function: Any, other: Callable[[], Any]) -> None:
-        super().__init__(function)
-        self._self_other = other
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        other = self._self_other()
-        return (self.__wrapped__ if other is None else other)(*args, **kwargs)
-
-    def __get__(self, instance: Any, owner: Any) -> Any:
-        if instance is None:
-            return self
-
-        def bound() -> Any:
-            other = self._self_other()
-            return None if other is None else other.__get__(instance, owner)
-
-        return _Apart(self.__wrapped__.__get__(instance, owner), bound)
-
-    @property
-    def __signature__(self) -> inspect.Signature:
-        """Return what `inspect` says of the function itself, which is bound as it should be."""
-        return inspect.signature(self.__wrapped__)
-
-
-def install(probe: Probe) -> None:
-    """Put `probe` in the place of tf.custom_gradient and tf.function for code imported or called from now on."""
-    unconverted = tf.autograph.experimental.do_not_convert
-    for module in _MODULES:
-        module.custom_gradient = unconverted(probe.decorate)
-        module.function = unconverted(probe.function)
-
-
-@contextlib.contextmanager
-def installed(probe: Probe, namespaces: Iterable[dict[str, Any]]) -> Iterator[None]:
-    """Put `probe` in the place of tf.custom_gradient and tf.function inside the block only.
-
-    Functions in `namespaces` that were decorated before are decorated anew with the probe.
-    """
-    before = [(module, module.custom_gradient, module.function) for module in _MODULES]
-    found = [(names, name, value, redecorated(probe, value)) for names in namespaces for name, value in names.items()]
-    changed = [entry for entry in found if entry[3] is not entry[2]]
-    install(probe)
-    for names, name, _, new in changed:
-        names[name] = new
-    try:
-        yield
-    finally:
-        for module, decorator, function in before:
-            module.custom_gradient, module.function = decorator, function
-        for names, name, value, _ in changed:
-            names[name] = value
-
-
-def redecorated(probe: Probe, op: Any) -> Any:
-    """Return a function that was decorated before the probe came as the probe would have it, others as they are."""
-    inner = unwrapped(op)
-    if inner is not None:
-        return probe.decorate(inner)
-    clone = getattr(op, "_clone", None)
-    if type(op) is not _Traced or not callable(clone):
-        return op
-    inner = unwrapped(op.python_function)
-
-    def another() -> Any:
-        return clone(None if inner is None else probe.decorate(inner))
-
-    # What it traced before says nothing to the probe.
-    return probe.apart(another(), another)
-
-
-def unwrapped(op: Any) -> Any | None:
-    """Return the plain function below a library op that was decorated before the probe came, or None."""
-    inner = getattr(op, "__wrapped__", None)
-    return inner if isinstance(op, _Decorated) and callable(inner) else None
 
 
 def _check_return(result: Any, name: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import types
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -15,9 +14,10 @@ from gradcheck.autodiff import inputs as drawing
 from gradcheck.autodiff.coordinates import Coordinates, Slot, make_slot
 from gradcheck.autodiff.failures import Stopped, finding_from
 from gradcheck.autodiff.inputs import Leaf
+from gradcheck.autodiff.install import unwrapped
+from gradcheck.autodiff.loading import Loaded
 from gradcheck.autodiff.modes import EAGER, Gradients, Run, Way, to_array, ways
 from gradcheck.autodiff.operation import (
-    Creations,
     Operation,
     State,
     Variable,
@@ -26,10 +26,10 @@ from gradcheck.autodiff.operation import (
     find_variables,
     floating_arrays,
 )
-from gradcheck.autodiff.probe import Probe, install, unwrapped
+from gradcheck.autodiff.probe import Probe
 from gradcheck.autodiff.realm import Layout
 from gradcheck.autodiff.survey import Survey, survey
-from gradcheck.autodiff.target import TargetError, attribute, bind, import_module, resolve, signature_of
+from gradcheck.autodiff.target import TargetError, attribute, bind, signature_of
 from gradcheck.autodiff.tracing import GradientTape
 from gradcheck.numerics.directions import signed_uniform, stream
 from gradcheck.numerics.ladder import Array
@@ -37,54 +37,6 @@ from gradcheck.results import Finding
 from gradcheck.spec.model import Case
 
 RANDOM_SEED = 1701
-
-
-@dataclass(slots=True)
-class Loaded:
-    """Hold the user's module and the op found in it."""
-
-    case: Case
-    module: types.ModuleType
-    op: Any
-    probe: Probe
-    creations: Creations
-    notes: tuple[str, ...] = ()
-
-
-def load(case: Case) -> Loaded:
-    """Import the module and build the op.
-
-    Raises Stopped with `import-error` or `op-error`.
-    """
-    probe, creations = Probe(), Creations()
-    install(probe)
-    with creations.watch():
-        try:
-            module = import_module(case.module)
-        except TargetError as error:
-            raise Stopped(Finding(error.code, error.message, hint=error.hint)) from None
-        except (Exception, SystemExit) as error:
-            raise Stopped(finding_from(error, "import-error")) from error
-        if not tf.executing_eagerly():
-            message = "the module turned eager execution off; gradcheck checks TensorFlow 2 code"
-            raise Stopped(Finding("import-error", message, hint="leave out tf.compat.v1.disable_eager_execution()"))
-        try:
-            op = resolve(module, case.op, case.build)
-        except TargetError as error:
-            raise Stopped(Finding(error.code, error.message, hint=error.hint)) from None
-        except (Exception, SystemExit) as error:
-            raise Stopped(finding_from(error, "op-error", probe)) from error
-    return Loaded(case, module, op, probe, creations, _graphs_again())
-
-
-def _graphs_again() -> tuple[str, ...]:
-    """Let tf.function trace again where the module turned that off, and return what to note."""
-    if not tf.config.functions_run_eagerly():
-        return ()
-    tf.config.run_functions_eagerly(False)
-    return (
-        "the module called tf.config.run_functions_eagerly(True): turned off, so that function and xla are checked",
-    )
 
 
 @dataclass(slots=True)

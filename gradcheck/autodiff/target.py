@@ -16,7 +16,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from gradcheck.autodiff.probe import unwrapped
+from gradcheck.autodiff.install import unwrapped
 
 SHOWN = 8
 

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from gradcheck.autodiff.failures import finding_from, outputs_changed
+from gradcheck.autodiff.install import install
+from gradcheck.autodiff.loading import load
 from gradcheck.autodiff.modes import Gradients, OutputsChanged, Run, as_tensor, dense, to_array
 from gradcheck.autodiff.noise import explains, noise_at
 from gradcheck.autodiff.operation import State, differentiable, floating_arrays
-from gradcheck.autodiff.probe import install
-from gradcheck.autodiff.subject import Subject, load
+from gradcheck.autodiff.subject import Subject
 from gradcheck.autodiff.tracing import GradientTape
 from gradcheck.numerics.closeness import close, largest, wide
 from gradcheck.numerics.tolerance import ROUNDOFF

@@ -22,11 +22,10 @@ from typing import Any
 
 from gradcheck.errors import UsageError, told
 from gradcheck.events import CaseFinished, CaseProgress, CaseStarted, Event
-from gradcheck.executors import child
+from gradcheck.executors import child, endings
 from gradcheck.executors.family import Family, default_limit, look
 from gradcheck.executors.lifeline import PARENT
 from gradcheck.phases import Phases
-from gradcheck.places import FRAME, is_user_file
 from gradcheck.results import CaseResult, Finding
 from gradcheck.spec.model import Case
 from gradcheck.worker import Limits, unfinished
@@ -249,28 +248,18 @@ class Processes:
             spent = time.monotonic() - running.started
             note = f"{running.phase}: the op did not come to an end there; not checked (a `domain` bounds the inputs)"
             return replace(running.known, duration_s=spent, notes=(*running.known.notes, note))
-        message = f"ran longer than {self._seconds(running.case):g} s, in phase {running.phase}"
         with contextlib.suppress(OSError, TypeError):
             os.kill(running.process.pid, child.WHERE_SIGNAL)
             time.sleep(WHERE_S)
         running.output.read()
-        hint = "an endless loop or a deadlock? if it is only slow, raise `timeout` or make the inputs smaller"
-        return self._unfinished(running, _placed("timeout", message, running.output.text(), hint))
-
-    def _too_big(self, running: _Running) -> CaseResult:
-        message = (
-            f"held {running.held / 2**30:.1f} GiB of memory in phase {running.phase},"
-            f" its limit is {self.memory / 2**30:.1f} GiB"
-        )
-        finding = Finding("out-of-memory", message, hint="make the inputs smaller, lower -j, or raise --memory-limit")
+        finding = endings.timed_out(self._seconds(running.case), running.phase, running.output.text())
         return self._unfinished(running, finding)
 
+    def _too_big(self, running: _Running) -> CaseResult:
+        return self._unfinished(running, endings.too_big(running.held, self.memory, running.phase))
+
     def _died(self, running: _Running) -> CaseResult:
-        output = running.output.text()
-        message = f"the case's process died in phase {running.phase}: {_how_it_died(running.process.exitcode)}"
-        hint = "its last output is shown" if output else "it printed nothing; run the op alone under a debugger"
-        finding = _placed("crashed", message, output, hint)
-        return self._unfinished(running, replace(finding, traceback=finding.traceback or output or None))
+        return self._unfinished(running, endings.died(running.process.exitcode, running.phase, running.output.text()))
 
     def _unfinished(self, running: _Running, finding: Finding) -> CaseResult:
         running.phases.leave()
@@ -325,28 +314,3 @@ def _kill(running: _Running) -> None:
         os.killpg(pid, signal.SIGKILL)
     with contextlib.suppress(Exception):
         process.kill()
-
-
-def _placed(code: str, message: str, output: str, hint: str) -> Finding:
-    """Return a finding with the user's lines that faulthandler wrote, innermost first, into the output."""
-    stack = output[output.rfind("(most recent call first)") :] if "(most recent call first)" in output else ""
-    mine = [(file, int(line)) for file, line in FRAME.findall(stack) if is_user_file(file)]
-    if not mine:
-        return Finding(code, message, hint=hint)
-    file, line = mine[0]
-    shown = "\n".join(f'  File "{f}", line {n}' for f, n in reversed(mine))
-    at = f"{message} ({os.path.basename(file)}:{line})"
-    return Finding(code, at, hint=hint, traceback=shown, file=file, line=line)
-
-
-def _how_it_died(code: int | None) -> str:
-    if code is None:
-        return "it closed its connection"
-    if code == 0:
-        return "it ended itself with exit code 0 (os._exit?)"
-    if code < 0:
-        try:
-            return f"signal {signal.Signals(-code).name}"
-        except ValueError:
-            return f"signal {-code}"
-    return f"exit code {code}"

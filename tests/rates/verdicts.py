@@ -41,7 +41,8 @@ def peer_verdict(case) -> str:
     import tensorflow as tf
 
     from gradcheck.autodiff.failures import Stopped
-    from gradcheck.autodiff.subject import load, prepare
+    from gradcheck.autodiff.loading import load
+    from gradcheck.autodiff.subject import prepare
 
     try:
         subject = prepare(load(case), case.dtypes[0] if case.dtypes else None, 0, ("cpu:0",))

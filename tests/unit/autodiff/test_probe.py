@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from gradcheck.autodiff.probe import ContractBroken, Probe, installed
+from gradcheck.autodiff.install import installed
+from gradcheck.autodiff.probe import ContractBroken, Probe
 from gradcheck.autodiff.signatures import argument_names
 
 
