@@ -97,13 +97,13 @@ class Gradients:
     def traced_forward(self, values: Sequence[Any]) -> Any:
         """Return the forward as it is traced with the tape outside; raises what the op does then."""
         with _on(INSIDE.device):
-            return self._forward(INSIDE.mode).get_concrete_function([_spec(value) for value in values])
+            return self._forward(INSIDE.mode).get_concrete_function([spec_of(value) for value in values])
 
     def traced_gradient(self, values: Sequence[Any], upstream: Sequence[Any]) -> Any:
         """Return outputs and gradients as they are traced with the tape inside; raises what the op does then."""
         self.state.restore()
         with _on(INSIDE.device):
-            specs = [_spec(value) for value in values], [_spec(value) for value in upstream]
+            specs = [spec_of(value) for value in values], [spec_of(value) for value in upstream]
             return self._function(INSIDE).get_concrete_function(*specs)  # type: ignore[attr-defined]
 
     def _forward(self, mode: str) -> Any:
@@ -150,8 +150,10 @@ def _on(device: str) -> Any:
     return tf.device(f"/{kind.upper()}:{index}")
 
 
-def _spec(value: Any) -> Any:
-    return tf.TensorSpec(np.shape(value), as_tensor(value).dtype)
+def spec_of(value: np.ndarray[Any, Any], rows: bool = True) -> Any:
+    """Return what a function is traced for; without `rows` the first dimension is left open."""
+    shape = value.shape if rows else (None, *value.shape[1:])
+    return tf.TensorSpec(shape, tf.as_dtype(value.dtype))
 
 
 def _expect(outputs: Sequence[Any], upstream: Sequence[Any]) -> None:

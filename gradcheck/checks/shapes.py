@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from gradcheck.autodiff.failures import finding_from
-from gradcheck.autodiff.modes import as_tensor, pull_back, to_array
+from gradcheck.autodiff.modes import as_tensor, pull_back, spec_of, to_array
 from gradcheck.autodiff.noise import DRAWS, NOISY, last_digit_moved, own_gradient
 from gradcheck.autodiff.operation import Operation, floating
 from gradcheck.autodiff.subject import Subject
@@ -103,11 +103,7 @@ def _unknown_alone(subject: Subject) -> tuple[list[int], list[list[Any]]] | None
 
 
 def _specs(subject: Subject, free: list[int]) -> list[Any]:
-    specs = []
-    for i, value in enumerate(subject.values):
-        shape = [None, *np.shape(value)[1:]] if i in free else list(np.shape(value))
-        specs.append(tf.TensorSpec(shape, tf.constant(value).dtype))
-    return specs
+    return [spec_of(value, rows=i not in free) for i, value in enumerate(subject.values)]
 
 
 def _plain_traces(subject: Subject, free: list[int]) -> bool:
