@@ -108,6 +108,7 @@ def _realm(subject: Subject, operation: Operation, kind: str) -> Realm | None:
     if kind == REWRITTEN:
         if subject.gradients.seed is not None:
             return None
+        subject.gradients.state.restore()
         twins = twin_variables(everything)
         traced = subject.gradients_of(operation)
         forward, pullback, halves, constants = rewritten_kernels(traced, subject.values, subject.upstream, twins)

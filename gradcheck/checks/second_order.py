@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from gradcheck.autodiff.failures import first_line
-from gradcheck.autodiff.modes import Way, as_tensor, dense, to_array
+from gradcheck.autodiff.modes import Way, as_tensor, dense, spec_of, to_array
 from gradcheck.autodiff.operation import Operation, differentiable, floating
 from gradcheck.autodiff.promote import promote, wide_dtype
 from gradcheck.autodiff.realm import twin_variables
@@ -217,7 +217,7 @@ def _second_rewritten(subject: Subject, weights: list[Any]) -> _Second:
 
     g.state.restore()
     specs = (
-        [tf.TensorSpec(np.shape(v), tf.constant(v).dtype) for v in subject.values],
+        [spec_of(value) for value in subject.values],
         [tf.TensorSpec(slot.shape, slot.dtype) for slot in layout.outputs.slots],
         [tf.TensorSpec(slot.shape, slot.dtype) for slot in layout.inputs.slots],
     )

@@ -42,3 +42,9 @@ def test_right_cases_get_no_error(report):
     right = [c for c in report[1]["cases"] if not c["expected"]]
     assert right
     assert not [f for c in right for f in c["findings"] if f["level"] == "error"]
+
+
+def test_quiet_cases_get_no_warning_either(report):
+    quiet = {case.id for case in select(load(FOLDERS)) if "quiet" in case.tags}
+    assert quiet
+    assert not [f for c in report[1]["cases"] if c["id"] in quiet for f in c["findings"]]

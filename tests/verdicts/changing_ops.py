@@ -78,3 +78,24 @@ class Normalised(tf.Module):
             return x * w, grad
 
         return scaled(x, w)
+
+
+class RunningScale:
+    """Divides by a running scale that each call moves on; `reads_again` does so in grad_fn too."""
+
+    def __init__(self, reads_again=False):
+        self.scale = tf.Variable(3.0, trainable=False)
+        self.reads_again = reads_again
+
+    def __call__(self, x):
+        @tf.custom_gradient
+        def divided(x):
+            scale = self.scale.read_value()
+            self.scale.assign(0.9 * self.scale + 0.1 * tf.reduce_mean(tf.abs(x)))
+
+            def grad(upstream, variables=None):
+                return upstream / (self.scale if self.reads_again else scale)
+
+            return x / tf.stop_gradient(scale), grad
+
+        return divided(x)
