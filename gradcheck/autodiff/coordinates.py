@@ -53,6 +53,7 @@ class Slot:
         flat = np.asarray(value).reshape(-1).astype(np.complex128 if self.complex else np.float64, copy=False)
         if self.index is None:
             return _as_reals(flat)
+        flat = self._conjugated(flat)
         entries = np.zeros(self.size, flat.dtype)
         free = self.index >= 0
         entries[self.index[free][::-1]] = flat[free][::-1]

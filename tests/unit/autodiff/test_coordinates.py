@@ -21,6 +21,14 @@ def test_unpack_inverts_pack(structure):
     assert np.allclose(slot.unpack(slot.pack(value)), value)
 
 
+@pytest.mark.parametrize("structure", ["symmetric", "spd"])
+def test_unpack_inverts_pack_of_hermitian_matrices(structure):
+    value = RNG.normal(size=(2, 3, 3)) + 1j * RNG.normal(size=(2, 3, 3))
+    value = value + np.conj(np.swapaxes(value, -1, -2))
+    slot = make_slot("z", value, "complex128", structure)
+    assert np.allclose(slot.unpack(slot.pack(value)), value)
+
+
 def test_the_projected_gradient_is_the_derivative_along_the_structure():
     gradient = RNG.normal(size=(3, 3))
     slot = make_slot("x", gradient, "float64", "symmetric")
