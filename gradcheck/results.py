@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,6 +54,11 @@ class Finding:
     def label(self) -> str:
         """Return `code` or `code/cause`, the form that `expect` uses."""
         return f"{self.code}/{self.cause}" if self.cause else self.code
+
+
+def blamed(found: Iterable[Finding], codes: Container[str]) -> bool:
+    """Return whether an error of one of the codes was found; a warning stops no further check."""
+    return any(finding.level == "error" and finding.code in codes for finding in found)
 
 
 @dataclass(frozen=True, slots=True)

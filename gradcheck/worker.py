@@ -11,7 +11,7 @@ from typing import Any
 from gradcheck.errors import told
 from gradcheck.findings import CATALOGUE, INTERNAL
 from gradcheck.phases import Phases
-from gradcheck.results import ERRORED, FAILED, PASSED, CaseResult, Comparison, Finding
+from gradcheck.results import ERRORED, FAILED, PASSED, CaseResult, Comparison, Finding, blamed
 from gradcheck.spec.model import Case
 
 # Called with each phase that begins; before the last one also with what is known by then.
@@ -188,7 +188,7 @@ def _check_point(
                 give_back()
             for item in check(subject, list(notebook.findings)):
                 notebook.add(item)
-            if any(f.level == "error" and f.code in DECISIVE for f in notebook.findings):
+            if blamed(notebook.findings, DECISIVE):
                 break
     except Stopped as stop:
         notebook.add(stop.finding)

@@ -92,6 +92,13 @@ def _faithful(subject: Subject, reference: Reference, gradient: Array, loose: fl
     return found and _close(reference.point.y, values, loose, noise.most_value)
 
 
+def exact_constants(subject: Subject) -> Realm | None:
+    """Return the realm in which the op's own constants are not rounded to float32, None if the op refuses it."""
+    if not subject.custom or subject.case.reference or subject.case.surrogate:
+        return None
+    return _attempt(subject, subject.operation, FLOAT64)
+
+
 def _attempt(subject: Subject, operation: Operation, kind: str) -> Realm | None:
     try:
         return _realm(subject, operation, kind)

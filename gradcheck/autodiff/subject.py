@@ -160,6 +160,15 @@ class Subject:
             bound = bind(lambda *tensors: None, names, {})
         return Operation(op, bound, self.operation.leaves, self.operation.nesting)
 
+    def drawn_anew(self, number: int) -> list[Leaf] | None:
+        """Return another draw of the inputs, None if that cannot be drawn or has other shapes."""
+        try:
+            leaves, _ = drawing.draw(replace(self.case, seed=self.case.seed + 1 + number), self.asked, 0)
+        except drawing.InputError:
+            return None
+        same = all(np.shape(leaf.values) == np.shape(own) for leaf, own in zip(leaves, self.values, strict=True))
+        return leaves if same else None
+
     def once(self, name: str, make: Callable[[], Any]) -> Any:
         """Return a value that several checks share, made at the first call."""
         if name not in self.cache:

@@ -16,7 +16,7 @@ from gradcheck.checks.verdicts import verdicts_of
 from gradcheck.numerics.closeness import wide, worst_first
 from gradcheck.numerics.ladder import Array
 from gradcheck.numerics.parts import parts_of
-from gradcheck.results import Comparison, Element, Finding
+from gradcheck.results import Comparison, Element, Finding, blamed
 
 PHASE = "gradients"
 CONTRACT = ("gradient-shape", "gradient-dtype", "gradient-count", "nondeterministic")
@@ -26,7 +26,7 @@ LOOK_FOR_MODES = "look for code that depends on the mode: tf.executing_eagerly()
 
 def check(subject: Subject, found: Sequence[Finding]) -> Iterator[Finding | Comparison]:
     """Run every way but the first and compare it with the first."""
-    if any(f.code in CONTRACT for f in found) or subject.eager is None:
+    if blamed(found, CONTRACT) or subject.eager is None:
         return
     results: list[Finding] = []
     unordered = {v.name for v in subject.variables} if any(f.code == "variables-order" for f in found) else set()

@@ -17,7 +17,7 @@ class Distant:
     """Hold a coordinate at which the gradient is wrong far from the sample.
 
     `moved` are the coordinates (with their values) that must be far; `slowly` says that the gap
-    grows over a long stretch of the way there.
+    grows over a long stretch of the way there, `restless` that slopes beside it follow no order.
     """
 
     coordinate: int
@@ -29,14 +29,24 @@ class Distant:
     own_dtype: bool
     moved: tuple[tuple[int, float], ...] = ()
     slowly: bool = False
+    restless: bool = False
+
+    @property
+    def excused(self) -> bool:
+        """Return whether the op itself may be at fault there, or not be meant for it."""
+        return self.slowly or self.restless
 
 
 def findings_of(subject: Subject, bad: Sequence[Distant]) -> Iterator[Finding]:
-    """Return a finding for what is no number, what is wrong, and what parts from autodiff slowly."""
+    """Return a finding for what is no number, what is wrong, and what parts from autodiff slowly or without order.
+
+    An op that does not come to rest at one point may seem to at another, and mean as little.
+    """
+    restless = any(b.restless for b in bad)
     for told, some in (
         (_not_finite, [b for b in bad if b.own_dtype]),
-        (_wrong, [b for b in bad if not b.own_dtype and not b.slowly]),
-        (_slowly, [b for b in bad if b.slowly]),
+        (_wrong, [b for b in bad if not (b.own_dtype or b.excused or restless)]),
+        (_excused, [b for b in bad if not b.own_dtype and (b.excused or restless)]),
     ):
         if some:
             yield told(subject, some)
@@ -47,7 +57,7 @@ def _not_finite(subject: Subject, some: Sequence[Distant]) -> Finding:
         subject,
         some,
         "gradient-nonfinite",
-        f"is {some[0].analytic} {_place(subject, some[0])}; the reference there is {some[0].slope:.6g}",
+        f"is {some[0].analytic} {place(subject, some[0])}; the reference there is {some[0].slope:.6g}",
         "something is divided by zero: guard the denominator, not the result: y = tf.where(ok, x, 1.0), then divide"
         if all(value == 0 for _, value in some[0].moved or ((0, some[0].input),))
         else "an intermediate value overflows or 0 * inf appears: use a stable form (tf.sigmoid, tf.nn.softplus)",
@@ -59,20 +69,23 @@ def _wrong(subject: Subject, some: Sequence[Distant]) -> Finding:
         subject,
         some,
         "gradient-mismatch",
-        f"is wrong {_place(subject, some[0])}: {some[0].analytic:.6g}, the reference is {some[0].slope:.6g}",
+        f"is wrong {place(subject, some[0])}: {some[0].analytic:.6g}, the reference is {some[0].slope:.6g}",
         "the formula holds near the sample only: look for a branch or a clip at large or small inputs; if such inputs"
         " never come, say so with `domain`",
         "region",
     )
 
 
-def _slowly(subject: Subject, some: Sequence[Distant]) -> Finding:
+def _excused(subject: Subject, some: Sequence[Distant]) -> Finding:
+    how = "little by little on the way to inputs far from the sample"
+    if any(bad.restless for bad in some):
+        how = "away from the sample, where the slopes of the op follow no order"
     return _finding(
         subject,
         some,
         "inconclusive",
-        "parts from autodiff little by little on the way to inputs far from the sample:"
-        f" {_place(subject, some[0])} it is {some[0].analytic:.6g}, the reference is {some[0].slope:.6g}",
+        f"parts from autodiff {how}: {place(subject, some[0])} it is {some[0].analytic:.6g}, the reference is"
+        f" {some[0].slope:.6g}",
         "an iteration that does not converge there does so, and a formula that is an approximation; give the range of"
         " real inputs with `domain`",
         "domain",
@@ -103,8 +116,8 @@ def _finding(
     )
 
 
-def _place(subject: Subject, bad: Distant) -> str:
-    """Say which inputs are far from the sample."""
+def place(subject: Subject, bad: Distant) -> str:
+    """Say which inputs are away from the sample, and how far."""
     if not bad.moved or len(bad.moved) > 2:
         slot, _ = locate(subject, bad.coordinate)
         if bad.moved:

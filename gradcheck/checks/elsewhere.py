@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from gradcheck.autodiff.failures import Stopped, finding_from
 from gradcheck.autodiff.operation import Operation, State, differentiable
 from gradcheck.autodiff.subject import Subject, prepare
 from gradcheck.checks import formula
+from gradcheck.checks.determinism import another_point
 from gradcheck.checks.far import STOPPING
 from gradcheck.checks.sizes import (
     ONE_ROW_MORE,
@@ -31,10 +33,14 @@ from gradcheck.checks.sizes import (
 )
 from gradcheck.numerics.closeness import close, largest, wide
 from gradcheck.numerics.tolerance import ROUNDOFF
-from gradcheck.results import Comparison, Finding
+from gradcheck.results import Comparison, Finding, blamed
 
 PHASE = "elsewhere"
 MOST_AXES = 4
+# How large biases get: a little, and enough to turn the sign of what they are added to.
+STARTS = (0.3, 1.0, 1.0)
+# Numbers that an input holds where it is to tie, and draws that show what integers may come.
+LEVELS, INTEGER_DRAWS = 3, 8
 RTOL, HALF_RTOL = 1e-3, 5e-2
 KEPT = ("gradient-mismatch", "gradient-nonfinite", "gradient-missing")
 
@@ -58,7 +64,7 @@ class Place:
 def check(subject: Subject, found: Sequence[Finding]) -> Iterator[Finding | Comparison]:
     """Hold the gradient against autodiff at other variables and sizes."""
     case = subject.case
-    if any(f.code in STOPPING for f in found) or not subject.custom or subject.gradients.seed is not None:
+    if blamed(found, STOPPING) or not subject.custom or subject.gradients.seed is not None:
         return
     if case.expected_vjp or not subject.layout.outputs.width or not subject.slots:
         return
@@ -78,12 +84,15 @@ def check(subject: Subject, found: Sequence[Finding]) -> Iterator[Finding | Comp
 
 def _places(subject: Subject, plain: Operation) -> Iterator[Place]:
     state = subject.gradients.state
-    moved = _moved_variables(subject)
-    if moved is not None:
-        yield Place("at other values of the variables", subject.values, moved, resized=False)
-    tied = _tied(subject)
-    if tied is not None:
-        yield Place("where values tie", tuple(tied), state, resized=False)
+    for number, moved in enumerate(_moved_variables(subject)):
+        # Masks and branches look at the inputs and the variables together.
+        values = subject.values if number < len(STARTS) - 1 else another_point(subject, "variables", flipped=0.4)
+        yield Place("at other values of the variables", tuple(values), moved, resized=False)
+    for integers in _other_integers(subject):
+        yield Place("at other integers", tuple(integers), state, resized=False)
+    for tied in (_tied(subject), _coarse(subject)):
+        if tied is not None:
+            yield Place("where values tie", tuple(tied), state, resized=False)
     if subject.case.dynamic_shapes is False:
         return
     for find in (one_row_more, lambda subject: one_row(subject, plain)):
@@ -102,30 +111,71 @@ def _places(subject: Subject, plain: Operation) -> Iterator[Place]:
             yield Place(said, tuple(found[0]), state, resized=True, asked=False, wanted=found[1])
 
 
+def _other_integers(subject: Subject) -> Iterator[list[Any]]:
+    """Yield leaves with integers drawn anew, then with many that are the same: the least and the largest drawn."""
+    if not any(value.dtype.kind in "iub" for value in subject.values):
+        return
+    draws = [leaves for number in range(INTEGER_DRAWS) if (leaves := subject.drawn_anew(number)) is not None]
+    found = [
+        i
+        for i, value in enumerate(subject.values)
+        if value.dtype.kind in "iub" and any(not np.array_equal(leaves[i].values, value) for leaves in draws)
+    ]
+    if not found:
+        return
+    rng, again, repeated = subject.rng("integers"), list(subject.values), list(subject.values)
+    for i in found:
+        again[i] = draws[0][i].values
+        every = np.stack([subject.values[i], *(leaves[i].values for leaves in draws)])
+        repeated[i] = np.where(rng.random(again[i].shape) < 0.5, every.min(), every.max()).astype(again[i].dtype)
+    yield from (again, repeated)
+
+
 def _tied(subject: Subject) -> list[Any] | None:
     """Return leaves with two largest and two smallest numbers in each row, and half of one in another of its shape.
 
     None if that changes nothing, or the input is long.
     """
-    if subject.layout.inputs.width > WIDEST:
-        return None
-    values, first = list(subject.values), None
-    for i in subject.sources:
-        leaf, value = subject.leaves[i], subject.values[i]
-        if leaf.structure is not None or value.dtype.kind not in "fV" or value.size < 2:
-            continue
-        value = np.array(value)
-        if np.ndim(value) and value.shape[-1] > 1:
-            rows = value.reshape(-1, value.shape[-1])
+    values = list(subject.values)
+    chosen = _tieable(subject)
+    for i in chosen:
+        values[i] = np.array(values[i])
+        if np.ndim(values[i]) and values[i].shape[-1] > 1:
+            rows = values[i].reshape(-1, values[i].shape[-1])
             order = np.argsort(wide(rows), axis=-1)
             every = np.arange(len(rows))
             for one, other in ((-2, -1), (1, 0)) if rows.shape[-1] > 3 else ((-2, -1),):
                 rows[every, order[:, one]] = rows[every, order[:, other]]
-        if first is not None and value.shape == first.shape and value.dtype == first.dtype and leaf.domain is None:
-            value.flat[: value.size // 2] = first.flat[: value.size // 2]
-        first = value if first is None else first
-        values[i] = value
-    return values if any(a is not b for a, b in zip(values, subject.values, strict=True)) else None
+    # Of two inputs the larger takes from the smaller, which stays in the range where it was drawn.
+    chosen.sort(key=lambda i: largest(wide(values[i])))
+    for one, other in pairwise(chosen):
+        a, b = values[one], values[other]
+        if a.shape == b.shape and a.dtype == b.dtype and subject.leaves[other].domain is None:
+            b.flat[: b.size // 2] = a.flat[: b.size // 2]
+    return values if chosen else None
+
+
+def _coarse(subject: Subject) -> list[Any] | None:
+    """Return leaves that hold three numbers of their own only, so that windows, segments and medians tie too."""
+    values = list(subject.values)
+    chosen = [i for i in _tieable(subject) if values[i].size > LEVELS]
+    for i in chosen:
+        ordered = np.sort(values[i], axis=None)
+        levels = ordered[(2 * np.arange(LEVELS) + 1) * ordered.size // (2 * LEVELS)]
+        nearest = np.argmin(np.abs(wide(values[i])[..., None] - wide(levels)), axis=-1)
+        values[i] = levels[nearest]
+    return values if chosen else None
+
+
+def _tieable(subject: Subject) -> list[int]:
+    """Return the leaves of which some values may be the same: none if the input is long."""
+    if subject.layout.inputs.width > WIDEST:
+        return []
+    return [
+        i
+        for i in subject.sources
+        if subject.leaves[i].structure is None and subject.values[i].dtype.kind in "fV" and subject.values[i].size > 1
+    ]
 
 
 def _unasked(finding: Finding) -> Finding:
@@ -139,25 +189,28 @@ def _unasked(finding: Finding) -> Finding:
     )
 
 
-def _moved_variables(subject: Subject) -> State | None:
-    """Return the state with every floating variable at a general value near its own."""
+def _moved_variables(subject: Subject) -> Iterator[State]:
+    """Yield the state with every floating variable at a general value near its own."""
     state = subject.gradients.state
     movable = [differentiable(v) for v in state.variables]
     if not any(movable):
-        return None
-    rng = subject.rng("variables")
-    moved = [
-        _moved(value, rng, v.trainable) if f else value
-        for v, value, f in zip(state.variables, state.values, movable, strict=True)
-    ]
-    return State(state.variables, tuple(moved))
+        return
+    for number, size in enumerate(STARTS):
+        rng = subject.rng("variables", str(number))
+        moved = [
+            _moved(value, rng, size if v.trainable or value.size > 1 else 0.0) if f else value
+            for v, value, f in zip(state.variables, state.values, movable, strict=True)
+        ]
+        yield State(state.variables, tuple(moved))
 
 
-def _moved(value: Any, rng: np.random.Generator, trainable: bool) -> Any:
-    """Scale what is not zero, so that its sign and size stay; give a small value to what is zero."""
+def _moved(value: Any, rng: np.random.Generator, size: float) -> Any:
+    """Scale what is not zero, so that its sign and size stay; draw what is zero, of a typical `size`.
+
+    Running averages start at zero; steps and counters do too, and those must stay whole.
+    """
     factor = rng.uniform(0.6, 1.7, value.shape)
-    # Running averages start at zero; steps and counters do too, and those must stay whole.
-    start = 0.3 * rng.normal(size=value.shape) if trainable or value.size > 1 else np.zeros(value.shape)
+    start = size * rng.normal(size=value.shape)
     old = wide(value)
     return np.where(old == 0, start, old * factor).astype(value.dtype)
 

@@ -8,15 +8,13 @@ difference may blame it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.autodiff import inputs as drawing
 from gradcheck.autodiff.coordinates import Slot
 from gradcheck.autodiff.subject import Subject
-from gradcheck.checks.distant import Distant, elements_at, locate
+from gradcheck.checks.distant import Distant, elements_at, locate, place
 from gradcheck.checks.far import (
     STOPPING,
     applies,
@@ -26,12 +24,13 @@ from gradcheck.checks.far import (
     free_coordinates,
     inside,
     negligible,
+    parameter_coordinates,
 )
 from gradcheck.checks.gradients import main_gradient, main_reference
 from gradcheck.numerics.closeness import largest
 from gradcheck.numerics.ladder import Array
 from gradcheck.numerics.places import region_of
-from gradcheck.results import Comparison, Finding
+from gradcheck.results import Comparison, Finding, blamed
 
 PHASE = "near_values"
 # The grid: how far it reaches, how fine it is, and how far from a constant of the op's graph it looks too.
@@ -48,21 +47,17 @@ Mask = NDArray[np.bool_]
 
 def check(subject: Subject, found: Sequence[Finding]) -> Iterator[Finding | Comparison]:
     """Compare with autodiff at other draws and on a grid; blame what differences confirm."""
-    if (
-        any(f.code in STOPPING for f in found)
-        or not subject.custom
-        or subject.case.expected_vjp
-        or not applies(subject)
-    ):
+    if blamed(found, STOPPING) or not subject.custom or subject.case.expected_vjp or not applies(subject):
         return
     points, told = _looked_at(subject)
     odd = [i for i, (wrong, _) in enumerate(told) if wrong.any()]
     for i in sorted(odd, key=lambda i: -int(told[i][0].sum()))[:PROVED]:
         bad = [b for b in bad_at(subject, points[i]) if not b.own_dtype]
         # What parts little by little is no branch; the values further out say so.
-        if bad and not followed(subject, bad[0], points[i]).slowly:
+        first = followed(subject, bad[0], points[i]) if bad else None
+        if first is not None and not first.excused:
             wrong, right = (np.stack([masks[k] for masks in told]) for k in (0, 1))
-            yield _finding(subject, bad, np.stack(points), wrong, right)
+            yield _finding(subject, [first, *bad[1:]], np.stack(points), wrong, right)
             return
 
 
@@ -101,23 +96,21 @@ def _points(subject: Subject) -> Iterator[Array]:
         if x is not None:
             yield x
     low, high = subject.layout.inputs.bounds()
-    rng = subject.rng("near")
+    rng, parameters = subject.rng("near"), parameter_coordinates(subject)
     values = _values(subject, rng)
     rows = int(min(np.ceil(values.size / places.size), MOST - REDRAWS))
     spread = np.resize(values, rows * places.size).reshape(rows, places.size)
     for row in spread:
         x = base.copy()
         x[places] = [inside(v, low[i], high[i], base[i]) for v, i in zip(row, places, strict=True)]
+        x[parameters] = np.copysign(x[parameters], base[parameters])
         yield x
 
 
 def _redrawn(subject: Subject, base: Array, number: int) -> Array | None:
     """Return another draw of the random inputs, None if nothing is drawn."""
-    try:
-        leaves, _ = drawing.draw(replace(subject.case, seed=subject.case.seed + 1 + number), subject.asked, 0)
-    except drawing.InputError:
-        return None
-    if any(np.shape(leaf.values) != np.shape(own) for leaf, own in zip(leaves, subject.values, strict=True)):
+    leaves = subject.drawn_anew(number)
+    if leaves is None:
         return None
     drawn = subject.layout.inputs.pack(
         [*(leaves[i].values for i in subject.sources), *(subject.kept(v) for v in subject.variables)]
@@ -154,7 +147,7 @@ def _finding(subject: Subject, bad: Sequence[Distant], points: Array, wrong: Mas
     slot, _ = locate(subject, bad[0].coordinate)
     region = _region(subject, slot, points, wrong, right)
     first = bad[0]
-    where = f"where the input {region}" if region else f"at other inputs, as where it is {first.input:.6g}"
+    where = f"where the input {region}" if region else f"at other inputs, as {place(subject, first)}"
     return Finding(
         "gradient-mismatch",
         f"the gradient of `{slot.name}` is right at the sample and wrong {where}: there {first.analytic:.6g}, the"

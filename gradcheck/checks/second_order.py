@@ -25,7 +25,7 @@ from gradcheck.numerics.closeness import worst_first
 from gradcheck.numerics.directions import signed_uniform
 from gradcheck.numerics.ladder import Array
 from gradcheck.numerics.point import Point
-from gradcheck.results import Comparison, Element, Finding
+from gradcheck.results import Comparison, Element, Finding, blamed
 
 PHASE = "second_order"
 LIMIT = 512
@@ -44,7 +44,7 @@ def check(subject: Subject, found: Sequence[Finding]) -> Iterator[Finding | Comp
     if subject.case.order < 2 or subject.eager is None or not subject.sources or not subject.layout.outputs.width:
         return
     blocking = ("gradient-mismatch", "gradient-shape", "gradient-dtype", "gradient-missing", "upstream-nonlinear")
-    if any(f.code in blocking for f in found):
+    if blamed(found, blocking):
         return
     weights = subject.layout.inputs.unpack(signed_uniform(subject.rng("second"), subject.layout.inputs.width))
     values, error = _first_way(subject, weights)

@@ -18,7 +18,7 @@ from gradcheck.autodiff.tracing import GradientTape, function
 from gradcheck.checks.gradients import main_gradient
 from gradcheck.checks.sizes import one_row_more, pull, upstream_of
 from gradcheck.numerics.closeness import close, largest
-from gradcheck.results import Comparison, Finding
+from gradcheck.results import Comparison, Finding, blamed
 
 PHASE = "dynamic_shapes"
 FAILED = (
@@ -37,7 +37,7 @@ FAILED = (
 def check(subject: Subject, found: Sequence[Finding]) -> Iterator[Finding | Comparison]:
     """Trace once with unknown leading dimensions, call with two sizes, compare with eager."""
     case = subject.case
-    if case.dynamic_shapes is False or "function" not in case.modes or any(f.code in FAILED for f in found):
+    if case.dynamic_shapes is False or "function" not in case.modes or blamed(found, FAILED):
         return
     if subject.gradients.seed is not None or not subject.sources or not subject.layout.outputs.width:
         return

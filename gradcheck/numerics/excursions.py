@@ -15,6 +15,8 @@ HALVINGS = 14
 UNSEEN, SEEN = 1e-9, 1e-3
 # A branch goes from one to the other in a narrow stretch of the way, even if it is continuous.
 NARROW = 0.03
+# The change between neighbours, beside the larger of both, that counts as wild, and how often they must turn.
+WILD, TURNS = 0.3, 3
 
 
 def needed(wrong: Callable[[Array], bool], sample: Array, far: Array) -> NDArray[np.int64]:
@@ -49,6 +51,19 @@ def parts_slowly(gap: Callable[[Array], float], sample: Array, far: Array) -> bo
     """
     first, last = (_onset(gap, sample, far, level) for level in (UNSEEN, SEEN))
     return last - first > NARROW * last
+
+
+def erratic(slopes: Array) -> bool:
+    """Return whether slopes (n,) at neighbouring points go up and down at random, by much of what they are.
+
+    So does an iteration that does not converge: each step doubles what parts two neighbours.
+    """
+    if not np.isfinite(slopes).all():
+        return False
+    changes = np.diff(slopes)
+    large = np.abs(changes) > WILD * np.maximum(np.abs(slopes[1:]), np.abs(slopes[:-1]))
+    turns = large[1:] & large[:-1] & (np.sign(changes[1:]) != np.sign(changes[:-1]))
+    return int(turns.sum()) >= TURNS
 
 
 def _onset(gap: Callable[[Array], float], sample: Array, far: Array, level: float) -> float:
