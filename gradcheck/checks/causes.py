@@ -29,6 +29,8 @@ SAMPLED = 16
 SAME, CLEARLY = 1e-9, 1e-2
 # Of the usual relative error, what is little.
 FAINT = 1e-2
+# Beside the largest, what is as good as zero.
+VANISHING = 1e-6
 
 # Where a gradient is wrong, right, and wrong by little.
 Judged = tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]
@@ -51,7 +53,7 @@ def diagnosis_of(subject: Subject, verdict: SlotVerdict, verdicts: Sequence[Slot
             wrong=tensors(verdict.wrong),
             usable=tensors(usable),
             labels=tensors(verdict.label),
-            output_size=subject.layout.outputs.width,
+            output_shapes=tuple(slot.shape for slot in subject.layout.outputs.slots),
             others={
                 v.slot.name: (_shaped(v.slot)(v.gradient), _shaped(v.slot)(v.reference))
                 for v in verdicts
@@ -190,7 +192,9 @@ def _told_apart(
         relative = gap[wrong] / size[wrong]
         faint = wrong.copy()
         faint[wrong] = relative < FAINT * np.median(relative) if relative.size else False
-        return wrong, np.asarray(~wrong & (gap <= rounding)), faint
+        # Where both vanish any formula is right, and that says nothing of where this one is.
+        vanishing = size <= VANISHING * np.nanmax(size, initial=0.0)
+        return wrong, np.asarray(~wrong & (gap <= rounding) & ~vanishing), faint
 
 
 def _patterns(subject: Subject, verdict: SlotVerdict) -> dict[str, Array]:

@@ -124,7 +124,7 @@ def _element_count(ratio: float, e: Evidence) -> tuple[int, str] | None:
         candidates |= {out: "the number of outputs"}
         candidates |= {size // out: "the number of elements per output"} if out else {}
         candidates = {n: f"the size of axis {axis}" for axis, n in enumerate(e.shape)} | candidates
-    elif size < out:
+    elif size < out and e.repeated:
         candidates |= {out // max(size, 1): "the number of outputs per element"}
     for count, what in sorted(candidates.items()):
         if count >= (2 if size != out else 5) and any(abs(ratio - c) <= CLOSE * c for c in (count, 1 / count)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -45,7 +46,7 @@ class Evidence:
     wrong: NDArray[np.bool_]
     usable: NDArray[np.bool_]
     labels: NDArray[np.int8]
-    output_size: int
+    output_shapes: Sequence[tuple[int, ...]]
     others: Mapping[str, tuple[Array, Array]] = field(default_factory=dict)
     terms: Sequence[Array] = ()
     outputs: Sequence[tuple[str, Array, Array]] = ()
@@ -62,6 +63,16 @@ class Evidence:
         return self.gradient.shape[:-1] if self.complex else self.gradient.shape
 
     @property
+    def output_size(self) -> int:
+        """Return the number of elements of the outputs."""
+        return sum(math.prod(shape) for shape in self.output_shapes)
+
+    @property
+    def repeated(self) -> bool:
+        """Return whether an output has the axes of the input among its own: each element comes in several outputs."""
+        return any(_in_order([n for n in self.shape if n > 1], shape) for shape in self.output_shapes)
+
+    @property
     def alive(self) -> NDArray[np.bool_]:
         """Return where a reference is known and it or the gradient is not zero: zeros are right by any formula."""
         return np.asarray(self.usable & ((self.gradient != 0) | (self.reference != 0)))
@@ -75,6 +86,12 @@ class Diagnosis:
     message: str
     hint: str | None = None
     moving: bool = False
+
+
+def _in_order(axes: Sequence[int], among: Sequence[int]) -> bool:
+    """Return whether `axes` are found among others in their order."""
+    left = iter(among)
+    return all(axis in left for axis in axes)
 
 
 def close(a: Array, b: Array, usable: NDArray[np.bool_]) -> bool:

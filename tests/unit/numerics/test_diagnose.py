@@ -23,7 +23,7 @@ def told(gradient, reference=REFERENCE, **more):
     gradient = np.asarray(gradient, float)
     wrong = np.abs(gradient - reference) > 1e-6
     labels = np.full(reference.shape, Label.SMOOTH)
-    values = {"usable": np.ones(reference.shape, bool), "labels": labels, "output_size": reference.size, **more}
+    values = {"usable": np.ones(reference.shape, bool), "labels": labels, "output_shapes": (reference.shape,), **more}
     return diagnose(Evidence(gradient=gradient, reference=reference, wrong=wrong, **values))
 
 
@@ -40,8 +40,8 @@ def test_zero():
 
 
 def test_mean_in_place_of_sum():
-    assert cause(REFERENCE / 12, output_size=1) == "mean-not-sum"
-    assert cause(REFERENCE * 12, output_size=1) == "mean-not-sum"
+    assert cause(REFERENCE / 12, output_shapes=((),)) == "mean-not-sum"
+    assert cause(REFERENCE * 12, output_shapes=((),)) == "mean-not-sum"
 
 
 def test_transposed():
@@ -93,7 +93,7 @@ def test_two_factors_close_to_each_other_are_no_constant_factor():
 
 def test_the_count_of_a_complex_input_is_that_of_its_numbers():
     pairs = RNG.normal(size=(4, 3, 2))
-    assert cause(pairs / 2, pairs, output_size=12, complex=True) == "constant-factor"
+    assert cause(pairs / 2, pairs, output_shapes=((12,),), complex=True) == "constant-factor"
 
 
 def test_one_part_of_complex_numbers_is_named():
@@ -104,7 +104,7 @@ def test_one_part_of_complex_numbers_is_named():
 
 def test_a_scalar_off_by_the_count_of_outputs_is_a_mean():
     one = np.array(3.7)
-    assert cause(one / 21, one, output_size=21) == "mean-not-sum"
+    assert cause(one / 21, one, output_shapes=((21,),)) == "mean-not-sum"
 
 
 def test_the_diagonal_is_a_place():
