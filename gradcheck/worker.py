@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ Report = Callable[[str, "CaseResult | None"], None]
 OPTIONAL = "far_values"
 # Coordinates from which on a case's arrays are worth giving back between its phases.
 LARGE = 2**18
+# These look where the sample does not reach; that one of them fails says nothing of the op.
+EXPLORING = ("near_values", "elsewhere", OPTIONAL)
 # After these nothing that is compared means anything.
 DECISIVE = ("nondeterministic", "stale-state", "state-changed")
 
@@ -186,8 +189,9 @@ def _check_point(
             notebook.enter(phase)
             if large:
                 give_back()
-            for item in check(subject, list(notebook.findings)):
-                notebook.add(item)
+            with _explored(phase, notebook):
+                for item in check(subject, list(notebook.findings)):
+                    notebook.add(item)
             if blamed(notebook.findings, DECISIVE):
                 break
     except Stopped as stop:
@@ -196,6 +200,21 @@ def _check_point(
         _note_facts(subject, limits, notebook)
     if notebook.blamed is None and any(finding.level == "error" for finding in notebook.findings):
         notebook.blamed = subject
+
+
+@contextlib.contextmanager
+def _explored(phase: str, notebook: _Notebook) -> Iterator[None]:
+    """Note what fails in a phase that only explores, unless that says something of the op."""
+    from gradcheck.autodiff.failures import Stopped, raised_by_user
+    from gradcheck.autodiff.modes import OutputsChanged
+
+    try:
+        yield
+    except Exception as error:
+        told_of_the_op = isinstance(error, (Stopped, OutputsChanged, MemoryError)) or raised_by_user(error)
+        if phase not in EXPLORING or told_of_the_op:
+            raise
+        notebook.notes.append(f"{phase}: not checked to its end: {told(error)}")
 
 
 def _note_facts(subject: Any, limits: Limits, notebook: _Notebook) -> None:

@@ -186,7 +186,7 @@ def _reference(subject: Subject, realm: Realm, name: str, anyway: bool = False) 
         rng = subject.rng("blocks", name)
         parts, results = [_part(s) for s in subject.slots], [_part(s) for s in subject.layout.outputs.slots]
         if alive.all():
-            blocks = find_blocks(evaluate, point.x, point.y, point.sizes, parts, results, rng)
+            blocks = find_blocks(point.evaluate_clipped, point.x, point.y, point.sizes, parts, results, rng)
             point = replace(point, blocks=blocks)
     if not realm.wide:
         return Reference(realm, point, False, alive)

@@ -192,8 +192,8 @@ def _told_apart(
         relative = gap[wrong] / size[wrong]
         faint = wrong.copy()
         faint[wrong] = relative < FAINT * np.median(relative) if relative.size else False
-        # Where both vanish any formula is right, and that says nothing of where this one is.
-        vanishing = size <= VANISHING * np.nanmax(size, initial=0.0)
+        # Where both vanish, however far apart beside themselves, any formula is right.
+        vanishing = (size <= VANISHING * np.nanmax(size, initial=0.0)) & (gap > CLEARLY * size)
         return wrong, np.asarray(~wrong & (gap <= rounding) & ~vanishing), faint
 
 

@@ -113,6 +113,8 @@ def one_row(subject: Subject, plain: Operation) -> tuple[list[Any], Pulled] | No
         one = pulled_at(subject, plain, values, state)
         if one is None or whole is None:
             continue
+        if len(one.outputs) != len(whole.outputs):
+            continue
         pairs = list(zip(one.outputs, whole.outputs, strict=True))
         if pairs and all(np.ndim(b) and a.shape == b[:1].shape and _near(a, b[:1]) for a, b in pairs):
             return values, one

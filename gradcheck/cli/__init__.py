@@ -78,9 +78,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         _complain(f"{error}" if error.exit_code == 2 and "\n" in str(error) else f"gradcheck: {error}")
         return error.exit_code
     except BrokenPipeError:
-        # The reader of our output went away (`| head`); nothing is left to say.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return _unread()
+    except SystemExit as end:
+        # So click ends when nobody reads.
+        if isinstance(end.__context__, BrokenPipeError):
+            return _unread()
+        raise
     except OSError as error:
         # A disk that is full, a terminal that is gone: of the machine, and not of gradcheck.
         _complain(f"gradcheck: {told(error)}")
@@ -88,6 +91,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         _complain(f"gradcheck: internal error: {told(error)}\nThis is a fault of gradcheck; please report it.")
         return INTERNAL
+
+
+def _unread() -> int:
+    """Return the exit code for output whose reader went away (`| head`); nothing is left to say."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
 
 
 def _open_closed_streams() -> None:

@@ -10,6 +10,13 @@ from rich.console import Console
 LEAST = 76
 
 
+class _Console(Console):
+    """Leave it to the caller what to do when nobody reads any more; rich would end the program."""
+
+    def on_broken_pipe(self) -> None:
+        raise
+
+
 def make_consoles(color: str) -> tuple[Console, Console]:
     """Return the consoles for output and progress.
 
@@ -30,11 +37,14 @@ def _console(color: str, stderr: bool) -> Console:
         # Tables narrower than this show nothing of use.
         width = max(asked, LEAST)
     force = {"always": True, "never": False}.get(color)
-    return Console(
+    return _Console(
         stderr=stderr,
         width=width,
         force_terminal=True if force and not stderr else None,
-        no_color=True if color == "never" else (False if color == "always" else None),
+        force_interactive=False if os.environ.get("CI") else None,
+        no_color=False if color == "always" else None,
+        # Without colours there is no bold or dim either.
+        color_system=None if color == "never" else "auto",
         highlight=False,
         markup=False,
         emoji=False,

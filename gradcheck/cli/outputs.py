@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -43,12 +44,16 @@ class Outputs:
     problems: list[str] = field(default_factory=list)
 
     def handle(self, event: Event) -> None:
-        """Give an event to every handler; one that cannot write is left out, the others go on."""
+        """Give an event to every handler; one that cannot write is left out, the others go on.
+
+        That a reader went away (`| head`) is no problem: the files and the verdict stay.
+        """
         for handler in list(self.handlers):
             try:
                 handler.handle(event)
             except BrokenPipeError:
-                raise
+                self.handlers.remove(handler)
+                write_to_nobody()
             except OSError as error:
                 self.handlers.remove(handler)
                 self.problems.append(f"cannot write to standard output: {error.strerror or error}")
@@ -74,13 +79,18 @@ class Outputs:
                 self.out.file.write(self.printed.text() + "\n")
                 self.out.file.flush()
             except BrokenPipeError:
-                raise
+                write_to_nobody()
             except OSError as error:
                 problems.append(f"cannot write to standard output: {error.strerror or error}")
         for path in self.saved.written if self.saved is not None else ():
             self.err.print(f"saved: gradcheck run {path}", soft_wrap=True)
         if problems:
             raise UsageError("; ".join(problems))
+
+
+def write_to_nobody() -> None:
+    """Lead standard output nowhere, so that its reader, who went away, is not written to at the end either."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def check_files(options: Mapping[str, Any]) -> None:
@@ -108,6 +118,17 @@ def check_files(options: Mapping[str, Any]) -> None:
                 pass
         except OSError as error:
             raise UsageError(f"--save-failures {folder}: {error.strerror or error}") from None
+
+
+def keep_modules(options: Mapping[str, Any], cases: Iterable[Case]) -> None:
+    """Refuse reports that would write over a module that is checked.
+
+    Raises UsageError.
+    """
+    modules = {os.path.realpath(case.module) for case in cases if case.module.endswith(".py")}
+    for key, flag in FILES.items():
+        if options[key] is not None and os.path.realpath(options[key]) in modules:
+            raise UsageError(f"{flag} {options[key]}: would write over a module; give the report another name")
 
 
 def _check_writable(path: Path, flag: str) -> None:

@@ -59,7 +59,7 @@ def run(**options: Any) -> int:
     standard output, progress to standard error.
     """
     from gradcheck import history
-    from gradcheck.cli.outputs import check_files, exit_code, make_outputs
+    from gradcheck.cli.outputs import check_files, exit_code, keep_modules, make_outputs
     from gradcheck.cli.selection import repeated, selected
     from gradcheck.runner import Options
     from gradcheck.runner import run as run_cases
@@ -71,6 +71,7 @@ def run(**options: Any) -> int:
     if cluster is None:
         _warm_up()
     cases, remark = selected(options)
+    keep_modules(options, cases)
     records = history.read(Path(history.FOLDER))
     how = Options(
         jobs,

@@ -69,8 +69,12 @@ class Point:
     def elsewhere(self, x: Array, y: Array, cotangent: Array, rng: np.random.Generator) -> Point:
         """Return the function at another point; blocks are kept that are independent there too."""
         moved = replace(self, x=x, y=y, cotangent=cotangent)
-        kept = (b for b in self.blocks if independent(self.evaluate, x, y, moved.sizes, b, rng))
+        kept = (b for b in self.blocks if independent(moved.evaluate_clipped, x, y, moved.sizes, b, rng))
         return replace(moved, blocks=tuple(kept))
+
+    def evaluate_clipped(self, rows: Array) -> Array:
+        """Evaluate rows (b, n), each coordinate moved to the edge of its domain if it is beyond."""
+        return self.evaluate(np.clip(rows, self.low, self.high) if self.bounded else rows)
 
     def rows_per_chunk(self) -> int:
         """Return how many points are evaluated at once, so that memory stays bounded."""
