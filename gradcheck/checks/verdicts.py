@@ -29,7 +29,8 @@ from gradcheck.numerics.parts import parts_of
 from gradcheck.numerics.point import Point
 
 ASSIGNED = "autodiff at the value that the op assigns to it"
-AUTODIFF_RTOL = 1e-4
+# How far gradient and autodiff may be apart; roundoffs that they may be in any case.
+AUTODIFF_RTOL, AUTODIFF_LEAST = 1e-4, 256
 SAME_RTOL = 1e-6
 # How close a gradient has to be to the slopes over long steps.
 LONG_RTOL = 0.02
@@ -227,11 +228,12 @@ def _of_slot(
     declared = _declared(subject)
     if a is not None and not declared and _assigned_before_use(subject, slot, a, s):
         declared, s = ASSIGNED, _assess_expected(subject, main_reference(subject), a, g)
+    rtol = _autodiff_rtol(subject)
     agrees, wrong, nonfinite = (np.zeros(g.size, bool) for _ in range(3))
     pieces = list(parts_of(g.size))
     if a is not None:
         for piece in pieces:
-            agrees[piece] = _agree(g[piece], a[piece], s.tolerance[piece])
+            agrees[piece] = _agree(g[piece], a[piece], s.tolerance[piece], rtol)
     # Autodiff alone accuses only where finite differences never contradicted it.
     trusted = a is not None and not np.any((s.outcome == Outcome.AGREES) & ~agrees & np.isfinite(a))
     noise, sizes = AUTODIFF_NOISE * point.output_size, point.sizes[part]
@@ -241,7 +243,8 @@ def _of_slot(
         wrong[piece] = (here.outcome == Outcome.WRONG) & np.isfinite(g[piece])
         if a is not None:
             if trusted:
-                by_autodiff = _accused_by_autodiff(g[piece], a[piece], here, noise / sizes[piece])
+                strict = rtol < AUTODIFF_RTOL
+                by_autodiff = _accused_by_autodiff(g[piece], a[piece], here, noise / sizes[piece], strict)
                 wrong[piece] |= by_autodiff & ~agrees[piece]
             wrong[piece] &= ~_outweighed(g[piece], a[piece], here, subject.rounds_to_half)
     return SlotVerdict(
@@ -257,9 +260,18 @@ def _assigned_before_use(subject: Subject, slot: Slot, autodiff: Array, s: Asses
     return not _agree(autodiff, s.value, s.tolerance + s.error).all()
 
 
-def _agree(g: Array, a: Array, tolerance: Array) -> NDArray[np.bool_]:
+def _autodiff_rtol(subject: Subject) -> float:
+    """Return how far gradient and autodiff may be apart: as the user says, but for rounding."""
+    if subject.case.rtol is None and subject.case.atol is None:
+        return AUTODIFF_RTOL
+    realm = main_reference(subject).realm
+    least = AUTODIFF_LEAST * max(realm.roundoff, realm.constants_roundoff)
+    return min(AUTODIFF_RTOL, max(subject.case.rtol or 0.0, least))
+
+
+def _agree(g: Array, a: Array, tolerance: Array, rtol: float = AUTODIFF_RTOL) -> NDArray[np.bool_]:
     with np.errstate(all="ignore"):
-        return np.asarray(np.abs(g - a) <= np.fmax(tolerance, AUTODIFF_RTOL * np.fmax(np.abs(g), np.abs(a))))
+        return np.asarray(np.abs(g - a) <= np.fmax(tolerance, rtol * np.fmax(np.abs(g), np.abs(a))))
 
 
 def _slope_is_finite(s: Assessment) -> NDArray[np.bool_]:
@@ -267,16 +279,17 @@ def _slope_is_finite(s: Assessment) -> NDArray[np.bool_]:
     return np.asarray(np.isfinite(s.value) & ~np.isin(s.label, odd))
 
 
-def _accused_by_autodiff(g: Array, a: Array, s: Assessment, noise: Array) -> NDArray[np.bool_]:
+def _accused_by_autodiff(g: Array, a: Array, s: Assessment, noise: Array, strict: bool) -> NDArray[np.bool_]:
     """Return where differences did not decide and autodiff is elsewhere by more than rounding explains.
 
-    What rounding leaves of terms that cancel is no gradient of either.
+    What rounding leaves of terms that cancel is no gradient of either.  `strict`: the user asks for more than
+    a difference that is close can tell.
     """
     open_ones = (Label.SMOOTH, Label.NOISY, Label.FEW, Label.STAIRCASE, Label.FLAT)
     undecided = (s.outcome == Outcome.UNDECIDED) & np.isin(s.label, open_ones)
     with np.errstate(all="ignore"):
         apart = np.isfinite(a) & np.isfinite(g) & (np.abs(g - a) > noise)
-    return np.asarray(undecided & apart & ~_surely(g, s.value, s.error))
+    return np.asarray(undecided & apart & (strict | ~_surely(g, s.value, s.error)))
 
 
 def _outweighed(g: Array, a: Array, s: Assessment, coarse: bool) -> NDArray[np.bool_]:

@@ -9,6 +9,8 @@ import sys
 
 # The environment variable in which a process tells the fork server its number.
 PARENT = "GRADCHECK_PARENT"
+# Python's own, which keeps the current folder from where modules are looked for, and the value that we give it.
+SAFE_PATH, OURS = "PYTHONSAFEPATH", "gradcheck"
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 
 

@@ -14,7 +14,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from types import ModuleType
@@ -24,7 +24,7 @@ from gradcheck.errors import UsageError, told
 from gradcheck.events import CaseFinished, CaseProgress, CaseStarted, Event
 from gradcheck.executors import child, endings
 from gradcheck.executors.family import Family, default_limit, look
-from gradcheck.executors.lifeline import PARENT
+from gradcheck.executors.lifeline import OURS, PARENT, SAFE_PATH
 from gradcheck.phases import Phases
 from gradcheck.results import CaseResult, Finding
 from gradcheck.spec.model import Case
@@ -275,13 +275,22 @@ def start_server() -> Any:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if "forkserver" not in mp.get_all_start_methods():
         return mp.get_context("spawn")
-    from multiprocessing import forkserver
+    from multiprocessing import forkserver, resource_tracker
 
     context = mp.get_context("forkserver")
     context.set_forkserver_preload(["gradcheck.executors.warm", "gradcheck.executors.child"])
-    os.environ[PARENT] = str(os.getpid())
+    ours = {PARENT: str(os.getpid())}
+    if SAFE_PATH not in os.environ:
+        # No file of the folder where gradcheck happens to run takes the place of a library.
+        ours[SAFE_PATH] = OURS
+    os.environ.update(ours)
+    masked: Iterable[int] = ()
     try:
         with _without_main():
+            # Started first, because it lets signals through when it has started.
+            resource_tracker.ensure_running()
+            # Ctrl-C while the server starts is for this process alone; the server ignores it once it can.
+            masked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
             forkserver.ensure_running()
     except OSError as error:
         raise UsageError(
@@ -289,7 +298,10 @@ def start_server() -> Any:
             f" ({tempfile.gettempdir()}) is a short path with space left"
         ) from None
     finally:
-        del os.environ[PARENT]
+        if signal.SIGINT not in masked:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+        for name in ours:
+            os.environ.pop(name, None)
     return context
 
 

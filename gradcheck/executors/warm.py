@@ -10,7 +10,7 @@ import signal
 import sys
 
 from gradcheck.executors.conversions import remove_conversions
-from gradcheck.executors.lifeline import PARENT, die_with_parent
+from gradcheck.executors.lifeline import OURS, PARENT, SAFE_PATH, die_with_parent
 
 # What every case would load otherwise.
 NEEDED = ("numpy.ma", "numpy.random", "gradcheck.autodiff.runtime", "gradcheck.checks")
@@ -20,7 +20,11 @@ gc.disable()
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Ctrl-C goes to every process of the terminal; the parent decides what it means.
 signal.signal(signal.SIGINT, signal.SIG_IGN)
+signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
 die_with_parent()
+if os.environ.get(SAFE_PATH) == OURS:
+    # What users' code starts has its own paths.
+    del os.environ[SAFE_PATH]
 if os.environ.pop(PARENT, str(os.getppid())) != str(os.getppid()):
     # The parent was gone before it could be watched.
     os._exit(0)
