@@ -32,7 +32,7 @@ def check(fn: Callable[..., Any], inputs: Mapping[str, Any] | Sequence[Any], **o
     functions, `name` names the case, `show` is the number of worst elements per finding.
     Runs in this process, whose random state is left as it was found; `timeout` is not kept.
 
-    Raises SpecError for options or inputs that a spec could not have either.
+    Raises SpecError for options or inputs that a spec could not have either, TypeError if `fn` cannot be called.
     """
     from gradcheck.autodiff.install import installed, redecorated
     from gradcheck.autodiff.loading import Loaded
@@ -40,6 +40,8 @@ def check(fn: Callable[..., Any], inputs: Mapping[str, Any] | Sequence[Any], **o
     from gradcheck.autodiff.probe import Probe
     from gradcheck.autodiff.runtime import logical_devices, quiet, random_state_kept
 
+    if not callable(fn):
+        raise TypeError(f"fn must be a function or a layer, is {type(fn).__name__}")
     show = options.pop("show", 10)
     name = options.pop("name", None) or getattr(fn, "__name__", type(fn).__name__)
     functions = {key: options[key] for key in _FUNCTIONS if callable(options.get(key))}
@@ -60,7 +62,7 @@ def check(fn: Callable[..., Any], inputs: Mapping[str, Any] | Sequence[Any], **o
         return Loaded(case, module, op, probe, creations), logical_devices(case.devices)
 
     with random_state_kept(), quiet(), installed(probe, [home]):
-        return check_started(case, start, Limits(show=show), lambda phase, known: None)
+        return check_started(case, start, Limits(show=show), lambda phase, known: None, interruptible=True)
 
 
 def assert_gradients(fn: Callable[..., Any], inputs: Mapping[str, Any] | Sequence[Any], **options: Any) -> None:

@@ -84,9 +84,16 @@ def check_case(case: Case, limits: Limits, report: Report) -> CaseResult:
 
 
 def check_started(
-    case: Case, start: Callable[[], tuple[Any, tuple[str, ...]]], limits: Limits, report: Report
+    case: Case,
+    start: Callable[[], tuple[Any, tuple[str, ...]]],
+    limits: Limits,
+    report: Report,
+    interruptible: bool = False,
 ) -> CaseResult:
-    """Check a case; `start` returns its loaded op and the devices to check on."""
+    """Check a case; `start` returns its loaded op and the devices to check on.
+
+    `interruptible`: a KeyboardInterrupt is the user's and goes on, it is no finding of the op.
+    """
     started = time.perf_counter()
 
     def result() -> CaseResult:
@@ -108,7 +115,7 @@ def check_started(
         return judged(known, case)
 
     notebook = _Notebook(report, result)
-    _collect(case, start, limits, notebook)
+    _collect(case, start, limits, notebook, interruptible)
     notebook.phases.leave()
     return _kept(result(), limits, notebook)
 
@@ -130,7 +137,13 @@ def _kept(result: CaseResult, limits: Limits, notebook: _Notebook) -> CaseResult
         return replace(result, notes=(*result.notes, f"the failure could not be saved: {error}"))
 
 
-def _collect(case: Case, start: Callable[[], tuple[Any, tuple[str, ...]]], limits: Limits, notebook: _Notebook) -> None:
+def _collect(
+    case: Case,
+    start: Callable[[], tuple[Any, tuple[str, ...]]],
+    limits: Limits,
+    notebook: _Notebook,
+    interruptible: bool,
+) -> None:
     notebook.enter("import")
     from gradcheck.autodiff.failures import Stopped
     from gradcheck.autodiff.runtime import DeviceMissing
@@ -147,6 +160,8 @@ def _collect(case: Case, start: Callable[[], tuple[Any, tuple[str, ...]]], limit
         notebook.add(stop.finding)
     # Also what is no Exception: the user's code raises KeyboardInterrupt and classes of its own.
     except BaseException as error:
+        if interruptible and isinstance(error, KeyboardInterrupt):
+            raise
         notebook.add(_unforeseen(error, notebook.phases.current, loaded))
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import import_module
+from typing import Any
 
 import click
 
@@ -29,8 +31,28 @@ COMMANDS = {
 }
 
 
+class _Unread(Exception):
+    """Report that the reader of our output went away (`| head`), in a form that click passes on."""
+
+
+@contextlib.contextmanager
+def _reader_watched() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise _Unread from None
+
+
 class _OnUse(click.Group):
     """Load a command's module only when the command is used: `list` need not wait for `run`."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        with _reader_watched():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _reader_watched():
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -77,13 +99,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except GradcheckError as error:
         _complain(f"{error}" if error.exit_code == 2 and "\n" in str(error) else f"gradcheck: {error}")
         return error.exit_code
-    except BrokenPipeError:
-        return _unread()
-    except SystemExit as end:
-        # So click ends when nobody reads.
-        if isinstance(end.__context__, BrokenPipeError):
-            return _unread()
-        raise
+    except (BrokenPipeError, _Unread):
+        # Nothing is left to say.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except OSError as error:
         # A disk that is full, a terminal that is gone: of the machine, and not of gradcheck.
         _complain(f"gradcheck: {told(error)}")
@@ -91,12 +110,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         _complain(f"gradcheck: internal error: {told(error)}\nThis is a fault of gradcheck; please report it.")
         return INTERNAL
-
-
-def _unread() -> int:
-    """Return the exit code for output whose reader went away (`| head`); nothing is left to say."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
 
 
 def _open_closed_streams() -> None:

@@ -74,7 +74,7 @@ class ConsoleReport:
             self._finding(finding)
         for want in result.missing:
             self._print(_indent(f"expected {want}, which was not found", "bold red"))
-        if result.expected and result.reason:
+        if result.reason:
             self._print(_indent(f"reason: {clean(result.reason)}"))
         for note in result.notes:
             self._print(_indent(f"note: {clean(note)}", "dim"))

@@ -86,7 +86,7 @@ def result_text(result: CaseResult, show: int = 5) -> str:
     """Return everything a failed case has to say, as plain text."""
     parts = [finding_text(finding, show) for finding in result.findings]
     parts += [f"expected {want}, which was not found" for want in result.missing]
-    parts += [f"reason: {result.reason}"] if result.expected and result.reason else []
+    parts += [f"reason: {result.reason}"] if result.reason else []
     return clean("\n".join(parts))
 
 

@@ -75,7 +75,11 @@ def _differs(path: Path, text: str) -> bool:
 
 
 def _check_name(name: str, kind: str) -> None:
-    if not name.isidentifier() or keyword.iskeyword(name):
+    if keyword.iskeyword(name):
+        raise UsageError(f"'{name}' is a word of Python's own; choose another name, for example `{name}_op`")
+    if name.startswith("test_"):
+        raise UsageError(f"'{name}': pytest would take the op for a test; leave out `test_`")
+    if not name.isidentifier():
         raise UsageError(f"'{name}' is no Python name; letters, digits and _ only, for example `soft_gate`")
     if name.startswith("_"):
         raise UsageError(f"'{name}' starts with an underscore; the op of a module is public")

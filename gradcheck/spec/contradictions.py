@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from gradcheck.spec.nodes import Document, KeyPath
 
 MAX_ELEMENTS = 2**28
 MARGIN = 0.05
+# How far entries that are to be the same may be apart, beside themselves.
+SAME = 1e-5
 _FLOAT32_MAX = 3.4028234663852886e38
 _LARGEST = {"float16": 65504.0, "bfloat16": 3.3895e38, "float32": _FLOAT32_MAX, "complex64": _FLOAT32_MAX}
 _BYTES = {"float16": 2, "bfloat16": 2, "float64": 8, "complex64": 8, "complex128": 16, "int64": 8, "uint64": 8}
@@ -65,6 +67,18 @@ def case_problems(document: Document, path: KeyPath, case: dict[str, Any]) -> It
                 yield document.problem((*path, "arguments", key), f"`{key}` is an input already", at_key=True)
 
 
+def upstream_problems(document: Document, folder: Path, path: KeyPath, files: Sequence[str]) -> Iterator[Problem]:
+    """Yield what is wrong with the files of an upstream."""
+    for i, file in enumerate(files):
+        if not is_file(folder / file):
+            yield document.problem((*path, "upstream", i), f"there is no file '{file[:80]}' beside this spec")
+            continue
+        try:
+            npy_shape(folder / file)
+        except ValueError as error:
+            yield document.problem((*path, "upstream", i), f"'{file[:80]}' {error}")
+
+
 def is_file(path: Path) -> bool:
     """Return whether there is a file; a name that no file can have is none."""
     try:
@@ -96,6 +110,11 @@ def _bound_problems(document: Document, path: KeyPath, value: dict[str, Any]) ->
         a, b = value[source].get("low", low), value[source].get("high", high)
         if not a <= b or (source == "integers" and a == b):
             yield document.problem((*path, source), f"low {a} is not below high {b}")
+    uniform = value.get("uniform", {})
+    ends = uniform.get("low", 0.0), uniform.get("high", 1.0)
+    if "uniform" in value and value.get("avoid") and ends[0] < ends[1]:
+        if _covered(*ends, value["avoid"], value.get("margin", MARGIN)):
+            yield document.problem((*path, "avoid"), f"leaves no room in `uniform` [{ends[0]}, {ends[1]}]")
     if "domain" not in value:
         return
     a, b = value["domain"]
@@ -104,6 +123,9 @@ def _bound_problems(document: Document, path: KeyPath, value: dict[str, Any]) ->
     for source, low, high in (("uniform", 0.0, 1.0), ("log_uniform", 1e-3, 1e3)):
         if source in value and (value[source].get("low", low) > b or value[source].get("high", high) < a):
             yield document.problem((*path, source), f"lies outside `domain` [{a}, {b}]")
+    line = value.get("linspace")
+    if line is not None and any(not a <= line.get(key, end) <= b for key, end in (("start", 0.0), ("stop", 1.0))):
+        yield document.problem((*path, "linspace"), f"goes outside `domain` [{a}, {b}]")
     for source in ("constant", "values"):
         outside = [x for x in _flat(value.get(source, [])) if _is_number(x) and not (a <= x <= b or x != x)]
         if outside:
@@ -154,6 +176,31 @@ def _structure_problems(document: Document, path: KeyPath, value: dict[str, Any]
     if len(shape) < 2 or shape[-1] != shape[-2]:
         message = f"`structure: {value['structure']}` needs square matrices, shape is {shape}"
         yield document.problem((*path, "shape"), message)
+    elif "values" in value and _shape(value["values"]) is not None:
+        yield from _matrix_problems(document, path, value)
+
+
+def _matrix_problems(document: Document, path: KeyPath, value: dict[str, Any]) -> Iterator[Problem]:
+    """Yield that given matrices do not have the structure that is said of them."""
+    triangular = value["structure"] == "lower-triangular"
+    for matrix in _matrices(value["values"]):
+        for i, row in enumerate(matrix):
+            for j in range(i + 1, len(row)):
+                wanted = 0 if triangular else matrix[j][i]
+                if _is_number(row[j]) and _is_number(wanted) and abs(row[j] - wanted) > SAME * abs(row[j]):
+                    message = f"not {value['structure']}: [{i}, {j}] is {_brief(row[j])}, not {_brief(wanted)}"
+                    yield document.problem((*path, "values"), message)
+                    return
+
+
+def _matrices(value: Any) -> Iterator[list[list[Any]]]:
+    """Yield the matrices of a nested list: its innermost lists of lists."""
+    if isinstance(value, list) and value and isinstance(value[0], list):
+        if value[0] and isinstance(value[0][0], list):
+            for item in value:
+                yield from _matrices(item)
+        else:
+            yield value
 
 
 def _dtype_problems(document: Document, path: KeyPath, value: dict[str, Any]) -> Iterator[Problem]:

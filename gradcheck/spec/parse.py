@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gradcheck.errors import Problem, SpecError
-from gradcheck.spec.contradictions import case_problems, input_problems, is_file
+from gradcheck.spec.contradictions import case_problems, input_problems, is_file, upstream_problems
 from gradcheck.spec.model import Case, Input, Spec
 from gradcheck.spec.nodes import Document, KeyPath, read_document
 from gradcheck.spec.schema import PATTERNS, SCHEMA, is_attribute
@@ -227,9 +227,8 @@ def _meaning_problems(document: Document, path: Path, bad: list[KeyPath]) -> Ite
                 yield document.problem(here, f"'{name}' is no name of an op; say which with `op:`", at_key=True)
             yield from _reference_problems(document, here, defaults or {}, case)
             yield from case_problems(document, here, case)
-            for i, file in enumerate(case.get("upstream", ()) if sound((*here, "upstream")) else ()):
-                if not is_file(path.parent / file):
-                    yield document.problem((*here, "upstream", i), f"there is no file {_shown(file)} beside this spec")
+            if sound((*here, "upstream")):
+                yield from upstream_problems(document, path.parent, here, case.get("upstream", ()))
             inputs = case.get("inputs")
             for key, value in inputs.items() if isinstance(inputs, dict) else ():
                 if sound((*here, "inputs", key)):

@@ -89,6 +89,19 @@ def test_the_random_state_is_left_as_it_was():
     assert tf.custom_gradient is before
 
 
+def test_ctrl_c_ends_a_check_in_the_same_process():
+    def interrupted(x):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        gradcheck.check(interrupted, [1.0])
+
+
+def test_what_is_no_function_is_refused():
+    with pytest.raises(TypeError, match="must be a function or a layer, is NoneType"):
+        gradcheck.check(None, [1.0])
+
+
 def test_a_misspelt_option_is_named():
     with pytest.raises(SpecError, match="did you mean `surrogate`"):
         gradcheck.check(cube, [1.0], surogate=cube)

@@ -64,7 +64,7 @@ def test_a_dry_run_writes_nothing(run_cli, tmp_path):
     assert not (tmp_path / "new").exists()
 
 
-@pytest.mark.parametrize("name", ["2x", "a-b", "class", "", "a b", "../x", "_hidden", "tf", "grad", "é!"])
+@pytest.mark.parametrize("name", ["2x", "a-b", "class", "", "a b", "../x", "_hidden", "tf", "grad", "é!", "test_gate"])
 def test_a_name_that_cannot_be_an_op_is_refused(run_cli, tmp_path, name):
     told = run_cli("scaffold", name, "--dir", tmp_path)
     assert told.code == 2

@@ -39,9 +39,37 @@ def test_a_full_standard_output_is_told_and_the_report_is_written(shell, tmp_pat
     assert shell("gradcheck list spec.yaml >/dev/full").returncode == 2
 
 
+@pytest.mark.parametrize("form", ["console", "jsonl", "github", "json"])
+def test_a_reader_that_went_away_loses_nothing(shell, tmp_path, form):
+    done = shell(f"(gradcheck run spec.yaml --format {form} --json r.json; echo $? >code) | true")
+    assert done.stderr == ""
+    assert (tmp_path / "code").read_text() == "0\n"
+    assert json.loads((tmp_path / "r.json").read_text())["cases"][0]["status"] == "passed"
+
+
+@pytest.mark.parametrize("words", ["list spec.yaml", "validate spec.yaml", "explain gradient-mismatch", "--help"])
+def test_commands_whose_reader_went_away_end_well(shell, tmp_path, words):
+    shell(f"(gradcheck {words}; echo $? >code) | true")
+    assert (tmp_path / "code").read_text() == "0\n"
+
+
+@pytest.mark.parametrize("name", ["gradcheck", "keras", "random", "signal", "pickle"])
+def test_files_of_the_current_folder_stand_for_no_library(shell, tmp_path, name):
+    (tmp_path / f"{name}.py").write_text("raise SystemError('not the library')\n")
+    program = "import sys; sys.path.pop(0); from gradcheck.cli import main; sys.exit(main(['run', 'spec.yaml']))"
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_without_colours_nothing_is_bold_either(shell):
+    assert "\x1b" in shell("FORCE_COLOR=1 gradcheck run spec.yaml").stdout
+    assert "\x1b" not in shell("FORCE_COLOR=1 gradcheck run spec.yaml --color never").stdout
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
+        ("--json ops.py", "would write over a module"),
         ("--json spec.yaml", "would write over a spec"),
         ("--json a.txt --junit ./a.txt", "--json writes there already"),
     ],

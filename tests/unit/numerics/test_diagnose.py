@@ -44,6 +44,12 @@ def test_mean_in_place_of_sum():
     assert cause(REFERENCE * 12, output_shapes=((),)) == "mean-not-sum"
 
 
+def test_a_count_is_one_of_axes():
+    rows = RNG.normal(size=(5, 3))
+    assert cause(rows / 6, rows, output_shapes=((5, 6, 3),)) == "mean-not-sum"
+    assert cause(2 * rows, rows, output_shapes=((5, 6),)) == "constant-factor"
+
+
 def test_transposed():
     square = RNG.normal(size=(3, 3))
     assert cause(square.T, square) == "transposed"

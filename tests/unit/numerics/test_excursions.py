@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gradcheck.numerics.excursions import needed, parts_slowly
+from gradcheck.numerics.excursions import erratic, needed, parts_slowly
 
 SAMPLE = np.linspace(-1.0, 1.0, 9)
 
@@ -29,3 +29,27 @@ def test_only_the_inputs_that_matter_are_kept(guilty):
 )
 def test_a_branch_starts_at_a_place_and_an_approximation_does_not(gap, slowly):
     assert parts_slowly(gap, np.zeros(1), np.full(1, 90.0)) is slowly
+
+
+BESIDE = 2.0 * (1 + 0.03 * np.arange(-4, 5))
+
+
+def newton_slope(a, steps=8):
+    """Return the slope of a square root by Newton's steps."""
+    y, slope = 1.0, 0.0
+    for _ in range(steps):
+        y, slope = 0.5 * (y + a / y), 0.5 * (slope + 1 / y - a * slope / y**2)
+    return slope
+
+
+@pytest.mark.parametrize("slope", [np.exp, np.cos, np.sign, newton_slope, lambda x: np.exp(50 * x), lambda x: x**9])
+def test_slopes_of_a_function_follow_one_another(slope):
+    assert not erratic(np.array([slope(x) for x in BESIDE]))
+
+
+def test_slopes_of_an_iteration_that_does_not_converge_follow_no_order():
+    assert erratic(np.array([newton_slope(-x) for x in BESIDE]))
+
+
+def test_what_is_no_number_has_no_order_to_speak_of():
+    assert not erratic(np.full(9, np.nan))

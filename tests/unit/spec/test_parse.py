@@ -124,6 +124,23 @@ def test_an_unknown_key_is_answered_with_what_it_means_or_with_all_keys(tmp_path
         ("module: ops.py\ncases:\n  a: {inputs: {x: {dtype: float32}}}", "`shape` is missing"),
         ("module: ops.py\ncases:\n  a: {inputs: {x: {shape: [2, 3], structure: spd}}}", "square"),
         ("module: ops.py\ncases:\n  a: {inputs: {x: {shape: [2], domain: [1, 0]}}}", "not below"),
+        (
+            "module: ops.py\ncases:\n  a: {inputs: {x: {shape: [2], uniform: {}, avoid: [0.5], margin: 5}}}",
+            "leaves no room in `uniform` [0.0, 1.0]",
+        ),
+        (
+            "module: ops.py\ncases:\n  a: {inputs: {x: {shape: [2], linspace: {start: -1}, domain: [0, 2]}}}",
+            "goes outside `domain`",
+        ),
+        (
+            "module: ops.py\ncases:\n  a: {inputs: {x: {values: [[1.0, 2.0], [3.0, 1.0]], structure: symmetric}}}",
+            "not symmetric: [0, 1] is 2.0, not 3.0",
+        ),
+        (
+            "module: o.py\ncases:\n  a: {inputs: {x: {values: [[1.0, 2.0], [3.0, 1.0]], structure: lower-triangular}}}",
+            "not lower-triangular",
+        ),
+        ("module: ops.py\ncases:\n  a: {upstream: [s.yaml], inputs: {x: 1.0}}", "'s.yaml' is no .npy file"),
         ("module: ops.py\ncases:\n  a-b: {inputs: {x: 1.0}}", "say which with `op:`"),
         ("module: ops.py\ncases:\n  a: {expect: [gradient-mismach], inputs: {x: 1.0}}", "gradient-mismatch"),
     ],
