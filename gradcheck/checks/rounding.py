@@ -46,12 +46,12 @@ def _measure(subject: Subject) -> Rounding:
     rng = subject.rng("rounding")
     moved_gradient, moved_value = np.zeros(gradient.size), np.zeros(point.y.size)
     for _ in range(DRAWS):
-        there = np.clip(_last_digits_moved(point.x, unit, rng), point.low, point.high)
+        there = np.clip(last_digits_moved(point.x, unit, rng), point.low, point.high)
         if not realm.wide:
             there = realm.quantize(there[None])[0]
         # An op may refuse what is beside the sample: values at the edge of what it is for.
         with contextlib.suppress(tf.errors.OpError):
-            _widen(moved_gradient, realm.gradient(there, _last_digits_moved(point.cotangent, unit, rng)), gradient)
+            _widen(moved_gradient, realm.gradient(there, last_digits_moved(point.cotangent, unit, rng)), gradient)
         _widen(moved_value, point.evaluate(there[None])[0], point.y)
         del there
     tolerances = rounding_tolerance(gradient, moved_gradient, unit), rounding_tolerance(point.y, moved_value, unit)
@@ -73,7 +73,8 @@ def _widen(moved: Array, there: Array, here: Array) -> None:
             np.fmax(moved[part], np.abs(there[part] - here[part]), out=moved[part])
 
 
-def _last_digits_moved(values: Array, unit: float, rng: np.random.Generator) -> Array:
+def last_digits_moved(values: Array, unit: float, rng: np.random.Generator) -> Array:
+    """Return values that are larger or smaller by `unit`, beside themselves."""
     moved = rng.choice([-1.0, 1.0], values.size)
     moved *= unit
     moved += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -13,13 +14,14 @@ from numpy.typing import NDArray
 from gradcheck.autodiff.coordinates import Slot
 from gradcheck.autodiff.failures import finding_from, first_line
 from gradcheck.autodiff.modes import as_tensor, dense
-from gradcheck.autodiff.noise import noise_of
+from gradcheck.autodiff.noise import DRAWS, NOISY, noise_of
 from gradcheck.autodiff.operation import differentiable, floating_arrays
 from gradcheck.autodiff.probe import Real
 from gradcheck.autodiff.reference import Reference
 from gradcheck.autodiff.subject import Subject
 from gradcheck.autodiff.tracing import GradientTape
 from gradcheck.checks.gradients import gradient_at, main_gradient, main_reference
+from gradcheck.checks.rounding import last_digits_moved
 from gradcheck.numerics.closeness import close, largest
 from gradcheck.numerics.directions import signed_uniform
 from gradcheck.numerics.ladder import Array
@@ -97,7 +99,7 @@ def _linearity(subject: Subject, blocked: set[str | None]) -> Iterator[Finding]:
         if any(gap[number] > allowed for gap in laws.values()) and _coarse(g, u, at_u, part):
             allowed = COARSE
         broken = [law for law, gap in laws.items() if gap[number] > allowed]
-        if broken:
+        if broken and not _only_rounding(subject, reference, at_u, part):
             yield _nonlinear(slot.name, broken)
 
 
@@ -115,6 +117,18 @@ def _noise(subject: Subject, reference: Reference, at_u: Array) -> float:
     if reference.realm.wide:
         return NEGLIGIBLE * max(largest(at_u), largest(reference.point.cotangent))
     return max(256 * reference.realm.roundoff * largest(at_u), noise_of(subject).most_gradient)
+
+
+def _only_rounding(subject: Subject, reference: Reference, at_u: Array, part: slice) -> bool:
+    """Return whether a gradient is no larger than what rounding leaves of it: all of its terms cancel."""
+    rng, point, unit = subject.rng("upstream rounding"), reference.point, 2 * reference.realm.roundoff
+    left = 0.0
+    for _ in range(DRAWS):
+        x, cotangent = (last_digits_moved(values, unit, rng) for values in (point.x, point.cotangent))
+        # An op may refuse what is beside a valid input.
+        with contextlib.suppress(Exception):
+            left = max(left, largest(reference.realm.gradient(x, cotangent)[part] - at_u[part]))
+    return largest(at_u[part]) <= NOISY * left
 
 
 def _coarse(g: Callable[[Array], Array], u: Array, at_u: Array, part: slice) -> bool:
