@@ -39,8 +39,8 @@ PHASE = "elsewhere"
 MOST_AXES = 4
 # How large biases get: a little, and enough to turn the sign of what they are added to.
 STARTS = (0.3, 1.0, 1.0)
-# Numbers that an input holds where it is to tie, and draws that show what integers may come.
-LEVELS, INTEGER_DRAWS = 3, 8
+# Numbers that an input holds where it is to tie, and draws that show what integers may come, with those tried.
+LEVELS, INTEGER_DRAWS, REDRAWN = 3, 8, 4
 RTOL, HALF_RTOL = 1e-3, 5e-2
 KEPT = ("gradient-mismatch", "gradient-nonfinite", "gradient-missing")
 
@@ -112,7 +112,7 @@ def _places(subject: Subject, plain: Operation) -> Iterator[Place]:
 
 
 def _other_integers(subject: Subject) -> Iterator[list[Any]]:
-    """Yield leaves with integers drawn anew, then with many that are the same: the least and the largest drawn."""
+    """Yield leaves with integers drawn anew, several times, then with only the least and the largest of them."""
     if not any(value.dtype.kind in "iub" for value in subject.values):
         return
     draws = [leaves for number in range(INTEGER_DRAWS) if (leaves := subject.drawn_anew(number)) is not None]
@@ -123,12 +123,22 @@ def _other_integers(subject: Subject) -> Iterator[list[Any]]:
     ]
     if not found:
         return
-    rng, again, repeated = subject.rng("integers"), list(subject.values), list(subject.values)
+    seen = {_bytes_of(subject.values, found)}
+    for leaves in draws:
+        again = [leaves[i].values if i in found else value for i, value in enumerate(subject.values)]
+        if len(seen) <= REDRAWN and _bytes_of(again, found) not in seen:
+            seen.add(_bytes_of(again, found))
+            yield again
+    rng, repeated = subject.rng("integers"), list(subject.values)
     for i in found:
-        again[i] = draws[0][i].values
         every = np.stack([subject.values[i], *(leaves[i].values for leaves in draws)])
-        repeated[i] = np.where(rng.random(again[i].shape) < 0.5, every.min(), every.max()).astype(again[i].dtype)
-    yield from (again, repeated)
+        extreme = np.where(rng.random(repeated[i].shape) < 0.5, every.min(), every.max())
+        repeated[i] = extreme.astype(subject.values[i].dtype)
+    yield repeated
+
+
+def _bytes_of(values: Sequence[Any], chosen: Sequence[int]) -> bytes:
+    return b"".join(np.asarray(values[i]).tobytes() for i in chosen)
 
 
 def _tied(subject: Subject) -> list[Any] | None:

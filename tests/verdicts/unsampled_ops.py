@@ -293,3 +293,26 @@ def kernel(right=True):
         return k, grad
 
     return op
+
+
+def switched(right=True):
+    """One of three functions, by a number; wrong: the slope of the second."""
+
+    @tf.custom_gradient
+    def op(number, x):
+        y = tf.switch_case(number, [lambda: x * x, lambda: tf.sin(x), lambda: tf.exp(x)])
+
+        def grad(upstream):
+            second = tf.cos if right else tf.sin
+            slope = tf.switch_case(number, [lambda: 2.0 * x, lambda: second(x), lambda: tf.exp(x)])
+            return None, upstream * slope
+
+        return y, grad
+
+    return op
+
+
+def attention():
+    """Attention, whose output does not depend on the bias of the keys: its derivatives are rounding."""
+    inputs = tf.keras.Input((3, 6))
+    return tf.keras.Model(inputs, tf.keras.layers.MultiHeadAttention(2, 4)(inputs, inputs))
