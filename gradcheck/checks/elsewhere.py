@@ -86,7 +86,7 @@ def _places(subject: Subject, plain: Operation) -> Iterator[Place]:
     state = subject.gradients.state
     for number, moved in enumerate(_moved_variables(subject)):
         # Masks and branches look at the inputs and the variables together.
-        values = subject.values if number < len(STARTS) - 1 else another_point(subject, "variables", flipped=0.4)
+        values = subject.values if number < len(STARTS) - 1 else _other_inputs(subject)
         yield Place("at other values of the variables", tuple(values), moved, resized=False)
     for integers in _other_integers(subject):
         yield Place("at other integers", tuple(integers), state, resized=False)
@@ -199,10 +199,20 @@ def _unasked(finding: Finding) -> Finding:
     )
 
 
+def _other_inputs(subject: Subject) -> list[Any]:
+    """Return other inputs, of either sign where the sample has both."""
+    moved = another_point(subject, "variables", flipped=0.4)
+    return [
+        np.copysign(new, own) if own.dtype.kind in "fV" and ((own >= 0).all() or (own <= 0).all()) else new
+        for new, own in zip(moved, subject.values, strict=True)
+    ]
+
+
 def _moved_variables(subject: Subject) -> Iterator[State]:
     """Yield the state with every floating variable at a general value near its own."""
     state = subject.gradients.state
-    movable = [differentiable(v) for v in state.variables]
+    used = {variable.variable.ref() for variable in subject.every_variable}
+    movable = [v.ref() in used and differentiable(v) for v in state.variables]
     if not any(movable):
         return
     for number, size in enumerate(STARTS):

@@ -194,13 +194,17 @@ def substitution(right=True):
     return op
 
 
-def babylonian(right=True):
-    """A square root by eight steps, which converge above zero only."""
+# No op reads it, and none is to be held against another value of it.
+UNREAD = tf.Variable(1.0)
+
+
+def babylonian(right=True, steps=8):
+    """A square root by steps, which converge above zero only."""
 
     @tf.custom_gradient
     def op(a):
         y = tf.ones_like(a)
-        for _ in range(8):
+        for _ in range(steps):
             y = 0.5 * (y + a / y)
         return y, lambda upstream: upstream / ((2.0 if right else 1.0) * y)
 
