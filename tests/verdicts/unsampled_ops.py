@@ -320,3 +320,30 @@ def attention():
     """Attention, whose output does not depend on the bias of the keys: its derivatives are rounding."""
     inputs = tf.keras.Input((3, 6))
     return tf.keras.Model(inputs, tf.keras.layers.MultiHeadAttention(2, 4)(inputs, inputs))
+
+
+def guarded(right=True):
+    """A square that refuses what is not between three and four."""
+
+    @tf.custom_gradient
+    def op(x):
+        inside = [tf.debugging.assert_greater_equal(x, tf.cast(3, x.dtype))]
+        inside += [tf.debugging.assert_less_equal(x, tf.cast(4, x.dtype))]
+        with tf.control_dependencies(inside):
+            y = x * x
+        return y, lambda upstream: tf.convert_to_tensor(upstream) * (2.0 if right else 3.0) * x
+
+    return op
+
+
+def unstacked(right=True):
+    """Squares as one output per row: as many as there are rows."""
+
+    @tf.custom_gradient
+    def op(x):
+        def grad(*upstream):
+            return tf.stack(upstream) * (2.0 if right else -2.0) * x
+
+        return tf.unstack(x * x), grad
+
+    return op
