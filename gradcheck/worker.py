@@ -220,12 +220,12 @@ def _check_point(
 @contextlib.contextmanager
 def _explored(phase: str, notebook: _Notebook) -> Iterator[None]:
     """Note what fails in a phase that only explores, unless that says something of the op."""
-    from gradcheck.autodiff.failures import Stopped, raised_by_user
-    from gradcheck.autodiff.modes import OutputsChanged
-
     try:
         yield
     except Exception as error:
+        from gradcheck.autodiff.failures import Stopped, raised_by_user
+        from gradcheck.autodiff.modes import OutputsChanged
+
         told_of_the_op = isinstance(error, (Stopped, OutputsChanged, MemoryError)) or raised_by_user(error)
         if phase not in EXPLORING or told_of_the_op:
             raise

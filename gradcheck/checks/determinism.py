@@ -18,6 +18,7 @@ from gradcheck.autodiff.noise import explains, noise_at
 from gradcheck.autodiff.operation import State, differentiable, floating_arrays
 from gradcheck.autodiff.subject import Subject
 from gradcheck.autodiff.tracing import GradientTape
+from gradcheck.checks.points import another_point
 from gradcheck.numerics.closeness import close, largest, wide
 from gradcheck.numerics.tolerance import ROUNDOFF
 from gradcheck.results import Comparison, Finding
@@ -152,23 +153,6 @@ def _numpy_state() -> bytes:
 
 def _stale(message: str, hint: str, **more: Any) -> Finding:
     return Finding("stale-state", message, hint=hint, **more)
-
-
-def another_point(subject: Subject, name: str = "another point", flipped: float = 0.0) -> list[Any]:
-    """Return inputs near those of the case, inside their domains, a share of them with the other sign."""
-    rng = subject.rng(name)
-    moved = []
-    for value, leaf in zip(subject.values, subject.leaves, strict=True):
-        if not leaf.differentiated or leaf.structure:
-            moved.append(value)
-            continue
-        new = wide(value) * rng.uniform(0.6, 0.9, value.shape)
-        if flipped and leaf.domain is None:
-            new = np.where(rng.random(value.shape) < flipped, -new, new)
-        if leaf.domain is not None and not (leaf.domain[0] <= 0 <= leaf.domain[1]):
-            new = np.clip(new, leaf.domain[0], leaf.domain[1])
-        moved.append(new.astype(value.dtype))
-    return moved
 
 
 def _after_another_point(subject: Subject, first: Run) -> Finding | None:

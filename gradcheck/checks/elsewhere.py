@@ -18,8 +18,8 @@ from gradcheck.autodiff.failures import Stopped, finding_from
 from gradcheck.autodiff.operation import Operation, State, differentiable
 from gradcheck.autodiff.subject import Subject, prepare
 from gradcheck.checks import formula
-from gradcheck.checks.determinism import another_point
 from gradcheck.checks.far import STOPPING
+from gradcheck.checks.points import another_point_of_like_signs
 from gradcheck.checks.sizes import (
     ONE_ROW_MORE,
     WIDEST,
@@ -37,8 +37,9 @@ from gradcheck.results import Comparison, Finding, blamed
 
 PHASE = "elsewhere"
 MOST_AXES = 4
-# How large biases get: a little, and enough to turn the sign of what they are added to.
-STARTS = (0.3, 1.0, 1.0)
+# How large biases get (a little, or enough to turn the sign of what they are added to), and whether inputs move
+# too: masks and branches look at both together.
+MOVES = ((0.3, False), (1.0, False), (1.0, True))
 # Numbers that an input holds where it is to tie, and draws that show what integers may come, with those tried.
 LEVELS, INTEGER_DRAWS, REDRAWN = 3, 8, 4
 RTOL, HALF_RTOL = 1e-3, 5e-2
@@ -84,10 +85,7 @@ def check(subject: Subject, found: Sequence[Finding]) -> Iterator[Finding | Comp
 
 def _places(subject: Subject, plain: Operation) -> Iterator[Place]:
     state = subject.gradients.state
-    for number, moved in enumerate(_moved_variables(subject)):
-        # Masks and branches look at the inputs and the variables together.
-        values = subject.values if number < len(STARTS) - 1 else _other_inputs(subject)
-        yield Place("at other values of the variables", tuple(values), moved, resized=False)
+    yield from _at_other_variables(subject)
     for integers in _other_integers(subject):
         yield Place("at other integers", tuple(integers), state, resized=False)
     for tied in (_tied(subject), _coarse(subject)):
@@ -199,29 +197,22 @@ def _unasked(finding: Finding) -> Finding:
     )
 
 
-def _other_inputs(subject: Subject) -> list[Any]:
-    """Return other inputs, of either sign where the sample has both."""
-    moved = another_point(subject, "variables", flipped=0.4)
-    return [
-        np.copysign(new, own) if own.dtype.kind in "fV" and ((own >= 0).all() or (own <= 0).all()) else new
-        for new, own in zip(moved, subject.values, strict=True)
-    ]
-
-
-def _moved_variables(subject: Subject) -> Iterator[State]:
-    """Yield the state with every floating variable at a general value near its own."""
+def _at_other_variables(subject: Subject) -> Iterator[Place]:
+    """Yield places with every floating variable that the op reads at a general value near its own."""
     state = subject.gradients.state
     used = {variable.variable.ref() for variable in subject.every_variable}
     movable = [v.ref() in used and differentiable(v) for v in state.variables]
     if not any(movable):
         return
-    for number, size in enumerate(STARTS):
+    for number, (size, with_inputs) in enumerate(MOVES):
         rng = subject.rng("variables", str(number))
         moved = [
             _moved(value, rng, size if v.trainable or value.size > 1 else 0.0) if f else value
             for v, value, f in zip(state.variables, state.values, movable, strict=True)
         ]
-        yield State(state.variables, tuple(moved))
+        values = another_point_of_like_signs(subject, "variables") if with_inputs else subject.values
+        there = State(state.variables, tuple(moved))
+        yield Place("at other values of the variables", tuple(values), there, resized=False)
 
 
 def _moved(value: Any, rng: np.random.Generator, size: float) -> Any:

@@ -14,6 +14,7 @@ from gradcheck.autodiff.reference import REWRITTEN, exact_constants
 from gradcheck.autodiff.subject import Subject
 from gradcheck.checks.distant import Distant, findings_of
 from gradcheck.checks.gradients import autodiff_at, main_reference, other_reference, tolerance_of
+from gradcheck.checks.points import free_coordinates, inside, parameter_coordinates
 from gradcheck.checks.sizes import WIDEST
 from gradcheck.checks.verdicts import between_neighbours, verdicts_of
 from gradcheck.numerics.assess import Assessment, Outcome, assess
@@ -106,35 +107,6 @@ def _points(subject: Subject) -> Iterator[Array]:
         yield x
 
 
-def free_coordinates(subject: Subject) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return which coordinates may take any value of the domain, and which keep away from zero."""
-    width = subject.layout.inputs.width
-    free, shy = np.zeros(width, bool), np.zeros(width, bool)
-    for position, part in zip(subject.sources, subject.layout.inputs.ranges(), strict=False):
-        free[part] = subject.leaves[position].structure is None
-        shy[part] = subject.leaves[position].avoids_zero
-    return free, shy
-
-
-def parameter_coordinates(subject: Subject) -> NDArray[np.int64]:
-    """Return the coordinates of single numbers that are given, not drawn, such as a width: their sign has a meaning."""
-    again = subject.drawn_anew(0)
-    if again is None:
-        return np.zeros(0, np.int64)
-    given = np.zeros(subject.layout.inputs.width, bool)
-    for position, part in zip(subject.sources, subject.layout.inputs.ranges(), strict=False):
-        value = subject.values[position]
-        given[part] = value.size == 1 and np.array_equal(again[position].values, value) and bool(value.all())
-    return np.flatnonzero(given)
-
-
-def inside(value: float, low: float, high: float, kept: float) -> float:
-    """Return the value if the domain holds it, its opposite if that does, else the value at hand."""
-    if low < value < high:
-        return value
-    return -value if low < -value < high else kept
-
-
 def bad_at(subject: Subject, x: Array) -> list[Distant]:
     """Return the coordinates at which the gradient is no number or wrong at x, as differences there confirm."""
     reference = main_reference(subject)
@@ -211,7 +183,7 @@ def _rounding_at(subject: Subject, x: Array, cotangent: Array, gradient: Array) 
     rng, unit = subject.rng("far rounding"), 4 * reference.realm.roundoff
     largest = np.zeros(gradient.size)
     for _ in range(DRAWS):
-        near = x * (1 + unit * rng.choice([-1.0, 1.0], x.size))
+        near = reference.point.clipped(x * (1 + unit * rng.choice([-1.0, 1.0], x.size)))
         other = cotangent * (1 + unit * rng.choice([-1.0, 1.0], cotangent.size))
         try:
             change = np.abs(reference.realm.gradient(near, other) - gradient)
@@ -302,6 +274,7 @@ def _slopes_around(subject: Subject, coordinate: int, x: Array, chosen: NDArray[
     for factor in 1 + step * BESIDE:
         beside = x.copy()
         beside[chosen] *= factor
+        beside = reference.point.clipped(beside)
         found = autodiff_there(subject, reference.point, beside, reference.point.cotangent)
         slopes.append(np.nan if found is None else float(found[coordinate]))
     return np.array(slopes)

@@ -21,12 +21,10 @@ from gradcheck.checks.far import (
     autodiff_there,
     bad_at,
     followed,
-    free_coordinates,
-    inside,
     negligible,
-    parameter_coordinates,
 )
 from gradcheck.checks.gradients import main_gradient, main_reference
+from gradcheck.checks.points import free_coordinates, inside, parameter_coordinates
 from gradcheck.numerics.closeness import largest
 from gradcheck.numerics.ladder import Array
 from gradcheck.numerics.places import region_of

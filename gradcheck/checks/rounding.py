@@ -46,7 +46,7 @@ def _measure(subject: Subject) -> Rounding:
     rng = subject.rng("rounding")
     moved_gradient, moved_value = np.zeros(gradient.size), np.zeros(point.y.size)
     for _ in range(DRAWS):
-        there = np.clip(last_digits_moved(point.x, unit, rng), point.low, point.high)
+        there = point.clipped(last_digits_moved(point.x, unit, rng))
         if not realm.wide:
             there = realm.quantize(there[None])[0]
         # An op may refuse what is beside the sample: values at the edge of what it is for.

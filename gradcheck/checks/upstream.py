@@ -127,7 +127,7 @@ def _only_rounding(subject: Subject, reference: Reference, at_u: Array, part: sl
         x, cotangent = (last_digits_moved(values, unit, rng) for values in (point.x, point.cotangent))
         # An op may refuse what is beside a valid input.
         with contextlib.suppress(Exception):
-            left = max(left, largest(reference.realm.gradient(x, cotangent)[part] - at_u[part]))
+            left = max(left, largest(reference.realm.gradient(point.clipped(x), cotangent)[part] - at_u[part]))
     return largest(at_u[part]) <= NOISY * left
 
 

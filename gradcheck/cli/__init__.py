@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from importlib import import_module
@@ -11,7 +10,7 @@ from typing import Any
 
 import click
 
-from gradcheck.cli import signals
+from gradcheck.cli import signals, streams
 from gradcheck.errors import GradcheckError, Terminated, told
 from gradcheck.places import clean
 from gradcheck.version import VERSION
@@ -86,7 +85,7 @@ def cli() -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
-    _open_closed_streams()
+    streams.open_closed()
     try:
         signals.listen()
         code = cli.main(args=list(argv) if argv is not None else None, prog_name="gradcheck", standalone_mode=False)
@@ -101,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return error.exit_code
     except (BrokenPipeError, _Unread):
         # Nothing is left to say.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        streams.write_to_nobody()
         return 0
     except OSError as error:
         # A disk that is full, a terminal that is gone: of the machine, and not of gradcheck.
@@ -110,19 +109,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         _complain(f"gradcheck: internal error: {told(error)}\nThis is a fault of gradcheck; please report it.")
         return INTERNAL
-
-
-def _open_closed_streams() -> None:
-    """Give a program started without standard streams (`>&-`) ones that lead nowhere."""
-    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
-        if getattr(sys, name) is None:
-            # Nothing else may get this number: what is printed would be written there.
-            opened = os.open(os.devnull, os.O_RDWR)
-            os.set_inheritable(opened, True)
-            if opened != number:
-                os.dup2(opened, number)
-                os.close(opened)
-            setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115
 
 
 def _complain(text: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from gradcheck.cli.consoles import make_consoles
+from gradcheck.cli.streams import write_to_nobody
 from gradcheck.errors import UsageError
 from gradcheck.events import Event
 from gradcheck.files import write_whole
@@ -86,11 +86,6 @@ class Outputs:
             self.err.print(f"saved: gradcheck run {path}", soft_wrap=True)
         if problems:
             raise UsageError("; ".join(problems))
-
-
-def write_to_nobody() -> None:
-    """Lead standard output nowhere, so that its reader, who went away, is not written to at the end either."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def check_files(options: Mapping[str, Any]) -> None:

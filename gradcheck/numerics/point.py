@@ -73,8 +73,12 @@ class Point:
         return replace(moved, blocks=tuple(kept))
 
     def evaluate_clipped(self, rows: Array) -> Array:
-        """Evaluate rows (b, n), each coordinate moved to the edge of its domain if it is beyond."""
-        return self.evaluate(np.clip(rows, self.low, self.high) if self.bounded else rows)
+        """Evaluate rows (b, n), clipped."""
+        return self.evaluate(self.clipped(rows))
+
+    def clipped(self, rows: Array) -> Array:
+        """Return rows (b, n) or a point (n,), each coordinate moved to the edge of its domain if it is beyond."""
+        return np.clip(rows, self.low, self.high) if self.bounded else rows
 
     def rows_per_chunk(self) -> int:
         """Return how many points are evaluated at once, so that memory stays bounded."""

@@ -123,7 +123,7 @@ class _Progress:
 
     def __init__(self, console: Console) -> None:
         self.phases: dict[str, str] = {}
-        live = console.file.isatty() and console.is_interactive and not console.is_dumb_terminal
+        live = console.file.isatty() and console.is_interactive
         columns = (SpinnerColumn("line"), TextColumn("{task.completed}/{task.total}", markup=False))
         detail = TextColumn("{task.description}", markup=False)
         self.display = Progress(

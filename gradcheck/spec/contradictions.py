@@ -42,14 +42,11 @@ def input_problems(document: Document, folder: Path, path: KeyPath, value: Any) 
 
 
 def _file_problems(document: Document, folder: Path, path: KeyPath, value: dict[str, Any]) -> Iterator[Problem]:
-    file, where = value["file"], (*path, "file")
-    if not is_file(folder / file):
-        yield document.problem(where, f"there is no file '{file[:80]}' beside this spec")
-        return
+    where = (*path, "file")
     try:
-        shape = list(npy_shape(folder / file))
+        shape = list(_stored_shape(folder, value["file"]))
     except ValueError as error:
-        yield document.problem(where, f"'{file[:80]}' {error}")
+        yield document.problem(where, str(error))
         return
     if "ragged" not in value and value.get("shape", shape) != shape:
         yield document.problem(where, f"the file has shape {shape}, `shape` says {value['shape']}")
@@ -70,13 +67,20 @@ def case_problems(document: Document, path: KeyPath, case: dict[str, Any]) -> It
 def upstream_problems(document: Document, folder: Path, path: KeyPath, files: Sequence[str]) -> Iterator[Problem]:
     """Yield what is wrong with the files of an upstream."""
     for i, file in enumerate(files):
-        if not is_file(folder / file):
-            yield document.problem((*path, "upstream", i), f"there is no file '{file[:80]}' beside this spec")
-            continue
         try:
-            npy_shape(folder / file)
+            _stored_shape(folder, file)
         except ValueError as error:
-            yield document.problem((*path, "upstream", i), f"'{file[:80]}' {error}")
+            yield document.problem((*path, "upstream", i), str(error))
+
+
+def _stored_shape(folder: Path, file: str) -> tuple[int, ...]:
+    """Return the shape of the array in a file beside the spec; ValueError says what is wrong with it."""
+    if not is_file(folder / file):
+        raise ValueError(f"there is no file '{file[:80]}' beside this spec")
+    try:
+        return npy_shape(folder / file)
+    except ValueError as error:
+        raise ValueError(f"'{file[:80]}' {error}") from None
 
 
 def is_file(path: Path) -> bool:
@@ -110,11 +114,7 @@ def _bound_problems(document: Document, path: KeyPath, value: dict[str, Any]) ->
         a, b = value[source].get("low", low), value[source].get("high", high)
         if not a <= b or (source == "integers" and a == b):
             yield document.problem((*path, source), f"low {a} is not below high {b}")
-    uniform = value.get("uniform", {})
-    ends = uniform.get("low", 0.0), uniform.get("high", 1.0)
-    if "uniform" in value and value.get("avoid") and ends[0] < ends[1]:
-        if _covered(*ends, value["avoid"], value.get("margin", MARGIN)):
-            yield document.problem((*path, "avoid"), f"leaves no room in `uniform` [{ends[0]}, {ends[1]}]")
+    yield from _room_problems(document, path, value)
     if "domain" not in value:
         return
     a, b = value["domain"]
@@ -130,9 +130,18 @@ def _bound_problems(document: Document, path: KeyPath, value: dict[str, Any]) ->
         outside = [x for x in _flat(value.get(source, [])) if _is_number(x) and not (a <= x <= b or x != x)]
         if outside:
             yield document.problem((*path, source), f"{_brief(outside[0])} lies outside `domain` [{a}, {b}]")
-    drawn = not any(source in value for source in ("constant", "values", "file"))
-    if drawn and value.get("avoid") and a < b and _covered(a, b, value["avoid"], value.get("margin", MARGIN)):
-        yield document.problem((*path, "avoid"), f"leaves no room in `domain` [{a}, {b}]")
+
+
+def _room_problems(document: Document, path: KeyPath, value: dict[str, Any]) -> Iterator[Problem]:
+    """Yield the ranges of drawn numbers that `avoid` leaves nothing of."""
+    if not value.get("avoid") or any(source in value for source in ("constant", "values", "file")):
+        return
+    ranges = {"domain": value["domain"]} if "domain" in value else {}
+    if "uniform" in value:
+        ranges["uniform"] = [value["uniform"].get("low", 0.0), value["uniform"].get("high", 1.0)]
+    for name, (low, high) in ranges.items():
+        if low < high and _covered(low, high, value["avoid"], value.get("margin", MARGIN)):
+            yield document.problem((*path, "avoid"), f"leaves no room in `{name}` [{low}, {high}]")
 
 
 def _covered(low: float, high: float, avoid: list[float], margin: float) -> bool:
