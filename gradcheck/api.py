@@ -10,13 +10,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from gradcheck.engine.case import check_started
+from gradcheck.engine.limits import Limits
 from gradcheck.reports.wording import failure_text
 from gradcheck.results import PASSED, SKIPPED, CaseResult
 from gradcheck.runner import Options, results_of
 from gradcheck.spec.model import Case, Input
 from gradcheck.spec.parse import parse_data
 from gradcheck.spec.schema import DTYPES, SCHEMA
-from gradcheck.worker import Limits, check_started
 
 _OP = "gradcheck_op"
 _FUNCTIONS = ("reference", "surrogate", "expected_vjp")
@@ -34,11 +35,11 @@ def check(fn: Callable[..., Any], inputs: Mapping[str, Any] | Sequence[Any], **o
 
     Raises SpecError for options or inputs that a spec could not have either, TypeError if `fn` cannot be called.
     """
-    from gradcheck.autodiff.install import installed, redecorated
-    from gradcheck.autodiff.loading import Loaded
-    from gradcheck.autodiff.operation import Creations
-    from gradcheck.autodiff.probe import Probe
-    from gradcheck.autodiff.runtime import logical_devices, quiet, random_state_kept
+    from gradcheck.backend.tensorflow.install import installed, redecorated
+    from gradcheck.backend.tensorflow.loading import Loaded
+    from gradcheck.backend.tensorflow.operation import Creations
+    from gradcheck.backend.tensorflow.recorder import Recorder
+    from gradcheck.backend.tensorflow.runtime import logical_devices, quiet, random_state_kept, whole_tracebacks
 
     if not callable(fn):
         raise TypeError(f"fn must be a function or a layer, is {type(fn).__name__}")
@@ -46,22 +47,22 @@ def check(fn: Callable[..., Any], inputs: Mapping[str, Any] | Sequence[Any], **o
     name = options.pop("name", None) or getattr(fn, "__name__", type(fn).__name__)
     functions = {key: options[key] for key in _FUNCTIONS if callable(options.get(key))}
     case = _case(fn, name, inputs, {**options, **{key: f"gradcheck_{key}" for key in functions}})
-    probe, creations = Probe(), Creations()
+    recorder, creations = Recorder(), Creations()
     home = _home(fn)
 
     def start() -> tuple[Any, tuple[str, ...]]:
-        from gradcheck.autodiff.target import resolve
+        from gradcheck.backend.tensorflow.target import resolve
 
         module = types.ModuleType("gradcheck_case")
         vars(module).update(home)
-        setattr(module, _OP, redecorated(probe, fn))
+        setattr(module, _OP, redecorated(recorder, fn))
         for key, function in functions.items():
             setattr(module, f"gradcheck_{key}", function)
         with creations.watch():
             op = resolve(module, _OP, case.build)
-        return Loaded(case, module, op, probe, creations), logical_devices(case.devices)
+        return Loaded(case, module, op, recorder, creations), logical_devices(case.devices)
 
-    with random_state_kept(), quiet(), installed(probe, [home]):
+    with random_state_kept(), quiet(), whole_tracebacks(), installed(recorder, [home]):
         return check_started(case, start, Limits(show=show), lambda phase, known: None, interruptible=True)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from gradcheck.places import clean
+from gradcheck.text import clean
 
 MAX_SOURCE = 160
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,12 +32,16 @@ class Element:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """State one thing that is wrong, where, and what to change."""
+    """State one thing that is wrong, where, and what to change.
+
+    What a check leaves open is filled in by `gradcheck.diagnose.completed`: `level` by the
+    catalogue, `mode`, `tape` and `device` by the first way in which the case runs, `dtype`.
+    """
 
     code: str
     message: str
     cause: str | None = None
-    level: str = "error"
+    level: str = ""
     hint: str | None = None
     wrt: str | None = None
     mode: str | None = None
@@ -56,9 +60,21 @@ class Finding:
         return f"{self.code}/{self.cause}" if self.cause else self.code
 
 
-def blamed(found: Iterable[Finding], codes: Container[str]) -> bool:
-    """Return whether an error of one of the codes was found; a warning stops no further check."""
-    return any(finding.level == "error" and finding.code in codes for finding in found)
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """Name a check, or a part of one, that did not run, and say why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Exempted:
+    """Say why a check did not blame a number of elements that differ."""
+
+    reason: str
+    check: str
+    elements: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +156,8 @@ class CaseResult:
     missing: tuple[str, ...] = ()
     reason: str | None = None
     notes: tuple[str, ...] = ()
+    skipped_checks: tuple[Skipped, ...] = ()
+    exemptions: tuple[Exempted, ...] = ()
     output: str = ""
     profiles: tuple[Profile, ...] = ()
     saved: Saved | None = None

@@ -8,13 +8,13 @@ import time
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field, replace
 
+from gradcheck.engine.limits import Limits
 from gradcheck.errors import Terminated
 from gradcheck.events import CaseFinished, Event, RunFinished, RunStarted
 from gradcheck.executors import Executor
 from gradcheck.executors.processes import Processes
 from gradcheck.results import ERRORED, FAILED, INTERRUPTED, PASSED, SKIPPED, TERMINATED, CaseResult, summarize
 from gradcheck.spec.model import Case
-from gradcheck.worker import Limits
 
 
 @dataclass(frozen=True, slots=True)

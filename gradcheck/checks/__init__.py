@@ -2,43 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-
-from gradcheck.autodiff.subject import Subject
 from gradcheck.checks import (
-    agreement,
     captures,
     contract,
-    determinism,
-    elsewhere,
-    far,
-    formula,
-    near,
-    precision,
+    forward_values,
+    linearity,
+    modes,
+    other_sites,
+    other_values,
+    own_dtype,
+    repeatability,
     second_order,
-    shapes,
-    upstream,
-    values,
+    slopes,
+    unknown_sizes,
 )
-from gradcheck.results import Comparison, Finding
+from gradcheck.checks.check import Check
 
-Check = Callable[[Subject, Sequence[Finding]], Iterator[Finding | Comparison]]
-
-CHECKS: dict[str, Check] = {
-    module.PHASE: module.check
-    for module in (
-        contract,
-        determinism,
-        values,
-        captures,
-        upstream,
-        formula,
-        precision,
-        agreement,
-        shapes,
-        second_order,
-        near,
-        elsewhere,
-        far,
-    )
-}
+CHECKS: tuple[Check, ...] = (
+    contract.CHECK,
+    repeatability.CHECK,
+    forward_values.CHECK,
+    captures.CHECK,
+    linearity.CHECK,
+    slopes.CHECK,
+    own_dtype.CHECK,
+    modes.CHECK,
+    unknown_sizes.CHECK,
+    second_order.CHECK,
+    other_values.ORDINARY,
+    other_sites.CHECK,
+    other_values.FAR,
+)

@@ -6,84 +6,59 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
-from gradcheck.autodiff.coordinates import Slot
-from gradcheck.autodiff.failures import Stopped, finding_from, outputs_changed
-from gradcheck.autodiff.inputs import Leaf
-from gradcheck.autodiff.modes import EAGER, Gradients, OutputsChanged, Run
-from gradcheck.autodiff.probe import GradientNote
-from gradcheck.autodiff.subject import Subject
-from gradcheck.numerics.shapes import explain_shape
-from gradcheck.results import Comparison, Finding
+from gradcheck.backend.tensorflow.inputs import Leaf
+from gradcheck.backend.tensorflow.recorder import GradientNote
+from gradcheck.backend.tensorflow.runs import Gradients, dtype_name
+from gradcheck.checks.check import Check, Item
+from gradcheck.diagnose.finding import seen_in
+from gradcheck.diagnose.shapes import explain_shape
+from gradcheck.measure.lab import Lab
+from gradcheck.numerics.packing import Slot
+from gradcheck.results import Finding
+from gradcheck.ways import EAGER
 
-PHASE = "contract"
 
-
-def check(subject: Subject, found: Sequence[Finding]) -> Iterator[Finding | Comparison]:
-    """Run the gradient once and check what came back, input by input."""
-    yield from _nonfinite_forward(subject)
-    yield from _nothing_differentiated(subject)
-    run = first_run(subject)
-    subject.eager = run
-    # A layer makes its variables at its first call, so that only a later one shows that it changes them.
-    subject.note_changes()
+def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
+    """Check what came back from the first run, input by input."""
+    yield from _nonfinite_forward(lab)
+    yield from _nothing_differentiated(lab)
+    yield from lab.left_out
     wrong: set[str] = set()
-    for slot, gradient in zip(subject.slots, run.gradients, strict=True):
+    for slot, gradient in zip(lab.slots, lab.first.gradients, strict=True):
         for finding in _of_slot(slot, gradient):
             wrong.add(slot.name)
             yield finding
-    yield from _of_notes(subject.probe.notes, wrong)
-    yield from _keywords(subject)
-    yield from _declared_none(subject)
+    yield from _of_notes(lab.gradient_notes, wrong)
+    yield from _keywords(lab)
+    yield from _declared_none(lab)
 
 
-def first_run(subject: Subject) -> Run:
-    """Run the gradient in the first way asked for.
-
-    Raises Stopped with `gradient-error`, `nondeterministic`, or the code of a broken contract.
-    """
-    subject.probe.clear()
-    way = subject.ways[0] if subject.ways else EAGER
-    try:
-        return subject.run(way)
-    except OutputsChanged as error:
-        raise Stopped(outputs_changed(error)) from error
-    except (Exception, SystemExit) as error:
-        raise Stopped(_gradient_finding(error, subject)) from error
+CHECK = Check("contract", "contract", ask)
 
 
-def _gradient_finding(error: BaseException, subject: Subject) -> Finding:
-    probe = subject.probe
-    cause = probe.gradient_failure if probe.gradient_failure is not None else error
-    return finding_from(cause, "gradient-error", probe)
-
-
-def _nothing_differentiated(subject: Subject) -> Iterator[Finding]:
+def _nothing_differentiated(lab: Lab) -> Iterator[Finding]:
     """Warn of a case that compares no gradient, so that it does not pass for a check."""
-    if subject.slots and subject.layout.outputs.slots:
+    if lab.slots and lab.layout.outputs.slots:
         return
-    listed = ", ".join(f"{leaf.name}: {leaf.dtype}" for leaf in subject.leaves) or "none"
-    what = "input or variable" if not subject.slots else "output"
+    listed = ", ".join(f"{leaf.name}: {leaf.dtype}" for leaf in lab.leaves) or "none"
+    what = "input or variable" if not lab.slots else "output"
     message = f"there is no floating {what} to differentiate (inputs: {listed})"
     hint = "whole numbers without a decimal point are int32: write 1.0, or give a `dtype`"
-    if not subject.slots and any(leaf.floating for leaf in subject.leaves):
+    if not lab.slots and any(leaf.floating for leaf in lab.leaves):
         message, hint = "every floating input says `differentiate: false` or `none`", "differentiate one of them"
-    yield Finding("inconclusive", f"no gradient is compared: {message}", level="warning", hint=hint)
+    yield Finding("inconclusive", f"no gradient is compared: {message}", hint=hint)
 
 
-def _nonfinite_forward(subject: Subject) -> Iterator[Finding]:
-    bad = [np.argwhere(~np.isfinite(o)) for o in subject.outputs if np.asarray(o).dtype.kind in "fcV" and _checkable(o)]
+def _nonfinite_forward(lab: Lab) -> Iterator[Finding]:
+    bad = [np.argwhere(~np.isfinite(o)) for o in lab.outputs if np.asarray(o).dtype.kind in "fcV" and _checkable(o)]
     places = [place for group in bad for place in group.tolist()]
     if places:
         yield Finding(
             "forward-nonfinite",
             f"the forward value is NaN or infinite at {len(places)} element{'s' * (len(places) != 1)},"
             f" first at {places[0]}",
-            level="warning",
             hint="choose inputs inside the domain, or mend the forward; no finite difference can be taken there",
-            mode="eager",
-            dtype=subject.dtype,
         )
 
 
@@ -101,7 +76,7 @@ def _of_slot(slot: Slot, gradient: Any) -> Iterator[Finding]:
     shape = tuple(int(n) for n in np.shape(gradient))
     if shape != slot.shape:
         yield _shape_finding(slot.name, shape, slot.shape)
-    dtype = tf.as_dtype(np.asarray(gradient).dtype).name
+    dtype = dtype_name(np.asarray(gradient))
     if dtype != slot.dtype:
         yield _dtype_finding(slot.name, dtype, slot.dtype)
 
@@ -111,12 +86,12 @@ def _shape_finding(name: str, shape: tuple[int, ...], wanted: tuple[int, ...], i
     message = f"the gradient of `{name}`{inside} has shape {list(shape)}, `{name}` has {list(wanted)}"
     if cause == "over-reduced":
         message += " (an optimizer would broadcast it silently)"
-    return Finding("gradient-shape", message, cause, hint=hint, wrt=name, mode="eager")
+    return Finding("gradient-shape", message, cause, hint=hint, wrt=name)
 
 
 def _dtype_finding(name: str, dtype: str, wanted: str, inside: str = "") -> Finding:
     message = f"the gradient of `{name}`{inside} is {dtype}, `{name}` is {wanted}"
-    return Finding("gradient-dtype", message, hint=f"return tf.cast(gradient, {name}.dtype)", wrt=name, mode="eager")
+    return Finding("gradient-dtype", message, hint=f"return tf.cast(gradient, {name}.dtype)", wrt=name)
 
 
 def _of_notes(notes: Sequence[GradientNote], reported: set[str]) -> Iterator[Finding]:
@@ -140,32 +115,30 @@ def _of_notes(notes: Sequence[GradientNote], reported: set[str]) -> Iterator[Fin
             yield _dtype_finding(note.argument, note.dtype, note.wanted_dtype, f" in `{note.function}`")
 
 
-def _keywords(subject: Subject) -> Iterator[Finding]:
-    for name in dict.fromkeys(subject.probe.keyword_calls):
-        yield Finding(
+def _keywords(lab: Lab) -> Iterator[Finding]:
+    for name in dict.fromkeys(lab.recorder.keyword_calls):
+        finding = Finding(
             "keywords-ignored",
             f"`{name}` is called with keyword arguments: TensorFlow drops its custom gradient silently in eager",
-            level="warning",
             hint=f"call `{name}` with positional arguments",
-            mode="eager",
         )
+        yield seen_in(EAGER, finding)
 
 
-def _declared_none(subject: Subject) -> Iterator[Finding]:
+def _declared_none(lab: Lab) -> Iterator[Finding]:
     """Check that inputs declared `differentiate: none` get no gradient."""
-    positions = [i for i, leaf in enumerate(subject.leaves) if leaf.floating and leaf.differentiate == "none"]
+    positions = [i for i, leaf in enumerate(lab.leaves) if leaf.floating and leaf.differentiate == "none"]
     if not positions:
         return
-    gradients = Gradients(subject.operation, tuple(positions), (), subject.gradients.state, subject.gradients.seed)
-    run = gradients.run(EAGER, subject.values, subject.upstream)
+    gradients = Gradients(lab.operation, tuple(positions), (), lab.gradients.state, lab.gradients.seed)
+    run = gradients.run(EAGER, lab.values, lab.upstream)
     for position, gradient in zip(positions, run.gradients, strict=True):
-        leaf: Leaf = subject.leaves[position]
+        leaf: Leaf = lab.leaves[position]
         if gradient is not None and np.any(np.asarray(gradient) != 0):
             yield Finding(
                 "gradient-mismatch",
                 f"`{leaf.name}` is declared `differentiate: none` and gets a gradient that is not zero",
                 "unknown",
                 wrt=leaf.name,
-                mode="eager",
                 hint="return None for it, or drop the declaration",
             )

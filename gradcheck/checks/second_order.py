@@ -2,61 +2,48 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
-from gradcheck.autodiff.failures import first_line
-from gradcheck.autodiff.modes import Way, as_tensor, dense, spec_of, to_array
-from gradcheck.autodiff.operation import Operation, differentiable, floating
-from gradcheck.autodiff.promote import promote, wide_dtype
-from gradcheck.autodiff.realm import twin_variables
-from gradcheck.autodiff.reference import FLOAT64, REWRITTEN
-from gradcheck.autodiff.subject import Subject
-from gradcheck.autodiff.tracing import GradientTape, function
-from gradcheck.checks.gradients import main_reference, tolerance_of
-from gradcheck.numerics.assess import Outcome, assess
+from gradcheck.backend.tensorflow.failures import first_line
+from gradcheck.backend.tensorflow.faults import own_fault, refused
+from gradcheck.backend.tensorflow.second_derivative import Second, SecondDerivative
+from gradcheck.checks.check import OUTPUTS, TENSORS, Check, Item, Need
+from gradcheck.diagnose.finding import seen_in
+from gradcheck.differences.assess import Outcome, assess
+from gradcheck.differences.vector_function import Point
+from gradcheck.measure.gradients import tolerance_of
+from gradcheck.measure.lab import Lab
+from gradcheck.measure.precision import FLOAT64, REWRITTEN
+from gradcheck.numerics.arrays import Array
 from gradcheck.numerics.closeness import largest, worst_first
-from gradcheck.numerics.directions import signed_uniform
-from gradcheck.numerics.ladder import Array
-from gradcheck.numerics.point import Point
-from gradcheck.numerics.tolerance import ROUNDOFF
-from gradcheck.results import Comparison, Element, Finding, blamed
+from gradcheck.numerics.random_streams import signed_uniform
+from gradcheck.results import Element, Finding, Skipped
+from gradcheck.verdict.tolerances import ROUNDOFF
+from gradcheck.ways import OUTSIDE_TAPE, Way
 
-PHASE = "second_order"
 LIMIT = 512
 # Roundings of the largest second derivative that may be left of another.
 LEFT = 256
+NAME = "second order"
+BLOCKING = frozenset(
+    {"gradient-mismatch", "gradient-shape", "gradient-dtype", "gradient-missing", "upstream-nonlinear"}
+)
 
 
-@dataclass(frozen=True, slots=True)
-class _Second:
-    """Hold the second derivative from one way: packed, and which inputs got None."""
-
-    packed: Array
-    missing: tuple[bool, ...]
-
-
-def check(subject: Subject, found: Sequence[Finding]) -> Iterator[Finding | Comparison]:
+def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
     """With `order: 2`, differentiate w . gradient and compare it with finite differences of it."""
-    if subject.case.order < 2 or subject.eager is None or not subject.sources or not subject.layout.outputs.width:
-        return
-    blocking = ("gradient-mismatch", "gradient-shape", "gradient-dtype", "gradient-missing", "upstream-nonlinear")
-    if blamed(found, blocking):
-        return
-    weights = subject.layout.inputs.unpack(signed_uniform(subject.rng("second"), subject.layout.inputs.width))
-    values, error = _first_way(subject, weights)
+    second = _second_of(lab)
+    values, error = _first_way(lab, second)
     if values is None:
         yield _missing_finding("all inputs", f"differentiating the gradient raises {error}")
         return
-    slope, outcome, tolerance = _differences(subject, weights, values)
+    slope, outcome, tolerance = _differences(lab, second.directions, values)
     wrong = False
-    for index, (slot, part) in enumerate(zip(subject.slots, subject.layout.inputs.ranges(), strict=True)):
+    for index, (slot, part) in enumerate(zip(lab.slots, lab.layout.inputs.ranges(), strict=True)):
         bad = outcome[part] == Outcome.WRONG
         if values.missing[index]:
             if bad.any() or _large(slope[part], outcome[part]):
@@ -68,29 +55,45 @@ def check(subject: Subject, found: Sequence[Finding]) -> Iterator[Finding | Comp
             continue
         if bad.any():
             wrong = True
-            yield _mismatch(subject, index, part, values.packed, slope, tolerance, bad)
+            yield _mismatch(lab, index, part, values.packed, slope, tolerance, bad)
     if not wrong:
-        yield from _through_upstream(subject, weights)
-        yield from _other_ways(subject, weights, values)
+        yield from _through_upstream(lab, second)
+        yield from _other_ways(lab, second, values)
 
 
-def _through_upstream(subject: Subject, weights: list[Any]) -> Iterator[Finding]:
-    """Hold d(w . gradient)/d upstream against the difference of the forward along w, which it equals."""
-    reference = main_reference(subject)
-    if subject.case.surrogate or subject.case.expected_vjp or not reference.realm.wide:
+ORDER_2 = Need(lambda lab: lab.case.order > 1, "the case does not say `order: 2`")
+
+CHECK = Check(NAME, "second_order", ask, needs=(ORDER_2, TENSORS, OUTPUTS), pointless_after=BLOCKING)
+
+
+def _second_of(lab: Lab) -> SecondDerivative:
+    """Return the second derivative along random directions, one for each input and variable."""
+    drawn = signed_uniform(lab.rng("second"), lab.layout.inputs.width)
+    return SecondDerivative(lab.gradients, lab.layout, lab.upstream, tuple(lab.layout.inputs.unpack(drawn)))
+
+
+def _through_upstream(lab: Lab, second: SecondDerivative) -> Iterator[Finding]:
+    """Compare d(w . gradient)/d upstream with the difference of the forward along w, which it equals."""
+    precision = lab.precision
+    if lab.case.surrogate or lab.case.expected_vjp or not precision.op.wide:
         return
-    direction = subject.layout.inputs.pack(weights)
-    step = 2.0**-17 * float(np.median(reference.point.sizes)) / max(float(np.abs(direction).max()), 1.0)
-    x = reference.point.x
-    try:
-        found = _upstream_derivative(subject, subject.operation, weights)
-        plain = _upstream_derivative(subject, subject.plain(), weights)
-        ahead, behind = reference.realm.evaluate(np.stack([x + step * direction, x - step * direction]))
-    except Exception:
+    direction = lab.layout.inputs.pack(second.directions)
+    step = 2.0**-17 * float(np.median(precision.point.sizes)) / max(float(np.abs(direction).max()), 1.0)
+    x = precision.point.x
+    sides = np.stack([x + step * direction, x - step * direction])
+    tried = refused(
+        lambda: (
+            second.through_upstream(lab.operation),
+            second.through_upstream(lab.plain()),
+            precision.op.evaluate(sides),
+        )
+    )
+    if tried is None:
         return
+    found, plain, (ahead, behind) = tried
     wanted = (ahead - behind) / (2 * step)
     largest = float(np.abs(wanted).max(initial=0.0))
-    loose = 0.1 if subject.rounds_to_half else 1e-2
+    loose = 0.1 if lab.rounds_to_half else 1e-2
     limit = loose * (np.abs(wanted) + largest)
     # Autodiff, which shares no rule with the op, has to confirm the difference.
     if plain is None or not np.all(np.abs(plain - wanted) <= limit):
@@ -104,30 +107,7 @@ def _through_upstream(subject: Subject, weights: list[Any]) -> Iterator[Finding]
             f"the derivative of the gradient with respect to the upstream is wrong: {found[worst]:.6g}, by finite"
             f" differences {wanted[worst]:.6g}",
             hint="the gradient must be differentiable in the upstream too: no tf.stop_gradient or .numpy() on it",
-            mode="eager",
-            dtype=subject.dtype,
         )
-
-
-def _upstream_derivative(subject: Subject, operation: Operation, weights: list[Any]) -> Array | None:
-    """Return d(w . gradient)/d upstream, packed; None if there is none."""
-    g, slots = subject.gradients, subject.layout.outputs.slots
-    g.state.restore()
-    tensors = [as_tensor(v) for v in subject.values]
-    ups = [as_tensor(u) for u in subject.upstream]
-    directions = [tf.constant(w, s.dtype) for w, s in zip(weights, subject.slots, strict=True)]
-    with GradientTape() as outer:
-        outer.watch(ups)
-        with GradientTape() as inner:
-            watched = [tensors[i] for i in subject.sources]
-            inner.watch(watched)
-            outputs = operation(tensors)
-        first = inner.gradient(floating(outputs), [*watched, *g.variables], output_gradients=ups)
-    found = _outer(outer, first, ups, directions)
-    if all(h is None for h in found):
-        return None
-    arrays = [np.zeros(s.shape) if h is None else to_array(h) for h, s in zip(found, slots, strict=True)]
-    return subject.layout.outputs.pack(arrays)
 
 
 def _large(slope: Array, outcome: np.ndarray) -> bool:
@@ -141,7 +121,6 @@ def _missing_finding(name: str, how: str) -> Finding:
         f"there is no second derivative with respect to {_quoted(name)}: {how}",
         hint="look for tf.stop_gradient, .numpy() or numpy_function in grad_fn; or set `order: 1`",
         wrt=None if name in ("all inputs", "the upstream gradient") else name,
-        mode="eager",
     )
 
 
@@ -150,7 +129,7 @@ def _quoted(name: str) -> str:
 
 
 def _mismatch(
-    subject: Subject,
+    lab: Lab,
     index: int,
     part: slice,
     values: Array,
@@ -158,11 +137,11 @@ def _mismatch(
     tolerance: Array,
     bad: np.ndarray,
 ) -> Finding:
-    slot = subject.slots[index]
-    point = subject.vector()[part]
-    plain = _autodiff(subject)
+    slot = lab.slots[index]
+    point = lab.vector()[part]
+    plain = _autodiff(lab)
     elements = []
-    for i in worst_first(bad, values[part], slope[part], subject.cache.get("show", 10)):
+    for i in worst_first(bad, values[part], slope[part], lab.show):
         g, t = float(values[part][i]), float(slope[part][i])
         a = None if plain is None else float(plain[part][i])
         elements.append(
@@ -175,132 +154,54 @@ def _mismatch(
         " finite differences of the gradient say otherwise",
         hint="grad_fn hides how the gradient depends on the input: compute it from the inputs with TensorFlow ops",
         wrt=slot.name,
-        mode="eager",
-        dtype=subject.dtype,
         elements=tuple(elements),
     )
 
 
-def _autodiff(subject: Subject) -> Array | None:
-    weights = subject.layout.inputs.unpack(signed_uniform(subject.rng("second"), subject.layout.inputs.width))
-    try:
-        return _second(subject, subject.plain(), subject.ways[0], weights, wide=False).packed
-    except Exception:
-        return None
+def _autodiff(lab: Lab) -> Array | None:
+    second = _second_of(lab)
+    found = refused(lambda: second.of(lab.plain(), lab.first_way, wide=False))
+    return None if found is None else found.packed
 
 
-def _first_way(subject: Subject, weights: list[Any]) -> tuple[_Second | None, str]:
-    """Return the second derivative in the realm of the first one, else in the op's own dtype."""
-    realm = main_reference(subject).realm
-    attempts: list[Callable[[], _Second]] = []
-    if realm.name == FLOAT64:
-        attempts.append(lambda: _second(subject, subject.operation, subject.ways[0], weights, wide=True))
-    elif realm.name == REWRITTEN:
-        attempts.append(lambda: _second_rewritten(subject, weights))
-    attempts.append(lambda: _second(subject, subject.operation, subject.ways[0], weights, wide=False))
-    told = ""
+def _first_way(lab: Lab, second: SecondDerivative) -> tuple[Second | None, str]:
+    """Return the second derivative in the precision of the first one, else in the op's own dtype."""
+    op = lab.precision.op
+    attempts: list[Callable[[], Second]] = []
+    if op.name == FLOAT64:
+        attempts.append(lambda: second.of(lab.operation, lab.first_way, wide=True))
+    elif op.name == REWRITTEN:
+        variables = [v.variable for v in lab.every_variable]
+        attempts.append(lambda: second.in_rewritten_graph(lab.operation, variables))
+    attempts.append(lambda: second.of(lab.operation, lab.first_way, wide=False))
+    message = ""
     for attempt in attempts:
         try:
             return attempt(), ""
-        except Exception as error:  # the user's code, or an op that cannot be promoted
-            told = first_line(error)
-    return None, told
+        except Exception as error:
+            if own_fault(error):
+                raise
+            message = first_line(error)
+    return None, message
 
 
-def _second_rewritten(subject: Subject, weights: list[Any]) -> _Second:
-    """Return the second derivative of the op's graph, rewritten to float64."""
-    g, layout = subject.gradients, subject.layout
-    missing: list[bool] = []
-    run = _second_program(subject, subject.operation)
-
-    def traced(tensors: Any, ups: Any, directions: Any) -> Any:
-        found = run(tensors, ups, directions)
-        missing[:] = [h is None for h in found]
-        return [h for h in found if h is not None]
-
-    g.state.restore()
-    specs = (
-        [spec_of(value) for value in subject.values],
-        [tf.TensorSpec(slot.shape, slot.dtype) for slot in layout.outputs.slots],
-        [tf.TensorSpec(slot.shape, slot.dtype) for slot in layout.inputs.slots],
-    )
-    concrete = function(traced).get_concrete_function(*specs)
-    if not concrete.outputs:
-        return _Second(np.zeros(layout.inputs.width), tuple(missing))
-    twins = twin_variables([v.variable for v in subject.every_variable])
-    tensors = [as_tensor(v) for v in subject.values]
-    tensors = [tf.cast(t, wide_dtype(t.dtype)) if differentiable(t) else t for t in tensors]
-    ups = [tf.constant(u, wide_dtype(s.dtype)) for u, s in zip(subject.upstream, layout.outputs.slots, strict=True)]
-    directions = [tf.constant(w, wide_dtype(s.dtype)) for w, s in zip(weights, subject.slots, strict=True)]
-    found = iter(promote(concrete, twins).part(slice(None))([*tensors, *ups, *directions]))
-    arrays = [None if absent else to_array(next(found)) for absent in missing]
-    return _Second(layout.inputs.project(arrays), tuple(missing))
-
-
-def _second(subject: Subject, operation: Operation, way: Way, weights: list[Any], wide: bool) -> _Second:
-    """Return d/dx of w . g(x), with both tapes on the side of the function that `way` says."""
-    g = subject.gradients
-    call = None
-    if way.tape == "outside":
-        call = function(operation, jit_compile=way.mode == "xla")
-    run = _second_program(subject, operation, call)
-    if way.tape == "inside":
-        run = function(run, jit_compile=way.mode == "xla")
-    g.state.restore()
-    tensors = [as_tensor(v) for v in subject.values]
-    if wide:
-        tensors = [tf.cast(t, wide_dtype(t.dtype)) if differentiable(t) else t for t in tensors]
-    dtype = wide_dtype if wide else tf.as_dtype
-    ups = [tf.constant(u, dtype(s.dtype)) for u, s in zip(subject.upstream, subject.layout.outputs.slots, strict=True)]
-    directions = [tf.constant(w, dtype(s.dtype)) for w, s in zip(weights, subject.slots, strict=True)]
-    found = [to_array(h) for h in run(tensors, ups, directions)]
-    return _Second(subject.layout.inputs.project(found), tuple(h is None for h in found))
-
-
-def _second_program(subject: Subject, operation: Operation, forward: Any = None) -> Any:
-    """Return (tensors, upstream, directions) -> d/dx of directions . gradient; `forward` replaces the op."""
-    sources, variables = subject.sources, list(subject.gradients.variables)
-    call = operation if forward is None else forward
-
-    def second(tensors: Any, ups: Any, directions: Any) -> Any:
-        with GradientTape() as outer:
-            watched = [tensors[i] for i in sources]
-            outer.watch(watched)
-            with GradientTape() as inner:
-                inner.watch(watched)
-                outputs = call(tensors)
-            first = inner.gradient(floating(outputs), [*watched, *variables], output_gradients=ups)
-        return _outer(outer, first, [*watched, *variables], directions)
-
-    return second
-
-
-def _outer(tape: Any, first: Any, sources: Any, directions: Any) -> Any:
-    pairs = [(dense(g), w) for g, w in zip(first, directions, strict=True) if g is not None]
-    targets = [g for g, _ in pairs]
-    if not targets:
-        return [None] * len(sources)
-    found = tape.gradient(targets, sources, output_gradients=[tf.cast(w, g.dtype) for g, w in pairs])
-    return [dense(h) for h in found]
-
-
-def _differences(subject: Subject, weights: list[Any], values: _Second) -> tuple[Array, Any, Array]:
-    """Difference w . g along every coordinate, in the widest realm of the first derivative."""
-    reference = main_reference(subject)
-    realm, base = reference.realm, reference.point
-    packed = subject.layout.inputs.pack(weights)
+def _differences(lab: Lab, directions: Sequence[Any], values: Second) -> tuple[Array, Any, Array]:
+    """Return differences of w . g along every coordinate, in the widest precision of the first derivative."""
+    precision = lab.precision
+    op, base = precision.op, precision.point
+    packed = lab.layout.inputs.pack(directions)
 
     def evaluate(rows: Array) -> Array:
-        return np.stack([realm.gradient(row, base.cotangent) for row in rows])
+        return np.stack([op.gradient(row, base.cotangent) for row in rows])
 
     point = Point(
         evaluate, base.x, evaluate(base.x[None])[0], packed, base.low, base.high, base.roundoff, base.quantize
     )
-    tolerance = tolerance_of(subject, reference)
+    tolerance = tolerance_of(lab, precision)
     chosen = np.arange(base.x.size)
     if chosen.size > LIMIT:
-        chosen = np.sort(subject.rng("second sample").choice(chosen, LIMIT, replace=False))
-    part = assess(point, values.packed, tolerance, subject.rng("second differences"), chosen, reference.trusted)
+        chosen = np.sort(lab.rng("second sample").choice(chosen, LIMIT, replace=False))
+    part = assess(point, values.packed, tolerance, lab.rng("second differences"), chosen, precision.trusted)
     count = base.x.size
     slope, limit = np.full(count, np.nan), np.zeros(count)
     outcome = np.full(count, Outcome.UNDECIDED, np.int8)
@@ -308,58 +209,47 @@ def _differences(subject: Subject, weights: list[Any], values: _Second) -> tuple
     return slope, outcome, limit
 
 
-def _other_ways(subject: Subject, weights: list[Any], base: _Second) -> Iterator[Finding]:
+def _other_ways(lab: Lab, second: SecondDerivative, base: Second) -> Iterator[Finding | Skipped]:
     """Compare the other modes and tapes with the first way, each in the op's own dtype."""
-    with contextlib.suppress(Exception):
-        own = _second(subject, subject.operation, subject.ways[0], weights, wide=False)
-        base = own if own.missing == base.missing else base
+    own = refused(lambda: second.of(lab.operation, lab.first_way, wide=False))
+    if own is not None and own.missing == base.missing:
+        base = own
     # What is zero in one input has the rounding of what is not in others.
-    rounding = LEFT * ROUNDOFF.get(subject.coarsest, 2.0**-24) * largest(base.packed)
-    for way in subject.ways[1:]:
+    rounding = LEFT * ROUNDOFF.get(lab.coarsest, 2.0**-24) * largest(base.packed)
+    for way in lab.ways[1:]:
         try:
-            got = _second(subject, subject.operation, way, weights, wide=False)
+            got = second.of(lab.operation, way, wide=False)
         except Exception as error:
-            if way.tape == "outside" and re.search("out of scope|cannot be accessed|inaccessible", str(error)):
-                subject.cache.setdefault("notes", []).append(
-                    f"{way.label}: TensorFlow cannot differentiate a custom gradient twice this way; not checked"
-                )
+            if own_fault(error):
+                raise
+            if way.tape == OUTSIDE_TAPE and re.search("out of scope|cannot be accessed|inaccessible", str(error)):
+                reason = "TensorFlow cannot differentiate a custom gradient twice this way"
+                yield Skipped(f"{NAME}: {way.label}", reason)
                 continue
-            if _plain_works(subject, way, weights):
-                yield replace(
-                    _missing_finding(
-                        "all inputs", f"in {way.label}, differentiating the gradient raises {first_line(error)}"
-                    ),
-                    mode=way.mode,
-                    tape=way.tape,
-                )
+            if _plain_works(lab, way, second):
+                why = f"in {way.label}, differentiating the gradient raises {first_line(error)}"
+                yield seen_in(way, _missing_finding("all inputs", why))
                 return
             continue
-        for slot, part, a, b in zip(
-            subject.slots, subject.layout.inputs.ranges(), base.missing, got.missing, strict=True
-        ):
+        for slot, part, a, b in zip(lab.slots, lab.layout.inputs.ranges(), base.missing, got.missing, strict=True):
             x, y = base.packed[part], got.packed[part]
             scale = float(np.abs(x).max(initial=0.0))
-            if b and not a and scale > 1e-6 and _plain_works(subject, way, weights):
-                yield replace(
-                    _missing_finding(slot.name, f"it is None in {way.label} only"), mode=way.mode, tape=way.tape
-                )
+            if b and not a and scale > 1e-6 and _plain_works(lab, way, second):
+                yield seen_in(way, _missing_finding(slot.name, f"it is None in {way.label} only"))
                 return
-            loose = 0.1 if subject.dtype in ("float16", "bfloat16") else 1e-2
+            loose = 0.1 if lab.dtype in ("float16", "bfloat16") else 1e-2
             if not a and not b and np.any(np.abs(x - y) > loose * (np.abs(x) + scale) + rounding):
-                yield Finding(
+                finding = Finding(
                     "second-order-mismatch",
-                    f"the second derivative with respect to `{slot.name}` differs between {subject.ways[0].label} and"
+                    f"the second derivative with respect to `{slot.name}` differs between {lab.first_way.label} and"
                     f" {way.label}",
                     hint="a custom gradient inside grad_fn may be bypassed in one of them",
                     wrt=slot.name,
-                    mode=way.mode,
-                    tape=way.tape,
                 )
+                yield seen_in(way, finding)
                 return
 
 
-def _plain_works(subject: Subject, way: Way, weights: list[Any]) -> bool:
-    try:
-        return not all(_second(subject, subject.plain(), way, weights, wide=False).missing)
-    except Exception:
-        return False
+def _plain_works(lab: Lab, way: Way, second: SecondDerivative) -> bool:
+    found = refused(lambda: second.of(lab.plain(), way, wide=False))
+    return found is not None and not all(found.missing)

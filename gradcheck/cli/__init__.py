@@ -12,7 +12,7 @@ import click
 
 from gradcheck.cli import signals, streams
 from gradcheck.errors import GradcheckError, Terminated, told
-from gradcheck.places import clean
+from gradcheck.text import clean
 from gradcheck.version import VERSION
 
 INTERNAL, INTERRUPTED, TERMINATED = 3, 130, 143

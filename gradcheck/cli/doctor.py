@@ -10,7 +10,7 @@ import click
 
 _PROBE = """
 import gradcheck.executors.warm
-from gradcheck.autodiff.runtime import environment, xla_works
+from gradcheck.backend.tensorflow.runtime import environment, xla_works
 for key, value in environment().items():
     print(f"{key:<12} {', '.join(value) if isinstance(value, list) else value}")
 import tensorflow as tf

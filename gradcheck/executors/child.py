@@ -11,11 +11,11 @@ import time
 from multiprocessing.connection import Connection
 from typing import Any
 
+from gradcheck.engine.limits import Limits
 from gradcheck.executors.conversions import remove_conversions
 from gradcheck.executors.family import MARK
 from gradcheck.executors.lifeline import adopt_orphans, die_with_parent
 from gradcheck.spec.model import Case
-from gradcheck.worker import Limits
 
 FAREWELL_S = 30.0
 # Asked with this signal, a case that hangs says where it is.
@@ -44,11 +44,11 @@ def main(case: Case, limits: Limits, messages: Connection, output: Connection) -
         messages.send(message)
 
     send(("started", None))
-    from gradcheck.worker import check_case
+    from gradcheck.engine.case import check_case
 
     result = check_case(case, limits, lambda phase, known: send(("phase", (phase, known))))
     with contextlib.suppress(Exception):
-        from gradcheck.autodiff.runtime import environment
+        from gradcheck.backend.tensorflow.runtime import environment
 
         send(("environment", environment()))
         remove_conversions(since=__name__)

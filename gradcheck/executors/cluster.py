@@ -9,12 +9,13 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
+from gradcheck.engine.limits import Limits
+from gradcheck.engine.status import unfinished
 from gradcheck.errors import UsageError
 from gradcheck.events import CaseFinished, CaseStarted, Event
 from gradcheck.executors.parcel import Parcel, pack
 from gradcheck.results import CaseResult, Finding
 from gradcheck.spec.model import Case
-from gradcheck.worker import Limits, unfinished
 
 CONNECT_S = 10
 # A case whose worker is lost runs once more, on another one.

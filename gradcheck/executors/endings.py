@@ -6,8 +6,8 @@ import os
 import signal
 from dataclasses import replace
 
-from gradcheck.places import FRAME, is_user_file
 from gradcheck.results import Finding
+from gradcheck.text import FRAME, is_user_file
 
 
 def timed_out(seconds: float, phase: str, output: str) -> Finding:

@@ -20,15 +20,16 @@ from multiprocessing.connection import Connection
 from types import ModuleType
 from typing import Any
 
+from gradcheck.engine.limits import Limits
+from gradcheck.engine.phases import Phases
+from gradcheck.engine.status import unfinished
 from gradcheck.errors import UsageError, told
 from gradcheck.events import CaseFinished, CaseProgress, CaseStarted, Event
 from gradcheck.executors import child, endings
 from gradcheck.executors.family import Family, default_limit, look
 from gradcheck.executors.lifeline import OURS, PARENT, SAFE_PATH
-from gradcheck.phases import Phases
 from gradcheck.results import CaseResult, Finding
 from gradcheck.spec.model import Case
-from gradcheck.worker import Limits, unfinished
 
 OUTPUT_LIMIT = 16_384
 # What a case is in before it says so.

@@ -18,10 +18,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
+from gradcheck.engine.limits import Limits
 from gradcheck.executors.parcel import Parcel, moved, unpack
 from gradcheck.results import CaseResult
 from gradcheck.spec.model import Case
-from gradcheck.worker import Limits
 
 CANCEL_S = 0.3
 

@@ -13,7 +13,7 @@ from gradcheck.executors.conversions import remove_conversions
 from gradcheck.executors.lifeline import OURS, PARENT, SAFE_PATH, die_with_parent
 
 # What every case would load otherwise.
-NEEDED = ("numpy.ma", "numpy.random", "gradcheck.autodiff.runtime", "gradcheck.checks")
+NEEDED = ("numpy.ma", "numpy.random", "gradcheck.backend.tensorflow.runtime", "gradcheck.checks")
 
 # A fifth of TensorFlow's import would be the collector's, which finds next to nothing.
 gc.disable()
@@ -44,7 +44,7 @@ def _quietly() -> None:
                 importlib.import_module(module)
             # Keras is loaded when it is first used.
             assert tf.keras.layers.Layer
-            from gradcheck.autodiff.tracing import convert_ahead
+            from gradcheck.backend.tensorflow.tracing import convert_ahead
 
             convert_ahead()
             remove_conversions(since="tensorflow")

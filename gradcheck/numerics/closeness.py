@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.numerics.parts import parts_of
+from gradcheck.numerics.chunks import chunks_of
 
 
 def wide(array: Any) -> Any:
@@ -20,7 +20,7 @@ def largest(array: Any, among: NDArray[np.bool_] | None = None) -> float:
     flat = np.ravel(array)
     chosen = None if among is None else np.ravel(among)
     most = 0.0
-    for part in parts_of(flat.size):
+    for part in chunks_of(flat.size):
         size = np.abs(wide(flat[part]))
         usable = np.isfinite(size) if chosen is None else np.isfinite(size) & chosen[part]
         most = max(most, float(np.max(size, where=usable, initial=0.0)))
@@ -33,7 +33,7 @@ def close(found: Any, wanted: Any, rtol: float, atol: float = 0.0, finite_only: 
     Both have to be finite at the same elements; with `finite_only` what is not is left out.
     """
     a, b = np.ravel(found), np.ravel(wanted)
-    for part in parts_of(b.size):
+    for part in chunks_of(b.size):
         x, y = wide(a[part]), wide(b[part])
         finite, too = np.isfinite(x), np.isfinite(y)
         if not finite_only and not np.array_equal(finite, too):

@@ -13,9 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from gradcheck.events import CaseFinished, CaseProgress, CaseStarted, Event, RunFinished, RunStarted
-from gradcheck.places import clean
 from gradcheck.reports.wording import number, rerun_command, told, where
 from gradcheck.results import CaseResult, Element, Finding, RunSummary
+from gradcheck.text import clean
 
 STATUS = {
     "passed": ("PASS", "green"),
@@ -116,6 +116,11 @@ class ConsoleReport:
             )
         )
         self._print(_indent(phases, "dim"))
+        for exempted in result.exemptions:
+            count = f"{exempted.elements} element{'s' * (exempted.elements != 1)}"
+            self._print(_indent(f"exempt in {clean(exempted.check)}: {count}: {clean(exempted.reason)}", "dim"))
+        for skipped in result.skipped_checks:
+            self._print(_indent(f"skipped {clean(skipped.name)}: {clean(skipped.reason)}", "dim"))
 
 
 class _Progress:

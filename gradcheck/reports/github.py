@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import IO
 
 from gradcheck.events import CaseFinished, Event, RunFinished
-from gradcheck.places import clean
 from gradcheck.reports.wording import finding_text, rerun_command, result_text, told
 from gradcheck.results import ERRORED, FAILED, PASSED, CaseResult, Finding, RunSummary
+from gradcheck.text import clean
 
 # GitHub shows ten annotations of a kind per step and takes summaries up to 1 MiB.
 MAX_ANNOTATIONS = 10

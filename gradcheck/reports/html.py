@@ -7,11 +7,11 @@ from html import escape
 from typing import Any
 
 from gradcheck.events import RunFinished
-from gradcheck.places import clean
 from gradcheck.reports import pictures
 from gradcheck.reports.collected import Collected
 from gradcheck.reports.wording import number, rerun_command, told, where
 from gradcheck.results import CaseResult, Element, Finding, Profile
+from gradcheck.text import clean
 from gradcheck.version import VERSION
 
 MAX_ROWS = 50

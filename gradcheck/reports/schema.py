@@ -95,6 +95,8 @@ _CASE = _object(
     missing=_list(_TEXT),
     reason=_OPTIONAL_TEXT,
     notes=_list(_TEXT),
+    skipped_checks=_list(_object({"name": _TEXT, "reason": _TEXT})),
+    exemptions=_list(_object({"reason": _TEXT, "check": _TEXT, "elements": _COUNT})),
     output=_TEXT,
 )
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shlex
 
-from gradcheck.places import clean
 from gradcheck.results import CaseResult, Finding
+from gradcheck.text import clean
 
 # Seven numbers of a table of elements stand beside each other in 80 columns.
 NUMBER_WIDTH = 9

@@ -10,6 +10,7 @@ import re
 from typing import Any
 
 from gradcheck.findings import CATALOGUE
+from gradcheck.ways import MODES, TAPES
 
 DTYPES = (
     *("float16", "bfloat16", "float32", "float64", "complex64", "complex128"),
@@ -106,7 +107,6 @@ _DRAWN: dict[str, Any] = {
     ],
 }  # fmt: skip
 
-_MODES = ("eager", "function", "xla")
 _expectations = sorted(
     set(CATALOGUE) | {f"{code}/{cause}" for code, info in CATALOGUE.items() for cause in info.causes}
 )
@@ -120,8 +120,8 @@ _COMMON: dict[str, Any] = {
     # An empty list takes back what `defaults` say.
     "expect": _list_of(_one_of(*_expectations), uniqueItems=True, minItems=0),
     "reason": _text,
-    "modes": _list_of(_one_of(*_MODES), uniqueItems=True),
-    "tapes": _list_of(_one_of("inside", "outside"), uniqueItems=True),
+    "modes": _list_of(_one_of(*MODES), uniqueItems=True),
+    "tapes": _list_of(_one_of(*TAPES), uniqueItems=True),
     "devices": _list_of({"type": "string", "pattern": DEVICE}, uniqueItems=True),
     "dtypes": _list_of(_one_of(*FLOATING), uniqueItems=True),
     "order": {"enum": [1, 2]},

@@ -161,7 +161,7 @@ def directional_coverage(folder: Path) -> Iterator[Figure]:
         "import json, sys, time, resource, psutil\n"
         "import gradcheck.executors.warm\n"
         "import tensorflow as tf\n"
-        "from gradcheck.worker import check_case, Limits\n"
+        "from gradcheck.engine.case import check_case\nfrom gradcheck.engine.limits import Limits\n"
         "from gradcheck.spec.discover import load, select\n"
         "case = select(load([sys.argv[1]]))[0]\n"
         "from gradcheck.autodiff import modes, realm, subject\n"

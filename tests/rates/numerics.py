@@ -13,11 +13,11 @@ import tensorflow as tf
 from rich.console import Console
 from rich.table import Table
 
-from gradcheck.numerics.assess import Outcome, Tolerance, assess
-from gradcheck.numerics.differences import slopes_along
-from gradcheck.numerics.directions import signed_uniform, stream
-from gradcheck.numerics.ladder import Label
-from gradcheck.numerics.point import Point
+from gradcheck.differences.assess import Outcome, Tolerance, assess
+from gradcheck.differences.ladder import Label
+from gradcheck.differences.stencils import slopes_along
+from gradcheck.differences.vector_function import Point
+from gradcheck.numerics.random_streams import signed_uniform, stream
 from tests.rates.functions import FUNCTIONS, TF, derivative
 
 MISTAKES = {"x 2": 2.0, "minus": -1.0, "zeroed": 0.0, "x 1.01": 1.01, "x 1.001": 1.001}

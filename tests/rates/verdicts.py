@@ -1,6 +1,6 @@
 """Verdicts on right and wrong gradients, beside TensorFlow's own checker on the same ops.
 
-    python -m tests.rates.verdicts [-j N] [PATH ...]
+    python -m tests.rates.measurements [-j N] [PATH ...]
 
 Prints, per dtype, how many wrong gradients were found and had their cause named, and how many
 right ones were blamed or left undecided; then the same for `tf.test.compute_gradient`, which
@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-FOLDERS = ["tests/verdicts", "tests/specs", "specs", "tests/others/tensorflow.yaml"]
+FOLDERS = ["tests/measurements", "tests/specs", "specs", "tests/others/tensorflow.yaml"]
 # Other people's ops, where the package is installed.
 OTHERS = {"tensorflow_probability": "tests/others/probability.yaml"}
 PEER_LIMIT = 1e-3
@@ -40,19 +40,19 @@ def peer_verdict(case) -> str:
     """Return `found`, `passed`, or `cannot` for what tf.test.compute_gradient takes no part in."""
     import tensorflow as tf
 
-    from gradcheck.autodiff.failures import Stopped
-    from gradcheck.autodiff.loading import load
-    from gradcheck.autodiff.subject import prepare
+    from gradcheck.backend.tensorflow.failures import Stopped
+    from gradcheck.backend.tensorflow.loading import load
+    from gradcheck.measure.lab import prepare
 
     try:
-        subject = prepare(load(case), case.dtypes[0] if case.dtypes else None, 0, ("cpu:0",))
+        lab = prepare(load(case), case.dtypes[0] if case.dtypes else None, 0, ("cpu:0",))
     except Stopped:
         return "cannot"
-    if len(subject.sources) != len(subject.leaves) or len(subject.outputs) != 1:
+    if len(lab.sources) != len(lab.leaves) or len(lab.outputs) != 1:
         return "cannot"
     try:
         theory, numeric = tf.test.compute_gradient(
-            lambda *xs: subject.operation(list(xs))[0], [tf.constant(v) for v in subject.values]
+            lambda *xs: lab.operation(list(xs))[0], [tf.constant(v) for v in lab.values]
         )
     except Exception:
         return "found"
@@ -107,7 +107,7 @@ def main() -> int:
 
 
 def show(counts: Counter, disagreements) -> None:
-    """Print both tables and every case whose verdict is not the wanted one."""
+    """Print both tables and every case whose measurement is not the wanted one."""
     dtypes = sorted({dtype for _, dtype, _ in counts})
     wrong = Table(title="wrong gradients")
     for name in ("dtype", "cases", "found", "code and cause named", "compute_gradient finds", "cannot be asked"):

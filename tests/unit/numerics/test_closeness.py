@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from gradcheck.numerics.chunks import PART
 from gradcheck.numerics.closeness import close, largest, wide, worst_first
-from gradcheck.numerics.parts import PART
 
 numbers = arrays(np.float64, st.integers(0, 40), elements=st.floats(allow_nan=True, allow_infinity=True, width=64))
 

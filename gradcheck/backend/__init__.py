@@ -1,0 +1,1 @@
+"""What runs the op under check."""

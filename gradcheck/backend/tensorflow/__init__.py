@@ -1,0 +1,1 @@
+"""Run TensorFlow code under check: load it, call it in every mode, bypass its custom gradients."""

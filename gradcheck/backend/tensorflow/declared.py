@@ -1,0 +1,32 @@
+"""Call the gradient that a case declares with `expected_vjp`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from gradcheck.backend.tensorflow.float64_graph import wide_dtype
+from gradcheck.backend.tensorflow.inputs import Leaf
+from gradcheck.backend.tensorflow.operation import call_user, differentiable
+
+
+def declared_gradients(
+    function: Callable[..., Any], leaves: Sequence[Leaf], upstream: Sequence[Any], dtypes: Sequence[str], wide: bool
+) -> list[Any]:
+    """Return what `function(*inputs, upstream)` returns: an array or None for each.
+
+    `upstream` are float64 arrays; with `wide` the inputs become float64 too, else the upstream is
+    cast to the outputs' `dtypes`.  Raises what the function raises.
+    """
+    tensors = [tf.constant(leaf.values) for leaf in leaves]
+    ups = [tf.constant(value) for value in upstream]
+    if wide:
+        tensors = [tf.cast(t, wide_dtype(t.dtype)) if differentiable(t) else t for t in tensors]
+    else:
+        ups = [tf.cast(u, dtype) for u, dtype in zip(ups, dtypes, strict=True)]
+    parts = [leaf.assemble(tensor) for leaf, tensor in zip(leaves, tensors, strict=True)]
+    result = tf.nest.flatten(call_user(function, *parts, *ups))
+    return [None if r is None else np.asarray(tf.convert_to_tensor(r)) for r in result]

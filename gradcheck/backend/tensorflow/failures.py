@@ -1,0 +1,180 @@
+"""Turn exceptions of the user's code into findings that name the user's own line."""
+
+from __future__ import annotations
+
+import os
+import re
+import traceback
+from dataclasses import dataclass
+
+import tensorflow as tf
+
+from gradcheck.backend.tensorflow.recorder import ContractBroken, Recorder
+from gradcheck.backend.tensorflow.runs import OutputsChanged
+from gradcheck.results import Finding
+from gradcheck.text import FRAME, is_user_file, shortened
+
+MAX_MESSAGE, MAX_TRACEBACK = 2_000, 8_000
+
+_HINTS = (
+    (
+        r"item assignment",
+        "tensors cannot be assigned into: build the value with tf.stack, tf.concat or tf.tensor_scatter_nd_update",
+    ),
+    (
+        r"[Pp]redicate.*(?:scalar|rank 0)|non-scalar|truth value of an array|The predicate passed|ambiguous",
+        "a condition must be a scalar; choose per element with tf.where",
+    ),
+    (
+        r"Using a symbolic|symbolic tf\.Tensor.*bool|as a Python `?bool",
+        "AutoGraph does not reach inside tf.custom_gradient; use tf.cond or tf.where, or close over a Python flag",
+    ),
+    (r"has no attribute 'numpy'|Cannot convert a symbolic|NumPy call|__array__", "NumPy works in eager only"),
+    (
+        r"PyFunc",
+        "py_function and numpy_function cannot be compiled; leave xla out with `modes: [eager, function]`",
+    ),
+    (
+        r"keywords? arguments only when eager",
+        "call the op with positional arguments; in graphs TensorFlow refuses keywords",
+    ),
+    (
+        r"Incompatible shapes between op input and calculated input gradient",
+        "a gradient does not have the shape of its input; reduce it over the broadcast axes",
+    ),
+    (
+        r"[Ii]ncompatible shapes|must be equal rank|Dimensions must be equal|Matrix size-incompatible",
+        "the shapes do not fit; the message names them",
+    ),
+    (r"found return value of type .*[fF]unction", "swap the decorators: tf.function above tf.custom_gradient"),
+    (
+        r"convert a value \(None\)|None values not supported|NoneType",
+        "a value is None: the upstream of an unused"
+        " output may be None, and None as an argument must be bound by a closure",
+    ),
+    (
+        r"while_body.*|cannot be accessed from here|out of scope|inaccessible",
+        "a tensor made inside a traced loop or branch is used outside: carry it in the loop or in a tf.TensorArray",
+    ),
+    (
+        r"requires a fixed tensor list size",
+        "XLA needs a bound to differentiate a loop: give tf.while_loop `maximum_iterations`",
+    ),
+    (r"IndexedSlices", "begin grad_fn with upstream = tf.convert_to_tensor(upstream)"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Give a file and a line of the user's code."""
+
+    file: str
+    line: int
+
+
+class Stopped(Exception):
+    """End the check of a case with a finding that makes further checks meaningless."""
+
+    def __init__(self, finding: Finding) -> None:
+        super().__init__(finding.message)
+        self.finding = finding
+
+
+def said(error: BaseException) -> str:
+    """Return what an exception says; the user's own may fail even at that."""
+    try:
+        return str(error)
+    except Exception:
+        return "(its text cannot be read)"
+
+
+def first_line(error: BaseException) -> str:
+    """Return the telling line of an exception, without TensorFlow's frames around it."""
+    text = shortened(said(error), 20 * MAX_MESSAGE) or type(error).__name__
+    text = re.sub(r"\{\{(?:function_node|node) [^}]*\}\}\s*", "", text)
+    text = re.sub(r"\x1b\[[0-9;]*m", "", text)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [line for line in lines if not line.startswith("Exception encountered when calling")] or lines
+    telling = [line for line in lines if re.match(r"\w+(?:Error|Exception): ", line)]
+    chosen = telling[-1] if "in user code" in text and telling else (lines[0] if lines else text)
+    name = type(error).__name__
+    chosen = re.sub(r" \[Op:\w*\](?: name:.*)?$", "", chosen)
+    chosen = shortened(chosen, MAX_MESSAGE)
+    return chosen if re.match(r"\w+(?:Error|Exception): ", chosen) else f"{name}: {chosen}"
+
+
+def user_place(error: BaseException) -> Place | None:
+    """Return the innermost line of user code in the traceback or in TensorFlow's message."""
+    places = [Place(f.filename, f.lineno or 0) for f in traceback.extract_tb(error.__traceback__)]
+    places += [Place(file, int(line)) for file, line in FRAME.findall(said(error))]
+    mine = [place for place in places if is_user_file(place.file)]
+    return mine[-1] if mine else None
+
+
+def raised_by_user(error: BaseException) -> bool:
+    """Return whether a line of the user's code was running when the exception came up."""
+    return any(is_user_file(frame.filename) for frame in traceback.extract_tb(error.__traceback__))
+
+
+def user_traceback(error: BaseException) -> str:
+    """Return the user's own lines of a traceback, or all of it if there are none."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if is_user_file(f.filename)]
+    lines = traceback.format_list(frames) if frames else []
+    quoted = [f'  File "{f}", line {n}\n' for f, n in FRAME.findall(said(error)) if is_user_file(f) and not frames]
+    last = f"{type(error).__name__}: {said(error)}"
+    told = shortened("".join([*lines, *quoted, last]).rstrip(), MAX_TRACEBACK)
+    return "\n".join(_without_library_frames(re.sub(r"\x1b\[[0-9;]*m", "", told).splitlines()))
+
+
+def _without_library_frames(lines: list[str]) -> list[str]:
+    """Drop the frames of TensorFlow and of gradcheck that TensorFlow quotes in its messages."""
+    kept, dropped = [], None
+    for line in lines:
+        frame, indent = FRAME.search(line), len(line) - len(line.lstrip())
+        if frame is not None and not is_user_file(frame.group(1)):
+            dropped = indent
+        elif dropped is None or frame is not None or indent <= dropped:
+            # The line that a dropped frame quotes, which stands further in, goes with it.
+            dropped = None
+            kept.append(line)
+    return [line for line in kept if line.strip()]
+
+
+def hint_for(error: BaseException) -> str | None:
+    """Return what to change, for the mistakes people make most."""
+    text = f"{type(error).__name__}: {shortened(said(error), 20 * MAX_MESSAGE)}"
+    return next((hint for pattern, hint in _HINTS if re.search(pattern, text)), None)
+
+
+def outputs_changed(error: OutputsChanged) -> Finding:
+    """Return the finding for an op whose floating outputs are not those of its first call."""
+    return Finding(
+        "nondeterministic",
+        f"two runs on the same inputs differ: {error}",
+        hint="let the inputs alone decide how many outputs there are, and their shapes and dtypes",
+        mode="eager",
+    )
+
+
+def finding_from(error: BaseException, code: str, recorder: Recorder | None = None) -> Finding:
+    """Return the finding for an exception; a broken contract or missing `variables` has its own code."""
+    broken = error if isinstance(error, ContractBroken) else (recorder.broken if recorder else None)
+    place = user_place(error)
+    where = {"file": place.file, "line": place.line} if place else {}
+    if broken is not None:
+        return Finding(broken.code, broken.message, hint=broken.hint, wrt=broken.wrt, **where)  # type: ignore[arg-type]
+    if "must accept keyword argument 'variables'" in said(error):
+        names = ", ".join(re.findall(r"<(?:tf\.)?Variable '([^':]+)", said(error))) or "variables"
+        message = f"grad_fn has no `variables` keyword although the op uses {names}"
+        hint = "def grad(upstream, variables=None): return input_gradients, [gradient of each variable]"
+        return Finding("variables-keyword", message, hint=hint, **where)  # type: ignore[arg-type]
+    if isinstance(error, (MemoryError, tf.errors.ResourceExhaustedError)):
+        code = "out-of-memory"
+    at = f" ({os.path.basename(place.file)}:{place.line})" if place else ""
+    return Finding(
+        code,
+        first_line(error) + at,
+        hint=hint_for(error),
+        traceback=user_traceback(error),
+        **where,  # type: ignore[arg-type]
+    )

@@ -1,0 +1,264 @@
+"""Draw the inputs of a case: flat leaves with a name each, and how they nest."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from gradcheck.numerics.random_streams import stream
+from gradcheck.spec.model import Case, Input
+from gradcheck.spec.schema import DTYPES
+
+REDRAWS = 1000
+
+
+class InputError(Exception):
+    """Report that an input cannot be made as the spec says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """Hold one tensor of the inputs.
+
+    `values` are what is differentiated: the tensor, the stored values of a sparse tensor, the
+    flat values of a ragged one; `indices`, `dense_shape`, `row_lengths` complete the latter two.
+    """
+
+    name: str
+    values: np.ndarray[Any, Any]
+    dtype: str
+    differentiate: bool | str
+    domain: tuple[float, float] | None = None
+    structure: str | None = None
+    indices: np.ndarray[Any, Any] | None = None
+    dense_shape: tuple[int, ...] | None = None
+    row_lengths: tuple[int, ...] | None = None
+    avoids_zero: bool = False
+
+    @property
+    def floating(self) -> bool:
+        """Return whether the leaf can have a gradient."""
+        return self.dtype.startswith(("float", "bfloat", "complex"))
+
+    @property
+    def differentiated(self) -> bool:
+        """Return whether the leaf's gradient is compared."""
+        return self.floating and self.differentiate is True
+
+    def assemble(self, values: Any) -> Any:
+        """Return the tensor that the op receives, built around `values`."""
+        if self.indices is not None:
+            return tf.SparseTensor(self.indices, values, self.dense_shape)
+        if self.row_lengths is not None:
+            return tf.RaggedTensor.from_row_lengths(values, self.row_lengths, validate=False)
+        return values
+
+
+def draw(case: Case, dtype: str | None, sample: int) -> tuple[list[Leaf], dict[str, Any]]:
+    """Return the leaves and, per input, the nesting of leaf positions.
+
+    Every leaf has a random stream of its own, so the order of inputs does not matter.
+    """
+    leaves: list[Leaf] = []
+    nesting = {name: _draw(case, spec, name, dtype, sample, leaves) for name, spec in case.inputs.items()}
+    return leaves, nesting
+
+
+def _draw(case: Case, spec: Input, name: str, dtype: str | None, sample: int, leaves: list[Leaf]) -> Any:
+    if isinstance(spec.items, Mapping):
+        return {k: _draw(case, item, f"{name}.{k}", dtype, sample, leaves) for k, item in spec.items.items()}
+    if spec.items is not None:
+        return [_draw(case, item, f"{name}[{i}]", dtype, sample, leaves) for i, item in enumerate(spec.items)]
+    rng = stream(case.seed, "input", name, str(sample))
+    leaves.append(_leaf(case, spec, name, dtype, rng))
+    return len(leaves) - 1
+
+
+def _leaf(case: Case, spec: Input, name: str, dtype: str | None, rng: np.random.Generator) -> Leaf:
+    if spec.dtype:
+        # Before anything is drawn: of complex numbers the imaginary part is drawn too.
+        spec = replace(spec, dtype=_asked_for(spec.dtype, dtype))
+    values, kind = _numbers(case, spec, name, rng)
+    _check_given(spec, name, values)
+    kind = _asked_for(kind, dtype)
+    array = _cast(np.asarray(values), kind, name)
+    shy = any(abs(number) <= spec.margin for number in spec.avoid)
+    leaf = Leaf(name, array, kind, spec.differentiate, spec.domain, spec.structure, avoids_zero=shy)
+    if spec.sparse:
+        return _sparse(leaf, spec.source, rng)
+    if spec.ragged is not None:
+        return Leaf(name, array, kind, spec.differentiate, spec.domain, None, row_lengths=spec.ragged)
+    return leaf
+
+
+def _asked_for(own: str, dtype: str | None) -> str:
+    """Return the dtype of an input after `dtypes` replaced it, if they do."""
+    if dtype and own.startswith(("float", "bfloat")):
+        return dtype
+    if dtype and own.startswith("complex") and dtype.startswith(("complex", "float64", "float32")):
+        return {"float64": "complex128", "float32": "complex64"}.get(dtype, dtype)
+    return own
+
+
+def _cast(values: np.ndarray[Any, Any], kind: str, name: str) -> np.ndarray[Any, Any]:
+    if kind == "string":
+        return values.astype(object)
+    wanted = tf.as_dtype(kind)
+    with np.errstate(all="ignore"):
+        array = values.astype(wanted.as_numpy_dtype)
+        if wanted.is_integer and np.any(array.astype(values.dtype) != values):
+            raise InputError(f"input `{name}` holds numbers that do not fit {kind}")
+    return array
+
+
+def _check_given(spec: Input, name: str, values: Any) -> None:
+    """Hold what the user gave against what they said of it; drawn numbers are made to fit."""
+    array = np.asarray(values)
+    if spec.ragged is not None and (array.ndim == 0 or len(array) != sum(spec.ragged)):
+        raise InputError(f"input `{name}` has shape {list(array.shape)}, `ragged` asks for {sum(spec.ragged)} rows")
+    if spec.source not in ("values", "constant", "file", "linspace") or array.dtype == object:
+        return
+    if spec.source == "file" and spec.shape is not None and array.shape != spec.shape:
+        raise InputError(f"input `{name}`: the file has shape {list(array.shape)}, `shape` says {list(spec.shape)}")
+    if spec.domain is not None and array.dtype.kind in "fiu":
+        outside = (array < spec.domain[0]) | (array > spec.domain[1])
+        if outside.any():
+            raise InputError(f"input `{name}`: {array[outside][0]} lies outside `domain` {list(spec.domain)}")
+    if spec.structure is not None:
+        _check_structure(spec.structure, name, array)
+
+
+def _check_structure(structure: str, name: str, values: np.ndarray[Any, Any]) -> None:
+    if values.ndim < 2 or values.shape[-1] != values.shape[-2]:
+        raise InputError(f"input `{name}`: `{structure}` needs square matrices, its shape is {list(values.shape)}")
+    size = float(np.abs(values).max(initial=0.0))
+    if structure == "lower-triangular":
+        met = not np.any(np.triu(values, 1))
+    else:
+        met = bool(np.allclose(values, np.conj(np.swapaxes(values, -1, -2)), rtol=1e-6, atol=1e-6 * size))
+        if met and structure == "spd" and np.all(np.isfinite(values)):
+            met = bool(np.linalg.eigvalsh(values).min(initial=1.0) > 0)
+    if not met:
+        raise InputError(f"input `{name}` is not {'positive definite' if structure == 'spd' else structure}")
+
+
+def _sparse(leaf: Leaf, source: str, rng: np.random.Generator) -> Leaf:
+    # Given numbers say themselves where there is nothing.
+    stored = leaf.values != 0 if source in ("values", "file") else rng.random(leaf.values.shape) < 0.5
+    if stored.size and not stored.any():
+        stored.flat[0] = True
+    indices = np.argwhere(stored).astype(np.int64)
+    return Leaf(
+        leaf.name, leaf.values[stored], leaf.dtype, leaf.differentiate, leaf.domain,
+        indices=indices, dense_shape=leaf.values.shape,
+    )  # fmt: skip
+
+
+def _numbers(case: Case, spec: Input, name: str, rng: np.random.Generator) -> tuple[Any, str]:
+    if spec.source == "file":
+        loaded = load_file(os.path.join(case.folder, spec.parameters), name)
+        return loaded, spec.dtype or loaded.dtype.name
+    if spec.source == "values":
+        kind = object if spec.dtype == "string" else (np.complex128 if spec.dtype.startswith("complex") else None)
+        array = np.array(spec.parameters, dtype=kind)
+        return (np.broadcast_to(array, spec.shape) if spec.shape is not None else array), spec.dtype
+    shape = spec.shape if spec.ragged is None else (sum(spec.ragged), *(spec.shape or ()))
+    if shape is None:
+        raise InputError(f"input `{name}` has no shape")
+    if spec.source == "constant":
+        return np.full(shape, spec.parameters, dtype=object if spec.dtype == "string" else None), spec.dtype
+    values = _drawn(spec, shape, rng)
+    if spec.structure:
+        values = _structured(spec.structure, values)
+    return values, spec.dtype
+
+
+def load_file(path: str, name: str) -> np.ndarray[Any, Any]:
+    """Return the array in a .npy file.
+
+    Raises InputError.
+    """
+    try:
+        loaded = np.load(path, allow_pickle=False)
+    except OSError as error:
+        raise InputError(f"input `{name}`: {path} cannot be read: {error.strerror or error}") from None
+    except Exception:
+        raise InputError(f"input `{name}`: {path} is no .npy file of plain numbers; write it with np.save") from None
+    if not isinstance(loaded, np.ndarray):
+        raise InputError(f"input `{name}`: {path} is an archive; save one array with np.save")
+    if loaded.dtype.kind not in "biufc" or loaded.dtype.name not in DTYPES:
+        raise InputError(f"input `{name}`: {path} holds {loaded.dtype}, which no tensor can")
+    return loaded
+
+
+def _drawn(spec: Input, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray[Any, Any]:
+    if spec.source == "linspace":
+        p = spec.parameters or {}
+        count = int(np.prod(shape))
+        return np.linspace(p.get("start", 0.0), p.get("stop", 1.0), count).reshape(shape)
+    if spec.source == "integers" or spec.dtype == "bool":
+        p = spec.parameters or {}
+        if spec.dtype == "bool":
+            return rng.integers(0, 2, shape).astype(bool)
+        return rng.integers(p.get("low", 0), p.get("high", 10), shape)
+    if spec.dtype.startswith("complex"):
+        return np.asarray(_drawn_reals(spec, shape, rng) + 1j * _drawn_reals(spec, shape, rng))
+    return _drawn_reals(spec, shape, rng)
+
+
+def _drawn_reals(spec: Input, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray[Any, Any]:
+    values = _law(spec, shape, rng)
+    for _ in range(REDRAWS):
+        bad = _unwanted(spec, values)
+        if not bad.any():
+            return values
+        values = np.where(bad, _law(spec, shape, rng), values)
+    values = np.where(_unwanted(spec, values), _inside(spec, shape, rng), values)
+    if _unwanted(spec, values).any():
+        raise InputError(f"input `{spec.name}`: `domain` and `avoid` leave no room for its numbers")
+    return values
+
+
+def _law(spec: Input, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray[Any, Any]:
+    p = spec.parameters or {}
+    if spec.source == "uniform":
+        return rng.uniform(p.get("low", 0.0), p.get("high", 1.0), shape)
+    if spec.source == "log_uniform":
+        return np.asarray(np.exp(rng.uniform(np.log(p.get("low", 1e-3)), np.log(p.get("high", 1e3)), shape)))
+    return rng.normal(p.get("mean", 0.0), p.get("stddev", 1.0), shape)
+
+
+def _unwanted(spec: Input, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    bad = np.zeros(values.shape, bool)
+    for number in spec.avoid:
+        bad |= np.abs(values - number) < spec.margin
+    if spec.domain is not None:
+        bad |= (values <= spec.domain[0]) | (values >= spec.domain[1])
+    return bad
+
+
+def _inside(spec: Input, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray[Any, Any]:
+    low, high = spec.domain or (-1.0, 1.0)
+    low, high = (low if np.isfinite(low) else high - 1.0), (high if np.isfinite(high) else low + 1.0)
+    values = rng.uniform(low + 0.05 * (high - low), high - 0.05 * (high - low), shape)
+    for number in spec.avoid:
+        near = np.abs(values - number) < spec.margin
+        values = np.where(near, number + spec.margin * np.where(values < number, -1.5, 1.5), values)
+    return np.asarray(values)
+
+
+def _structured(structure: str, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    size = values.shape[-1]
+    transposed = np.conj(np.swapaxes(values, -1, -2))
+    if structure == "symmetric":
+        return np.asarray((values + transposed) / 2)
+    if structure == "spd":
+        return np.asarray(values @ transposed / max(size, 1) + np.eye(size))
+    lower = np.tril(values, -1)
+    diagonal = np.abs(np.diagonal(values, axis1=-2, axis2=-1)) + 0.5
+    return np.asarray(lower + np.eye(size) * diagonal[..., None, :])

@@ -1,0 +1,69 @@
+"""Put the recorder in the place of TensorFlow's own decorators, for good or for a while."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import tensorflow as tf
+
+from gradcheck.backend.tensorflow.recorder import Real, Recorder
+
+_Decorated = type(Real(lambda x: (x, lambda upstream: upstream)))
+_Traced = type(tf.function(lambda: None))
+_MODULES = (tf, tf.compat.v1, tf.compat.v2)
+
+
+def install(recorder: Recorder) -> None:
+    """Put `recorder` in the place of tf.custom_gradient and tf.function for code imported or called from now on."""
+    unconverted = tf.autograph.experimental.do_not_convert
+    for module in _MODULES:
+        module.custom_gradient = unconverted(recorder.decorate)
+        module.function = unconverted(recorder.function)
+
+
+@contextlib.contextmanager
+def installed(recorder: Recorder, namespaces: Iterable[dict[str, Any]]) -> Iterator[None]:
+    """Put `recorder` in the place of tf.custom_gradient and tf.function inside the block only.
+
+    Functions in `namespaces` that were decorated before are decorated anew with the recorder.
+    """
+    before = [(module, module.custom_gradient, module.function) for module in _MODULES]
+    found = [
+        (names, name, value, redecorated(recorder, value)) for names in namespaces for name, value in names.items()
+    ]
+    changed = [entry for entry in found if entry[3] is not entry[2]]
+    install(recorder)
+    for names, name, _, new in changed:
+        names[name] = new
+    try:
+        yield
+    finally:
+        for module, decorator, function in before:
+            module.custom_gradient, module.function = decorator, function
+        for names, name, value, _ in changed:
+            names[name] = value
+
+
+def redecorated(recorder: Recorder, op: Any) -> Any:
+    """Return a function that was decorated before the recorder came, decorated anew; others as they are."""
+    inner = unwrapped(op)
+    if inner is not None:
+        return recorder.decorate(inner)
+    clone = getattr(op, "_clone", None)
+    if type(op) is not _Traced or not callable(clone):
+        return op
+    inner = unwrapped(op.python_function)
+
+    def another() -> Any:
+        return clone(None if inner is None else recorder.decorate(inner))
+
+    # What it traced before says nothing to the recorder.
+    return recorder.apart(another(), another)
+
+
+def unwrapped(op: Any) -> Any | None:
+    """Return the plain function below a library op that was decorated before the recorder came, or None."""
+    inner = getattr(op, "__wrapped__", None)
+    return inner if isinstance(op, _Decorated) and callable(inner) else None

@@ -1,0 +1,65 @@
+"""The user's module imported, and the op found in it."""
+
+from __future__ import annotations
+
+import types
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+
+from gradcheck.backend.tensorflow.failures import Stopped, finding_from
+from gradcheck.backend.tensorflow.install import install
+from gradcheck.backend.tensorflow.operation import Creations
+from gradcheck.backend.tensorflow.recorder import Recorder
+from gradcheck.backend.tensorflow.target import TargetError, import_module, resolve
+from gradcheck.results import Finding
+from gradcheck.spec.model import Case
+
+
+@dataclass(slots=True)
+class Loaded:
+    """Hold the user's module and the op found in it."""
+
+    case: Case
+    module: types.ModuleType
+    op: Any
+    recorder: Recorder
+    creations: Creations
+    notes: tuple[str, ...] = ()
+
+
+def load(case: Case) -> Loaded:
+    """Import the module and build the op.
+
+    Raises Stopped with `import-error` or `op-error`.
+    """
+    recorder, creations = Recorder(), Creations()
+    install(recorder)
+    with creations.watch():
+        try:
+            module = import_module(case.module)
+        except TargetError as error:
+            raise Stopped(Finding(error.code, error.message, hint=error.hint)) from None
+        except (Exception, SystemExit) as error:
+            raise Stopped(finding_from(error, "import-error")) from error
+        if not tf.executing_eagerly():
+            message = "the module turned eager execution off; gradcheck checks TensorFlow 2 code"
+            raise Stopped(Finding("import-error", message, hint="leave out tf.compat.v1.disable_eager_execution()"))
+        try:
+            op = resolve(module, case.op, case.build)
+        except TargetError as error:
+            raise Stopped(Finding(error.code, error.message, hint=error.hint)) from None
+        except (Exception, SystemExit) as error:
+            raise Stopped(finding_from(error, "op-error", recorder)) from error
+    return Loaded(case, module, op, recorder, creations, _graphs_again())
+
+
+def _graphs_again() -> tuple[str, ...]:
+    """Let tf.function trace again where the module turned that off, and return what to note."""
+    if not tf.config.functions_run_eagerly():
+        return ()
+    tf.config.run_functions_eagerly(False)
+    return (
+        "the module called tf.config.run_functions_eagerly(True): turned off, so that function and xla are checked",
+    )

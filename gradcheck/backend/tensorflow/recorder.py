@@ -1,0 +1,297 @@
+"""Stand between the user's code and tf.custom_gradient: watch what passes, or bypass it.
+
+Stand before tf.function too, which keeps what it traced: with and without the bypass are two.
+
+While the user's module is imported and called, `tf.custom_gradient` is this recorder.  Normally
+it applies the real decorator and notes arguments and returned gradients; while `bypass` is
+set it calls the plain forward, so that autodiff sees the same code and the same weights.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import wrapt
+
+from gradcheck.backend.tensorflow.signatures import argument_names, positional_count, takes_variables
+from gradcheck.backend.tensorflow.switched_function import SwitchedFunction
+
+Real = tf.custom_gradient
+_Function = tf.function
+
+
+class ContractBroken(Exception):
+    """Report that a function under tf.custom_gradient breaks its contract."""
+
+    def __init__(self, code: str, message: str, wrt: str | None = None, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.code, self.message, self.wrt, self.hint = code, message, wrt, hint
+
+
+@dataclass(frozen=True, slots=True)
+class GradientNote:
+    """Note one gradient that a grad_fn returned: shapes and dtypes of it and of its argument."""
+
+    function: str
+    argument: str
+    missing: bool
+    shape: tuple[int | None, ...] | None = None
+    dtype: str = ""
+    wanted_shape: tuple[int | None, ...] | None = None
+    wanted_dtype: str = ""
+    variable: bool = False
+
+
+@dataclass(slots=True)
+class Recorder:
+    """Hold the switch and the notes."""
+
+    bypass: bool = False
+    calls: int = 0
+    keyword_calls: list[str] = field(default_factory=list)
+    notes: list[GradientNote] = field(default_factory=list)
+    broken: ContractBroken | None = None
+    gradient_failure: BaseException | None = None
+    permute_variables: bool = False
+
+    def clear(self) -> None:
+        """Forget what was noted."""
+        self.calls, self.broken, self.gradient_failure = 0, None, None
+        self.keyword_calls.clear()
+        self.notes.clear()
+
+    @contextlib.contextmanager
+    def bypassed(self) -> Iterator[None]:
+        """Call plain forwards inside the block."""
+        before, self.bypass = self.bypass, True
+        try:
+            yield
+        finally:
+            self.bypass = before
+
+    @contextlib.contextmanager
+    def permuted(self) -> Iterator[None]:
+        """Hand variables to grad_fn in reversed order inside the block."""
+        self.permute_variables = True
+        try:
+            yield
+        finally:
+            self.permute_variables = False
+
+    def decorate(self, f: Callable[..., Any] | None = None) -> Any:
+        """Take the place of tf.custom_gradient."""
+        if f is None:
+            return self.decorate
+        if isinstance(f, wrapt.FunctionWrapper) or not callable(f):
+            return Real(f)
+        return wrapt.FunctionWrapper(f, self._call)
+
+    def function(self, func: Callable[..., Any] | None = None, *args: Any, **kwargs: Any) -> Any:
+        """Take the place of tf.function."""
+        if func is None:
+            return lambda f: self.function(f, *args, **kwargs)
+        return self.apart(_Function(func, *args, **kwargs), lambda: _Function(func, *args, **kwargs))
+
+    def apart(self, function: Any, another: Callable[[], Any]) -> Any:
+        """Return a tf.function that keeps what it traces under a switch apart: in `another` of its kind."""
+        others: dict[tuple[bool, bool], Any] = {}
+
+        def other() -> Any:
+            switches = (self.bypass, self.permute_variables)
+            if any(switches) and switches not in others:
+                others[switches] = another()
+            return others.get(switches)
+
+        return SwitchedFunction(function, other)
+
+    def _call(self, wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
+        name = getattr(wrapped, "__name__", "op")
+        if self.bypass:
+            result = wrapped(*args, **kwargs)
+            _check_return(result, name)
+            return result[0]
+        self.calls += 1
+        if any(tf.is_tensor(value) for value in tf.nest.flatten(kwargs)):
+            self.keyword_calls.append(name)
+        return Real(self._recorded(wrapped, name))(*args, **kwargs)
+
+    def _recorded(self, wrapped: Callable[..., Any], name: str) -> Any:
+        def recorded(*args: Any, **kwargs: Any) -> Any:
+            result = wrapped(*args, **kwargs)
+            try:
+                _check_return(result, name)
+            except ContractBroken as broken:
+                self.broken = broken
+                raise
+            output, grad_fn = result
+            return output, self._watched(grad_fn, wrapped, name, args)
+
+        recorded.__name__ = name
+        return tf.autograph.experimental.do_not_convert(recorded)
+
+    def _watched(self, grad_fn: Callable[..., Any], wrapped: Any, name: str, args: Any) -> Callable[..., Any]:
+        names = argument_names(wrapped, args)
+
+        def call(upstream: Any, variables: Any, given: bool) -> Any:
+            try:
+                self._check_upstreams(grad_fn, upstream, name)
+                if not given:
+                    result = grad_fn(*upstream)
+                else:
+                    result = self._with_variables(grad_fn, upstream, variables, name)
+            except BaseException as error:
+                self.gradient_failure = error
+                raise
+            try:
+                self._note(result[0] if given else result, names, args, name)
+                if given:
+                    self._note_variables(result[1], variables, name)
+            except ContractBroken as broken:
+                self.broken = broken
+                raise
+            return result
+
+        if takes_variables(grad_fn):
+
+            def watched(*upstream: Any, variables: Any = None) -> Any:
+                return call(upstream, variables, variables is not None)
+
+            return watched
+
+        def watched_without(*upstream: Any) -> Any:
+            return call(upstream, None, False)
+
+        return watched_without
+
+    def _check_upstreams(self, grad_fn: Callable[..., Any], upstream: Any, name: str) -> None:
+        count = positional_count(grad_fn)
+        if count is None or count[0] <= len(upstream) <= count[1]:
+            return
+        takes = count[1] if len(upstream) > count[1] else count[0]
+        self.broken = ContractBroken(
+            "gradient-error",
+            f"`{name}` has {len(upstream)} output{'s' * (len(upstream) != 1)}, its grad_fn takes {takes}"
+            f" upstream{'s' * (takes != 1)}",
+            hint="grad_fn takes one upstream per output",
+        )
+        raise self.broken
+
+    def _with_variables(self, grad_fn: Callable[..., Any], upstream: Any, variables: Any, name: str) -> Any:
+        order = list(reversed(range(len(variables)))) if self.permute_variables else list(range(len(variables)))
+        result = grad_fn(*upstream, variables=[variables[i] for i in order])
+        pair = isinstance(result, (tuple, list)) and len(result) == 2 and isinstance(result[1], (list, tuple))
+        listed = ", ".join(variable.name for variable in variables)
+        if not pair:
+            self.broken = ContractBroken(
+                "variables-count",
+                f"grad_fn of `{name}` must return (gradients of the inputs, [gradient of each variable]);"
+                f" it uses {listed} and returned {_describe(result)}",
+                hint="return upstream_gradients, [one gradient for each of `variables`]",
+            )
+            raise self.broken
+        if isinstance(result[1], tuple):
+            self.broken = ContractBroken(
+                "gradient-error",
+                f"grad_fn of `{name}` returned its variable gradients in a tuple",
+                hint="return a list as second element: return input_gradients, [gradient of each variable]",
+            )
+            raise self.broken
+        if len(result[1]) != len(variables):
+            self.broken = ContractBroken(
+                "variables-count",
+                f"grad_fn of `{name}` returned {len(result[1])} variable gradients for {len(variables)} variables:"
+                f" {listed}",
+                hint="return one gradient for each of `variables`, in their order",
+            )
+            raise self.broken
+        if not self.permute_variables:
+            return result
+        return result[0], [result[1][order.index(i)] for i in range(len(variables))]
+
+    def _note(self, result: Any, names: list[str], args: Any, function: str) -> None:
+        gradients = tf.nest.flatten(result)
+        arguments = tf.nest.flatten(args)
+        composite = any(isinstance(a, (tf.SparseTensor, tf.RaggedTensor)) for a in arguments)
+        if len(gradients) != len(arguments) and not composite:
+            raise _count_broken(gradients, arguments, names, function)
+        for gradient, argument, name in zip(gradients, arguments, names, strict=False):
+            self.notes.append(_note_of(gradient, argument, name, function))
+
+    def _note_variables(self, gradients: Any, variables: Any, function: str) -> None:
+        for gradient, variable in zip(gradients, variables, strict=True):
+            name = variable.name.split(":")[0]
+            self.notes.append(_note_of(gradient, variable, name, function, variable=True))
+
+
+def _check_return(result: Any, name: str) -> None:
+    pair = isinstance(result, (tuple, list)) and len(result) == 2
+    if pair and callable(result[1]) and not tf.is_tensor(result[1]):
+        return
+    hint = "return (output, grad_fn)"
+    if isinstance(result, (tuple, list)) and len(result) > 2 and callable(result[-1]):
+        hint = "put the outputs in a tuple: return (" + ", ".join(["..."] * (len(result) - 1)) + "), grad_fn"
+    raise ContractBroken(
+        "bad-return", f"`{name}` must return (output, grad_fn), it returned {_describe(result)}", hint=hint
+    )
+
+
+def _describe(value: Any) -> str:
+    if value is None:
+        return "None"
+    if isinstance(value, (tuple, list)):
+        return f"{len(value)} values ({', '.join(_describe(v) for v in value[:4])})"
+    if tf.is_tensor(value):
+        return f"a tensor of shape {tuple(value.shape.as_list()) if value.shape.rank is not None else '?'}"
+    return "a function" if callable(value) else f"a {type(value).__name__}"
+
+
+def _count_broken(gradients: list[Any], arguments: list[Any], names: list[str], function: str) -> ContractBroken:
+    message = (
+        f"grad_fn of `{function}` returned {len(gradients)} gradient{'s' * (len(gradients) != 1)},"
+        f" it has {len(arguments)} argument{'s' * (len(arguments) != 1)}: {', '.join(names)}"
+    )
+    if len(gradients) < len(arguments):
+        lacking = names[len(gradients) :]
+        plain = [n for n, a in zip(names, arguments, strict=False) if n in lacking and not tf.is_tensor(a)]
+        hint = f"return a gradient for {', '.join(lacking)} too"
+        if plain:
+            hint = f"{', '.join(plain)} counts as an argument for TensorFlow: return None for it"
+        return ContractBroken("gradient-count", f"{message} (missing: {', '.join(lacking)})", lacking[0], hint)
+    return ContractBroken("gradient-count", message, hint="return exactly one gradient per argument")
+
+
+def _note_of(gradient: Any, argument: Any, name: str, function: str, variable: bool = False) -> GradientNote:
+    differentiable = hasattr(argument, "dtype") and (
+        tf.as_dtype(argument.dtype).is_floating or tf.as_dtype(argument.dtype).is_complex
+    )
+    if gradient is None or not differentiable:
+        return GradientNote(function, name, gradient is None, variable=variable)
+    if not hasattr(gradient, "dtype") and np.asarray(gradient).dtype.kind not in "biufc":
+        raise ContractBroken(
+            "gradient-error",
+            f"grad_fn of `{function}` returned {_describe(gradient)} for `{name}`, not a tensor",
+            name,
+            "return one tensor (or None) per argument",
+        )
+    shape = gradient.shape if hasattr(gradient, "shape") else np.shape(gradient)
+    dtype = getattr(gradient, "dtype", None) or np.asarray(gradient).dtype
+    return GradientNote(
+        function,
+        name,
+        False,
+        _static(shape),
+        tf.as_dtype(dtype).name,
+        _static(argument.shape),
+        tf.as_dtype(argument.dtype).name,
+        variable,
+    )
+
+
+def _static(shape: Any) -> tuple[int | None, ...] | None:
+    shape = tf.TensorShape(shape)
+    return None if shape.rank is None else tuple(shape.as_list())

@@ -1,0 +1,238 @@
+"""Import the user's module, find the op in it, and build it where the spec says so."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import os
+import sys
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+
+from gradcheck.backend.tensorflow.install import unwrapped
+
+SHOWN = 8
+
+
+class TargetError(Exception):
+    """Report that the op could not be found or its inputs do not fit its parameters."""
+
+    def __init__(self, code: str, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.code, self.message, self.hint = code, message, hint
+
+
+def import_module(module: str) -> types.ModuleType:
+    """Import a file (its folder importable for its own helpers) or a dotted name."""
+    if not module.endswith(".py"):
+        if os.getcwd() not in sys.path:
+            sys.path.insert(0, os.getcwd())
+        return importlib.import_module(module)
+    folder = os.path.dirname(module)
+    package = _package_of(module)
+    if package:
+        root, dotted = package
+        sys.path.insert(0, root)
+        return importlib.import_module(dotted)
+    # A name of its own, so that a file called random.py hides no standard module.
+    digest = hashlib.sha256(module.encode()).hexdigest()[:8]
+    name = f"gradcheck_user_{digest}_{os.path.basename(module)[:-3]}"
+    spec = importlib.util.spec_from_file_location(name, module)
+    if spec is None or spec.loader is None:
+        raise TargetError("import-error", f"{module} cannot be imported")
+    loaded = importlib.util.module_from_spec(spec)
+    sys.modules[name] = loaded
+    sys.path.append(folder)
+    spec.loader.exec_module(loaded)
+    return loaded
+
+
+def _package_of(path: str) -> tuple[str, str] | None:
+    """Return (folder to import from, dotted name) of a file inside a package, or None."""
+    folder, parts = os.path.dirname(path), [os.path.basename(path)[:-3]]
+    if not os.path.exists(os.path.join(folder, "__init__.py")):
+        return None
+    while os.path.exists(os.path.join(folder, "__init__.py")):
+        folder, part = os.path.split(folder)
+        parts.insert(0, part)
+    return folder, ".".join(parts)
+
+
+def _defined(owner: Any) -> str | None:
+    """Say what a module or class defines itself, imports left out."""
+    home = getattr(owner, "__name__", None)
+    names = [
+        name
+        for name, value in vars(owner).items()
+        if not name.startswith("_") and callable(value) and getattr(value, "__module__", home) == home
+    ]
+    if not names:
+        return None
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"`op` names a function, a class or a layer of the module; it has {', '.join(names[:SHOWN])}{more}"
+
+
+def attribute(module: types.ModuleType, name: str) -> Any:
+    """Return a dotted attribute; raise TargetError with the nearest name if it is not there."""
+    value: Any = module
+    for part in name.split("."):
+        try:
+            value = getattr(value, part)
+        except AttributeError:
+            names = [n for n in dir(value) if not n.startswith("_")]
+            close = difflib.get_close_matches(part, names, n=1)
+            where = getattr(module, "__file__", None) or module.__name__
+            hint = f"did you mean `{close[0]}`?" if close else _defined(value)
+            raise TargetError("import-error", f"there is no `{name}` in {where}", hint) from None
+    return value
+
+
+# A method under tf.function holds its object by a weak reference only.
+_INSTANCES: list[Any] = []
+
+
+def resolve(module: types.ModuleType, name: str, build: Mapping[str, Any] | None) -> Any:
+    """Return the op: an attribute of the module, called with `build` where that is given.
+
+    A Keras layer class without `build` is instantiated without arguments; a method of a class
+    is taken from an instance.
+    """
+    value = attribute(module, name)
+    owner, _, method = name.rpartition(".")
+    if owner and inspect.isclass(attribute(module, owner)) and not _is_static(attribute(module, owner), method):
+        instance = attribute(module, owner)(**(build or {}))
+        _INSTANCES.append(instance)
+        return getattr(instance, method)
+    if build is not None:
+        value = value(**build)
+    elif inspect.isclass(value):
+        value = value()
+    if not callable(value):
+        raise TargetError("op-error", f"`{name}` cannot be called: it is of type {type(value).__name__}")
+    return value
+
+
+def _is_static(owner: type, method: str) -> bool:
+    return isinstance(inspect.getattr_static(owner, method, None), (staticmethod, classmethod))
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """Hold how inputs and arguments become a call.
+
+    Each argument is ("input", name), ("spread", name) for a list that fills `*args`,
+    ("gathered", names) for inputs that are passed in one list, or ("value", value).
+    """
+
+    positional: tuple[tuple[str, Any], ...]
+    keywords: Mapping[str, tuple[str, Any]]
+
+
+def signature_of(op: Any) -> inspect.Signature | None:
+    """Return the signature of what the user wrote, below decorators, or None."""
+    function = op.call if isinstance(op, tf.keras.layers.Layer) else op
+    if isinstance(op, tf.keras.Model) and type(op).__module__.startswith("keras."):
+        return None
+    plain = unwrapped(function)
+    for candidate in (plain, getattr(function, "python_function", None), function):
+        if candidate is None:
+            continue
+        try:
+            return inspect.signature(candidate)
+        except (TypeError, ValueError):
+            continue
+    return None
+
+
+def bind(op: Any, inputs: list[str], arguments: Mapping[str, Any]) -> Bound:
+    """Order inputs and arguments by the op's parameters.
+
+    Everything is passed by position, because TensorFlow drops a custom gradient that is
+    called by keyword; parameters left out in between take their defaults.  Raises TargetError
+    if names do not match.
+    """
+    signature = signature_of(op)
+    if _takes_a_list(op) and len(inputs) > 1:
+        return Bound((("gathered", tuple(inputs)),), {name: ("value", value) for name, value in arguments.items()})
+    if signature is None or _only_variadic(signature):
+        rest = _rest_of(signature) if signature else None
+        positions = tuple(("spread" if name == rest else "input", name) for name in inputs)
+        return Bound(positions, {name: ("value", value) for name, value in arguments.items()})
+    parameters = list(signature.parameters.values())
+    if _is_keras_own(op) and not set(inputs) & {p.name for p in parameters}:
+        # Keras calls every first input `inputs` or `sequences`; whoever writes a spec need not know.
+        return Bound(
+            tuple(("input", name) for name in inputs), {name: ("value", value) for name, value in arguments.items()}
+        )
+    _check_names(op, parameters, inputs, arguments)
+    kinds = inspect.Parameter
+    given = {**{name: ("input", name) for name in inputs}, **{name: ("value", v) for name, v in arguments.items()}}
+    if isinstance(op, tf.keras.layers.Layer):
+        return _bind_layer(parameters, given)
+    fixed = [p for p in parameters if p.kind in (kinds.POSITIONAL_ONLY, kinds.POSITIONAL_OR_KEYWORD)]
+    last = max((i for i, p in enumerate(fixed) if p.name in given), default=-1)
+    positional: list[tuple[str, Any]] = []
+    for p in fixed[: last + 1]:
+        if p.name not in given and p.default is kinds.empty:
+            raise TargetError("op-error", f"the op's parameter `{p.name}` is neither in `inputs` nor in `arguments`")
+        positional.append(given.pop(p.name) if p.name in given else ("value", p.default))
+    for p in fixed[last + 1 :]:
+        if p.default is kinds.empty:
+            raise TargetError("op-error", f"the op's parameter `{p.name}` is neither in `inputs` nor in `arguments`")
+    named = {p.name for p in parameters}
+    positional += [given.pop(name) for name in list(given) if name not in named and given[name][0] == "input"]
+    rest = _rest_of(signature)
+    if rest in given:
+        positional.append(("spread", given.pop(rest)[1]))
+    return Bound(tuple(positional), given)
+
+
+def _takes_a_list(op: Any) -> bool:
+    """Return whether a Keras model takes its inputs in one list."""
+    return isinstance(op, tf.keras.Model) and isinstance(getattr(op, "_inputs_struct", None), (list, tuple))
+
+
+def _is_keras_own(op: Any) -> bool:
+    return isinstance(op, tf.keras.layers.Layer) and type(op).__module__.startswith("keras.")
+
+
+def _rest_of(signature: inspect.Signature) -> str | None:
+    """Return the name of the parameter `*args`, None if there is none."""
+    return next((p.name for p in signature.parameters.values() if p.kind is p.VAR_POSITIONAL), None)
+
+
+def _bind_layer(parameters: list[inspect.Parameter], given: dict[str, tuple[str, Any]]) -> Bound:
+    """Pass the leading inputs by position and the rest by keyword: Keras takes only tensors by position."""
+    positional: list[tuple[str, Any]] = []
+    for p in parameters:
+        if p.name not in given or given[p.name][0] != "input":
+            break
+        positional.append(given.pop(p.name))
+    return Bound(tuple(positional), given)
+
+
+def _only_variadic(signature: inspect.Signature) -> bool:
+    kinds = [p.kind for p in signature.parameters.values()]
+    return all(k in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD) for k in kinds)
+
+
+def _check_names(op: Any, parameters: list[inspect.Parameter], inputs: list[str], arguments: Mapping[str, Any]) -> None:
+    names = [p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    open_ended = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+    accepts_keywords = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    unknown = [] if open_ended else [n for n in inputs if n not in names]
+    unknown += [] if accepts_keywords else [n for n in arguments if n not in names]
+    if not unknown:
+        return
+    close = difflib.get_close_matches(unknown[0], names, n=1)
+    hint = f"did you mean `{close[0]}`?" if close else None
+    label = getattr(op, "__name__", type(op).__name__)
+    listed = ", ".join(names) or "none"
+    raise TargetError("op-error", f"`{unknown[0]}` is no parameter of `{label}` (it has: {listed})", hint)

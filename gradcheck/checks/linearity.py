@@ -1,0 +1,262 @@
+"""Is grad_fn linear in its upstream, and does it take every kind of upstream?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.backend.tensorflow.failures import finding_from, first_line
+from gradcheck.backend.tensorflow.faults import own_fault, refusals, refused
+from gradcheck.backend.tensorflow.operation import floating_arrays
+from gradcheck.backend.tensorflow.upstreams import of_one_output, of_rows
+from gradcheck.checks.check import CUSTOM, DERIVATIVE, INPUTS, OUTPUTS, Check, Item
+from gradcheck.diagnose.finding import seen_in
+from gradcheck.findings import ERROR
+from gradcheck.measure.gradients import gradient_at
+from gradcheck.measure.lab import Lab
+from gradcheck.measure.noise import DRAWS, NOISY
+from gradcheck.measure.precision import Precision
+from gradcheck.numerics.arrays import Array
+from gradcheck.numerics.chunks import chunks_of
+from gradcheck.numerics.closeness import close, largest
+from gradcheck.numerics.packing import Slot
+from gradcheck.numerics.random_streams import signed_uniform
+from gradcheck.results import Finding, Skipped
+from gradcheck.verdict.rounding import last_digits_moved
+from gradcheck.verdict.tolerances import ROUNDOFF
+from gradcheck.ways import EAGER
+
+NEGLIGIBLE = 1e-12
+# What half precision inside a gradient may leave of its linearity.
+COARSE = 2.0**-6
+
+
+def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
+    """Check g(0)=0, g(-u)=-g(u), g(u+v)=g(u)+g(v), large and small u, and sparse upstreams."""
+    blocked = {f.wrt for f in found if f.level == ERROR}
+    sound = not any(f.level == ERROR for f in found)
+    missing = next((need.otherwise for need in (INPUTS, OUTPUTS, DERIVATIVE) if not need.met(lab)), None)
+    if missing is not None:
+        yield Skipped("linearity: in the upstream", missing)
+    else:
+        for finding in _linearity(lab, blocked):
+            sound = False
+            yield finding
+    if not lab.custom:
+        yield Skipped("linearity: sparse and single upstreams", CUSTOM.otherwise)
+    elif not sound:
+        yield Skipped("linearity: sparse and single upstreams", "an error was found before")
+    else:
+        yield from _single_outputs(lab)
+        yield from _sparse(lab)
+
+
+CHECK = Check("linearity", "upstream", ask)
+
+
+def _linearity(lab: Lab, blocked: set[str | None]) -> Iterator[Finding]:
+    precision, parts = lab.precision, lab.layout.inputs.ranges()
+    u = precision.point.cotangent
+    v = precision.on_alive(signed_uniform(lab.rng("upstream"), u.size))
+    big, small = _reach(lab, precision)
+
+    def g(cotangent: Array) -> Array:
+        return gradient_at(lab, precision.point.with_cotangent(cotangent))
+
+    at_u, at_v = lab.gradient, g(v)
+    # What computes in float32 somewhere rounds so, whatever goes in.
+    single = 0.0 if precision.op.all_double() else 16 * ROUNDOFF["float32"]
+    tolerance = max(1e-7, 256 * precision.op.roundoff, single)
+    noise = _noise(lab, precision, at_u)
+    # And its sums leave roundings of the largest terms in the smallest results.
+    least = 1.0 if single else 1e-3
+    floors = [least * _largest_sum(at_u[part], at_v[part]) + noise / tolerance for part in parts]
+
+    def gaps(found: Array, wanted: Callable[[slice], Array]) -> list[float]:
+        return [_gap(found, wanted, at_u, at_v, part, floor) for part, floor in zip(parts, floors, strict=True)]
+
+    # A number per input is kept of each law, not the gradients: of a large input few fit beside each other.
+    found = g(0 * u)
+    bad = _nan_for_zero(lab, precision, found, at_u)
+    laws = {"g(0) is not 0": gaps(found, lambda s: 0 * at_u[s])}
+    found = g(-u)
+    laws["g(-u) is not -g(u)"] = gaps(found, lambda s: -at_u[s])
+    same_for_minus = gaps(found, lambda s: at_u[s])
+    del found
+    same_for_double = gaps(g(2 * u), lambda s: at_u[s])
+    laws["g(u + v) is not g(u) + g(v)"] = gaps(g(u + v), lambda s: at_u[s] + at_v[s])
+    for factor in (big, small):
+        law = f"g({factor:g} u) is not {factor:g} g(u)"
+        found = g(factor * u)
+        found /= factor
+        laws[law] = gaps(found, lambda s: at_u[s])
+        del found
+    for number, (slot, part) in enumerate(zip(lab.slots, parts, strict=True)):
+        if slot.name in blocked:
+            continue
+        if max(same_for_double[number], same_for_minus[number]) <= tolerance:
+            if np.any(np.abs(at_u[part]) > noise):
+                yield _ignores(slot.name)
+            continue
+        if bad[part].any():
+            yield _nan_at_zero(slot, bad[part])
+            continue
+        allowed = tolerance
+        if any(gap[number] > allowed for gap in laws.values()) and _coarse(g, u, at_u, part):
+            allowed = COARSE
+        broken = [law for law, gap in laws.items() if gap[number] > allowed]
+        if broken and not _only_rounding(lab, precision, at_u, part):
+            yield _nonlinear(slot.name, broken)
+
+
+def _reach(lab: Lab, precision: Precision) -> tuple[float, float]:
+    """Return a large and a small factor of the upstream: loss scaling and means reach far, half precision does not."""
+    if not precision.op.wide:
+        return 16.0, 1 / 16
+    if lab.rounds_to_half or precision.op.halves:
+        return 2.0**10, 2.0**-10
+    return 2.0**20, 2.0**-20
+
+
+def _noise(lab: Lab, precision: Precision, at_u: Array) -> float:
+    """Return what is nothing: a gradient that is zero but for rounding has the size of what was summed, not its own."""
+    if precision.op.wide:
+        return NEGLIGIBLE * max(largest(at_u), largest(precision.point.cotangent))
+    return max(256 * precision.op.roundoff * largest(at_u), lab.noise.most_gradient)
+
+
+def _only_rounding(lab: Lab, precision: Precision, at_u: Array, part: slice) -> bool:
+    """Return whether a gradient is no larger than what rounding leaves of it: all of its terms cancel."""
+    rng, point, unit = lab.rng("upstream rounding"), precision.point, 2 * precision.op.roundoff
+    left = 0.0
+    for _ in range(DRAWS):
+        x, cotangent = (last_digits_moved(values, unit, rng) for values in (point.x, point.cotangent))
+        # An op may refuse what is beside a valid input.
+        with refusals():
+            left = max(left, largest(precision.op.gradient(point.clipped(x), cotangent)[part] - at_u[part]))
+    return largest(at_u[part]) <= NOISY * left
+
+
+def _coarse(g: Callable[[Array], Array], u: Array, at_u: Array, part: slice) -> bool:
+    """Return whether the gradient is rounded to half precision inside: it stays as it is for upstreams close by."""
+    near = g(u * (1 + 2.0**-14))[part]
+    alive = at_u[part] != 0
+    return bool(alive.any() and np.mean(near[alive] == at_u[part][alive]) > 0.5)
+
+
+def _largest_sum(a: Array, b: Array) -> float:
+    """Return the largest finite |a| + |b|."""
+    sums = (np.abs(a[part]) + np.abs(b[part]) for part in chunks_of(a.size))
+    return max((float(np.max(s, where=np.isfinite(s), initial=0.0)) for s in sums), default=0.0)
+
+
+def _gap(found: Array, wanted: Callable[[slice], Array], at_u: Array, at_v: Array, part: slice, floor: float) -> float:
+    """Return the largest difference in units of |g(u)| + |g(v)| + `floor`, where both are finite."""
+    most = 0.0
+    for piece in chunks_of(part.stop - part.start):
+        here = slice(part.start + piece.start, part.start + piece.stop)
+        is_there, should_be = found[here], wanted(here)
+        with np.errstate(all="ignore"):
+            difference = np.abs(is_there - should_be)
+            scale = np.abs(at_u[here]) + np.abs(at_v[here]) + floor
+            relative = np.where(difference > 0, difference / scale, 0.0)
+        relative = np.where(np.isnan(relative), np.inf, relative)
+        both = np.isfinite(is_there) & np.isfinite(should_be)
+        most = max(most, float(np.max(relative, where=both, initial=0.0)))
+    return most
+
+
+def _nan_for_zero(lab: Lab, precision: Precision, zero: Array, at_u: Array) -> NDArray[np.bool_]:
+    """Return where a zero upstream gives NaN although the forward is finite.
+
+    Where the slope itself is infinite, 0 * inf is not held against the op.
+    """
+    bad = ~np.isfinite(zero) & ~np.isinf(at_u)
+    return np.asarray(bad & lab.custom & bool(precision.alive.all()))
+
+
+def _nan_at_zero(slot: Slot, bad: NDArray[np.bool_]) -> Finding:
+    where = list(slot.where(int(np.argmax(bad))))
+    return Finding(
+        "gradient-nonfinite",
+        f"the gradient of `{slot.name}` is NaN at {where} for a zero upstream (0 * inf, or 0 / 0)",
+        hint="guard the denominator, not the result: y = tf.where(ok, x, 1.0), then divide (the double where)",
+        wrt=slot.name,
+    )
+
+
+def _ignores(name: str) -> Finding:
+    return Finding(
+        "upstream-nonlinear",
+        f"the gradient of `{name}` does not depend on the upstream gradient: twice the upstream gives the same",
+        "ignores-upstream",
+        hint="multiply the returned gradient by upstream",
+        wrt=name,
+    )
+
+
+def _nonlinear(name: str, broken: Sequence[str]) -> Finding:
+    return Finding(
+        "upstream-nonlinear",
+        f"the gradient of `{name}` is not linear in the upstream gradient: {'; '.join(broken)}",
+        "nonlinear",
+        hint="use upstream exactly once as a factor; declare clipping on purpose with `expected_vjp`",
+        wrt=name,
+    )
+
+
+def _single_outputs(lab: Lab) -> Iterator[Finding]:
+    """Take the gradient of one output alone: grad_fn must work when the others are not used."""
+    slots = lab.layout.outputs.slots
+    if len(slots) < 2:
+        return
+    for number in range(len(slots)):
+        lab.recorder.clear()
+        try:
+            of_one_output(lab.gradients, lab.values, lab.upstream, number)
+        except Exception as error:
+            finding = finding_from(error, "gradient-error", lab.recorder)
+            if own_fault(error):
+                raise
+            hint = finding.hint or "handle None for the upstream of an output that is not used"
+            message = f"when only output {number} is used: {finding.message}"
+            yield seen_in(EAGER, replace(finding, message=message, hint=hint, wrt=None))
+            return
+
+
+def _sparse(lab: Lab) -> Iterator[Finding]:
+    """Put tf.gather after the op, as an embedding does: its upstream is tf.IndexedSlices."""
+    floating = [(i, o) for i, o in enumerate(lab.outputs) if np.ndim(o) and np.shape(o)[0] and floating_arrays([o])]
+    if not floating or not lab.sources or lab.random:
+        return
+    position, output = floating[0]
+    rows = [0, int(np.shape(output)[0]) - 1, 0]
+    wanted = refused(lambda: of_rows(lab.gradients, lab.values, output, position, rows, thick=True))
+    if wanted is None:
+        return
+    try:
+        got = of_rows(lab.gradients, lab.values, output, position, rows, thick=False)
+    except Exception as error:
+        if own_fault(error):
+            raise
+        yield _sparse_finding(
+            f"it fails when the upstream is tf.IndexedSlices (as after tf.gather): {first_line(error)}"
+        )
+        return
+    if lab.case.expected_vjp:
+        return
+    for leaf, a, b in zip(lab.sources, wanted, got, strict=True):
+        if a is not None and b is not None and not (np.isfinite(a).all() and np.isfinite(b).all()):
+            continue
+        same = (a is None) == (b is None) and (a is None or np.shape(a) == np.shape(b))
+        if not same or (a is not None and not close(b, a, 1e-2, 1e-3 * largest(a))):
+            yield _sparse_finding(f"the gradient of `{lab.leaves[leaf].name}` is wrong for tf.IndexedSlices")
+            return
+
+
+def _sparse_finding(message: str) -> Finding:
+    hint = "begin grad_fn with upstream = tf.convert_to_tensor(upstream)"
+    return seen_in(EAGER, Finding("sparse-upstream", message, hint=hint))

@@ -1,0 +1,161 @@
+"""The gradient in the op's own dtype against the same code in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from gradcheck.backend.tensorflow.faults import refused
+from gradcheck.backend.tensorflow.runs import largest_number
+from gradcheck.checks.check import INPUTS, OUTPUTS, Check, Item
+from gradcheck.diagnose.rows import rows_between
+from gradcheck.differences.ladder import Label
+from gradcheck.findings import ERROR
+from gradcheck.measure.lab import Lab
+from gradcheck.measure.measurement import Measurement
+from gradcheck.measure.noise import own_gradient
+from gradcheck.numerics.arrays import Array
+from gradcheck.numerics.chunks import chunks_of
+from gradcheck.numerics.closeness import largest
+from gradcheck.numerics.packing import Slot
+from gradcheck.results import Element, Finding
+from gradcheck.verdict.rounding import bias_of
+
+LOST = 64.0
+# A smaller element is compared with the largest: it is what larger terms left.
+SMALLEST = 1e-3
+
+
+def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
+    """Look for NaN, infinities and lost digits that appear only in the own dtype."""
+    blocked = {f.wrt for f in found if f.level == ERROR}
+    if any(f.code == "variables-order" for f in found):
+        blocked |= {variable.name for variable in lab.variables}
+    gradient = own_gradient(lab, lab.first)
+    for measurement in lab.measurements:
+        if measurement.slot.name in blocked or measurement.missing:
+            continue
+        own = gradient[measurement.part]
+        bad = ~np.isfinite(own)
+        if bad.any():
+            bad &= np.isfinite(measurement.wanted) & _representable(measurement)
+        if bad.any():
+            yield _nonfinite(lab, measurement, own, bad)
+        elif _comparable(lab):
+            yield from _lost_digits(lab, measurement, own)
+
+
+CHECK = Check("own dtype", "precision", ask, needs=(INPUTS, OUTPUTS))
+
+
+def _comparable(lab: Lab) -> bool:
+    precision = lab.precision
+    return bool(precision.op.wide and precision.alive.all() and lab.custom and lab.case.expected_vjp is None)
+
+
+def _representable(measurement: Measurement) -> np.ndarray:
+    slot: Slot = measurement.slot
+    real = {"complex64": "float32", "complex128": "float64"}.get(slot.dtype, slot.dtype)
+    largest = largest_number(real)
+    with np.errstate(all="ignore"):
+        return np.asarray(
+            (np.abs(measurement.wanted) < largest / 16) & ~np.isin(measurement.label, (Label.DOMAIN, Label.SINGULAR))
+        )
+
+
+def _nonfinite(lab: Lab, measurement: Measurement, own: Array, bad: np.ndarray) -> Finding:
+    elements = _elements(lab, measurement, own, bad)
+    first = elements[0]
+    message = (
+        f"the gradient of `{measurement.slot.name}` is {first.analytic} in {lab.dtype} at {list(first.index)}"
+        f" where the input is {first.input:g} and the reference is {measurement.wanted[bad][0]:.6g}"
+    )
+    return Finding(
+        "gradient-nonfinite",
+        message,
+        hint="look for an overflow, 0 * inf or a division by zero in the gradient; use a stable form",
+        wrt=measurement.slot.name,
+        elements=elements,
+    )
+
+
+def _lost_digits(lab: Lab, measurement: Measurement, own: Array) -> Iterator[Finding]:
+    rounding = lab.rounding
+    exact, tolerance = rounding.gradient[measurement.part], rounding.gradient_tolerance[measurement.part]
+    excess = _excess(own, exact, tolerance, rounding.roundoff)
+    bias = bias_of(own, exact, rounding.roundoff)
+    shared = bias is not None and _shared_with_autodiff(lab, measurement, exact, bias)
+    if bias is not None and not shared and _shared_with_a_trace(lab, measurement, exact, bias):
+        yield _biased(lab, measurement, own, bias)
+        return
+    if not excess.any():
+        return
+    worst, count = _worst(own[excess], exact[excess], exact), int(excess.sum())
+    yield Finding(
+        "precision-loss",
+        f"the gradient of `{measurement.slot.name}` is right in float64 and off by up to {worst} in {lab.dtype}"
+        f" at {count} element{'s' * (count != 1)}",
+        hint="look for a difference of nearly equal numbers in grad_fn",
+        wrt=measurement.slot.name,
+        elements=_elements(lab, measurement, own, excess),
+    )
+
+
+def _worst(own: Array, exact: Array, whole: Array) -> str:
+    """Say how large an error is beside its own size and the largest; in itself where all of the gradient is zero."""
+    error, most = np.abs(own - exact), largest(whole)
+    if not most:
+        return f"{float(error.max()):.2g}"
+    return f"{float(np.max(error / np.maximum(np.abs(exact), SMALLEST * most))):.2g} (relative)"
+
+
+def _excess(own: Array, exact: Array, tolerance: Array, roundoff: float) -> np.ndarray:
+    """Return where the own dtype lost more than rounding explains."""
+    smallest = SMALLEST * largest(exact)
+    excess = np.zeros(exact.size, bool)
+    for part in chunks_of(exact.size):
+        with np.errstate(all="ignore"):
+            allowed = 4 * tolerance[part] + LOST * roundoff * np.maximum(np.abs(exact[part]), smallest)
+            excess[part] = np.abs(own[part] - exact[part]) > allowed
+    return excess
+
+
+def _shared_with_autodiff(lab: Lab, measurement: Measurement, exact: Array, bias: float) -> bool:
+    """Return whether autodiff in the own dtype is off likewise, or cannot tell."""
+    run = lab.run_plain()
+    if run is None:
+        return True
+    return _off_by(own_gradient(lab, run)[measurement.part], exact) > abs(bias) / 4
+
+
+def _shared_with_a_trace(lab: Lab, measurement: Measurement, exact: Array, bias: float) -> bool:
+    """Return whether a trace is off likewise; if not, the mode is at fault and not the dtype."""
+    way = next((way for way in lab.ways if way.mode == "function" and way.tape == "inside"), None)
+    run = refused(lambda: lab.run(way)) if way is not None else lab.first
+    if run is None:
+        return True
+    return _off_by(own_gradient(lab, run)[measurement.part], exact) > abs(bias) / 2
+
+
+def _off_by(found: Array, exact: Array) -> float:
+    """Return how far the mean ratio is from one; infinity where there is none."""
+    usable = np.isfinite(found) & np.isfinite(exact) & (np.abs(exact) > 1e-3 * np.abs(exact).max(initial=0.0))
+    return abs(float((found[usable] / exact[usable] - 1).mean())) if usable.any() else float("inf")
+
+
+def _biased(lab: Lab, measurement: Measurement, own: Array, bias: float) -> Finding:
+    name = measurement.slot.name
+    return Finding(
+        "gradient-mismatch",
+        f"the gradient of `{name}` is right in float64 and wrong in {lab.dtype}: gradient / reference ="
+        f" {1 + bias:.4g} at every element, which no rounding gives",
+        "constant-factor",
+        hint="look for a branch on the dtype, and for constants that the dtype cannot hold",
+        wrt=name,
+        elements=_elements(lab, measurement, own, np.isfinite(own)),
+    )
+
+
+def _elements(lab: Lab, measurement: Measurement, own: Array, chosen: np.ndarray) -> tuple[Element, ...]:
+    return rows_between(measurement, chosen, lab.show, own, measurement.wanted, measurement.tolerance)

@@ -1,0 +1,319 @@
+"""The gradient in float64 against finite differences and autodiff, element by element."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from gradcheck.backend.tensorflow.failures import Stopped
+from gradcheck.backend.tensorflow.faults import refused
+from gradcheck.checks.check import INPUTS, OUTPUTS, Check, Item
+from gradcheck.checks.other_values import region_nearby
+from gradcheck.diagnose.gather import diagnosis_of
+from gradcheck.diagnose.regions import in_region
+from gradcheck.diagnose.rows import rows_of
+from gradcheck.differences.assess import Outcome
+from gradcheck.differences.ladder import Label
+from gradcheck.differences.subgradients import outside_of_subgradients
+from gradcheck.findings import ERROR
+from gradcheck.measure.gradients import gradient_at, measured_point
+from gradcheck.measure.lab import Lab
+from gradcheck.measure.measurement import Measurement, measurements_with
+from gradcheck.measure.noise import own_gradient
+from gradcheck.results import Comparison, Exempted, Finding
+from gradcheck.verdict.rounding import bias_of
+from gradcheck.verdict.tolerances import ROUNDOFF
+
+MAX_OUTPUTS = 8
+# A difference between two modes that cannot be overlooked.
+PLAIN_GAP = 1e-3
+
+_INCONCLUSIVE = {
+    Label.KINK: "kink",
+    Label.JUMP: "jump",
+    Label.DOMAIN: "domain",
+    Label.SINGULAR: "domain",
+    Label.NONFINITE: "domain",
+}
+
+
+def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
+    """Compare every input's gradient with finite differences and autodiff, and name the mistake."""
+    blocked = {f.wrt for f in found if f.level == ERROR}
+    if any(f.code == "variables-order" for f in found):
+        blocked |= {variable.name for variable in lab.variables}
+    # The gradient of a `reference` that has other values is not the slope of the op.
+    other_values = bool(lab.case.reference) and any(f.code == "value-mismatch" for f in found)
+    measurements = lab.measurements
+    yield from _at_ties(lab, measurements, blocked)
+    if not any(m.wrong.any() or m.nonfinite.any() for m in measurements):
+        yield from _outputs_alone(lab, blocked)
+    swapped = False
+    for measurement in measurements:
+        yield _comparison(lab, measurement)
+        yield from exempted(measurement)
+        blamed_before = measurement.slot.name in blocked
+        if blamed_before or (other_values and measurement.agrees_with_autodiff[measurement.wrong].all()):
+            continue
+        for finding in _findings(lab, measurement, measurements):
+            # Two exchanged gradients are one mistake; the first finding names both.
+            if not (swapped and finding.cause == "swapped-inputs"):
+                yield finding
+            swapped |= finding.cause == "swapped-inputs"
+
+
+CHECK = Check("slopes", "finite_difference", ask, needs=(INPUTS, OUTPUTS))
+
+
+def exempted(measurement: Measurement) -> Iterator[Exempted]:
+    """Yield the reasons for which elements of an input are not blamed."""
+    for exemption in measurement.exempted:
+        yield Exempted(exemption.reason, CHECK.name, int(exemption.elements.sum()))
+
+
+def _comparison(lab: Lab, measurement: Measurement) -> Comparison:
+    return Comparison(
+        "finite-difference",
+        measurement.slot.name,
+        lab.first_way.mode,
+        lab.first_way.tape,
+        lab.first_way.device,
+        lab.dtype,
+        not (measurement.wrong.any() or measurement.nonfinite.any()),
+        int(measurement.wrong.size),
+        *measurement.worst(),
+        float(measurement.tolerance.max()) if measurement.tolerance.size else 0.0,
+    )
+
+
+def _findings(lab: Lab, measurement: Measurement, measurements: Sequence[Measurement]) -> Iterator[Finding]:
+    name = measurement.slot.name
+    if measurement.missing:
+        if measurement.wrong.any():
+            yield _missing(lab, measurement)
+        return
+    if measurement.nonfinite.any():
+        yield _nonfinite(lab, measurement)
+    if measurement.wrong.any() and not _right_in_another_mode(lab, measurement):
+        yield _mismatch(lab, measurement, measurements)
+    elif (bias := _small_factor(lab, measurement)) is not None:
+        yield _by_autodiff(lab, measurement, bias)
+    yield from _inconclusive(lab, name, measurement)
+
+
+def _small_factor(lab: Lab, measurement: Measurement) -> float | None:
+    """Return the factor (less one) to autodiff that differences are too coarse to see, None if there is none."""
+    precision = lab.precision
+    if measurement.autodiff is None or measurement.declared or not lab.custom or measurement.wrong.any():
+        return None
+    if (precision.op.wide and precision.trusted) or lab.rounds_to_half:
+        return None
+    bias = bias_of(measurement.gradient, measurement.autodiff, ROUNDOFF["float32"])
+    return bias if bias is not None and abs(bias) > PLAIN_GAP else None
+
+
+def _by_autodiff(lab: Lab, measurement: Measurement, bias: float) -> Finding:
+    return Finding(
+        "gradient-mismatch",
+        f"the gradient of `{measurement.slot.name}` is {1 + bias:.5g} times autodiff's at every element, which no"
+        " rounding gives; an op inside computes in float32 only, so that finite differences cannot see it",
+        "constant-factor",
+        hint=f"divide the gradient by {1 + bias:.5g}",
+        wrt=measurement.slot.name,
+        elements=rows_of(measurement, np.isfinite(measurement.gradient), lab.show),
+    )
+
+
+def _right_in_another_mode(lab: Lab, measurement: Measurement) -> bool:
+    """Return whether the gradient is plainly wrong in the first mode alone: then the modes differ, and that is told."""
+    first = lab.first_way
+    way = next((w for w in lab.ways if w.mode != first.mode and w.device == first.device), None)
+    if way is None or lab.random or lab.facts.stateless:
+        return False
+    run = refused(lambda: lab.run(way))
+    if run is None:
+        return False
+    there = own_gradient(lab, run)[measurement.part][measurement.wrong]
+    here = own_gradient(lab, lab.first)[measurement.part][measurement.wrong]
+    wanted = measurement.wanted[measurement.wrong]
+    with np.errstate(all="ignore"):
+        gap = np.abs(here - wanted)
+        plain = gap > PLAIN_GAP * np.fmax(np.abs(here), np.abs(wanted))
+        return bool(np.all(plain & (np.abs(there - wanted) < 0.1 * gap)))
+
+
+def _outputs_alone(lab: Lab, blocked: set[str | None]) -> Iterator[Finding]:
+    """Look at each output alone: a large one hides what is wrong with a small one."""
+    outputs = lab.layout.outputs
+    if not 2 <= len(outputs.slots) <= MAX_OUTPUTS or lab.case.expected_vjp or not lab.custom:
+        return
+    point = lab.precision.point
+    for number, part in enumerate(outputs.ranges()):
+        cotangent = np.zeros(outputs.width)
+        cotangent[part] = lab.cotangent[part]
+        alone = point.with_cotangent(cotangent)
+        try:
+            gradient = gradient_at(lab, alone)
+        except Stopped:
+            return
+        autodiff = lab.autodiff(alone)
+        if autodiff is None or not _differ(lab, gradient, autodiff):
+            continue
+        for measurement in measurements_with(lab, cotangent, f"output {number}"):
+            if measurement.wrong.any() and measurement.slot.name not in blocked:
+                yield replace(
+                    _mismatch(lab, measurement, [measurement]),
+                    cause="one-output",
+                    message=f"the gradient of `{measurement.slot.name}` is wrong in the part of output {number}, which"
+                    f" is small beside the others. {odd_one_out(measurement)}",
+                    hint=f"look at the upstream of output {number}",
+                )
+                return
+
+
+def _differ(lab: Lab, gradient: np.ndarray, autodiff: np.ndarray) -> bool:
+    """Return whether a gradient and autodiff differ by more than 1e-4 of what one input has."""
+    for part in lab.layout.inputs.ranges():
+        g, a = gradient[part], autodiff[part]
+        both = np.isfinite(g) & np.isfinite(a)
+        size = np.fmax(np.abs(g), np.abs(a))
+        if np.any(np.abs(g - a)[both] > 1e-4 * (size[both] + 1e-2 * size[both].max(initial=0.0))):
+            return True
+    return False
+
+
+def _at_ties(lab: Lab, measurements: Sequence[Measurement], blocked: set[str | None]) -> Iterator[Finding]:
+    """Blame a gradient that is between the one-sided slopes of each element, but of no direction.
+
+    At max(a, b) with a = b, the gradients (1, 0) and (0.5, 0.5) are subgradients, (1, 1) is not.
+    """
+    if lab.case.expected_vjp:
+        return
+    at_kink = np.concatenate([(v.label == Label.KINK) & ~v.wrong for v in measurements])
+    # What autodiff says too is TensorFlow's convention.
+    odd = at_kink & ~np.concatenate([v.agrees_with_autodiff for v in measurements])
+    if not odd.any():
+        return
+    point = measured_point(lab)
+    gradient = np.concatenate([v.gradient for v in measurements])
+    bad = outside_of_subgradients(point, gradient, np.where(at_kink)[0])
+    if bad is None:
+        return
+    named = next(v for v in measurements if odd[v.part].any())
+    if named.slot.name in blocked:
+        return
+    yield Finding(
+        "gradient-mismatch",
+        f"the gradient of `{named.slot.name}` is wrong where values tie: where the tied elements move together"
+        f" the slope is {bad.low:.6g} to {bad.high:.6g}, the gradient gives {bad.given:.6g}",
+        "elements",
+        hint="share the gradient between the tied elements, or give it to one of them",
+        wrt=named.slot.name,
+        elements=rows_of(named, odd[named.part], lab.show),
+    )
+
+
+def _missing(lab: Lab, measurement: Measurement) -> Finding:
+    worst = int(np.argmax(np.where(measurement.wrong, np.abs(measurement.wanted), 0)))
+    message = (
+        f"the gradient of `{measurement.slot.name}` is None although the output depends on it:"
+        f" its slope is {measurement.wanted[worst]:.6g} at {list(measurement.slot.where(worst))}"
+    )
+    return Finding(
+        "gradient-missing",
+        message,
+        hint="return its gradient; if none is meant, write `differentiate: none` in the spec",
+        wrt=measurement.slot.name,
+    )
+
+
+def _nonfinite(lab: Lab, measurement: Measurement) -> Finding:
+    elements = rows_of(measurement, measurement.nonfinite, lab.show)
+    first = elements[0]
+    message = (
+        f"the gradient of `{measurement.slot.name}` is {first.analytic:g} at {list(first.index)} where the input is"
+        f" {first.input:g} and the reference is {first.finite_difference:.6g}"
+    )
+    return Finding(
+        "gradient-nonfinite",
+        message,
+        hint="look for an overflow, 0 * inf or a division by zero in grad_fn",
+        wrt=measurement.slot.name,
+        elements=elements,
+    )
+
+
+def _mismatch(lab: Lab, measurement: Measurement, measurements: Sequence[Measurement]) -> Finding:
+    diagnosis = diagnosis_of(lab, measurement, measurements)
+    if diagnosis.moving and (region := region_nearby(lab, measurement.slot)) is not None:
+        diagnosis = in_region(region)
+    told = odd_one_out(measurement, lab.facts.stops)
+    hint = diagnosis.hint
+    if lab.facts.stops and "tf.stop_gradient" in told:
+        hint = "if it is meant, name a function with the gradient that is meant: `surrogate:`, or `expected_vjp:`"
+    return Finding(
+        "gradient-mismatch",
+        f"the gradient of `{measurement.slot.name}` is wrong: {diagnosis.message}. {told}",
+        diagnosis.cause,
+        hint=hint,
+        wrt=measurement.slot.name,
+        elements=rows_of(measurement, measurement.wrong, lab.show),
+    )
+
+
+def odd_one_out(measurement: Measurement, stops: bool = False) -> str:
+    """Return the sentence that says which of the three gradients stands alone; `stops`: the op holds stop_gradient."""
+    wrong = measurement.wrong & (measurement.label != Label.KINK)
+    wrong = wrong if wrong.any() else measurement.wrong
+    if measurement.declared:
+        return f"It differs from {measurement.declared}."
+    if measurement.autodiff is None or not np.any(measurement.autodiff):
+        return "It differs from the finite difference; there is no autodiff of the bare forward."
+    g, a, t = measurement.gradient[wrong], measurement.autodiff[wrong], measurement.value[wrong]
+    decided = np.isfinite(t) & (measurement.outcome[wrong] == Outcome.WRONG)
+    if not decided.all():
+        return "Autodiff disagrees with it; the finite difference cannot decide."
+    near = np.abs(a - t) <= 1e-3 * np.maximum(np.abs(t), np.abs(a)) + measurement.error[wrong]
+    same = np.abs(a - g) <= 1e-6 * np.maximum(np.abs(g), np.abs(a))
+    if near.all():
+        return "Analytic is the odd one out: autodiff and finite differences agree."
+    if same.all() and stops:
+        return "Analytic and autodiff agree and finite differences do not: there is a tf.stop_gradient in the forward."
+    if same.all():
+        return "Analytic and autodiff agree and finite differences do not: the rule of an op inside is wrong too."
+    return "All three differ; analytic and autodiff both differ from finite differences."
+
+
+def _inconclusive(lab: Lab, name: str, measurement: Measurement) -> Iterator[Finding]:
+    groups: dict[str, list[int]] = {}
+    open_ones = (measurement.outcome == Outcome.UNDECIDED) & ~measurement.agrees_with_autodiff
+    open_ones |= np.isin(measurement.label, list(_INCONCLUSIVE))
+    open_ones &= ~measurement.wrong & ~measurement.nonfinite & (measurement.label != Label.UNMEASURED)
+    for i in np.where(open_ones)[0]:
+        label = Label(measurement.label[i])
+        if label in _INCONCLUSIVE:
+            groups.setdefault(_INCONCLUSIVE[label], []).append(int(i))
+        elif measurement.outcome[i] == Outcome.UNDECIDED and not measurement.agrees_with_autodiff[i]:
+            groups.setdefault("noise", []).append(int(i))
+    for cause, places in groups.items():
+        shown = ", ".join(str(list(measurement.slot.where(i))) for i in places[:4]) + (
+            ", ..." if len(places) > 4 else ""
+        )
+        yield Finding(
+            "inconclusive",
+            f"the finite difference of `{name}` cannot decide at {len(places)}"
+            f" element{'s' * (len(places) != 1)} ({shown}): {_REASONS[cause]}",
+            cause,
+            hint=f"keep inputs away with `avoid` or `domain` ({cause})",
+            wrt=name,
+        )
+
+
+_REASONS = {
+    "kink": "the slopes from left and right differ; any slope between them is accepted",
+    "jump": "the value jumps there",
+    "domain": "the edge of the domain, or an infinite slope",
+    "noise": "rounding hides the slope",
+}

@@ -1,0 +1,293 @@
+"""Name the mistake behind a wrong gradient, each cause by a stated test; `unknown`, never a guess."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.diagnose.evidence import CLOSE, Diagnosis, Evidence, close, explained
+from gradcheck.diagnose.regions import diagonal_or_not, moving_elements, part_of_complex, region_or_elements
+from gradcheck.differences.ladder import Label
+from gradcheck.numerics.arrays import Array
+
+# Two factors that differ by a hundredth of what they are off by are two.
+FACTOR_LEFT_OVER = 0.005
+ROUNDING = 1e-9
+MAX_TERMS = 8
+# Fewer numbers than this are easily multiples of anything.
+LONG_ENOUGH = 3
+
+
+def diagnose(evidence: Evidence) -> Diagnosis:
+    """Return the first cause whose test is met, the most specific tests first."""
+    tests: tuple[Callable[[Evidence], Diagnosis | None], ...] = (
+        _straight_through,
+        _zero,
+        _one_output,
+        _sign_flip,
+        _exchanged,
+        _factor,
+        _transposed,
+        _swapped,
+        part_of_complex,
+        diagonal_or_not,
+        region_or_elements,
+        _missing_term,
+        _changed_term,
+        _missing_sum,
+        moving_elements,
+        _one_factor,
+        _reversed,
+    )
+    for test in tests:
+        diagnosis = test(evidence)
+        if diagnosis is not None:
+            return diagnosis
+    if evidence.upstream is not None and close(evidence.gradient, evidence.upstream, evidence.usable):
+        return Diagnosis("unknown", "it is the upstream gradient unchanged", "multiply upstream by the op's derivative")
+    return Diagnosis("unknown", "the gradient matches none of the usual mistakes")
+
+
+def _straight_through(e: Evidence) -> Diagnosis | None:
+    # A maximum or a mask is also flat at the elements that do not count, but not everywhere.
+    flat = np.isin(e.labels, (Label.FLAT, Label.STAIRCASE, Label.JUMP))
+    if not flat.all() or np.any(np.abs(e.reference[e.wrong]) > 0):
+        return None
+    if not e.reaches:
+        return Diagnosis(
+            "unknown",
+            "the outputs do not depend on this input, however it changes, and the gradient is not zero",
+            "return None or zeros for it; declare an index or a flag with `differentiate: none`",
+        )
+    return Diagnosis(
+        "straight-through",
+        "the forward is constant or a staircase here, and the gradient is not zero",
+        "if this is meant, declare the function whose gradient it is: `surrogate: identity` (and define"
+        " `identity` in the module)",
+    )
+
+
+def _zero(e: Evidence) -> Diagnosis | None:
+    largest = float(np.abs(e.reference[e.usable]).max(initial=0.0))
+    if np.any(np.abs(e.gradient[e.usable]) > ROUNDING * largest):
+        return None
+    return Diagnosis(
+        "zero", "the gradient is zero everywhere, the reference is not", "return the gradient of this input"
+    )
+
+
+def _sign_flip(e: Evidence) -> Diagnosis | None:
+    if not explained(e, -e.reference):
+        return None
+    return Diagnosis("sign-flip", "the gradient is minus the reference", "change the sign of the returned gradient")
+
+
+def _factor(e: Evidence) -> Diagnosis | None:
+    g, r = e.gradient[e.usable], e.reference[e.usable]
+    size = float(np.abs(r).max()) if r.size else 0.0
+    strong = np.abs(r) > 1e-3 * size
+    if not strong.any() or not np.isfinite(g).all():
+        return None
+    ratio = float(np.median(g[strong] / r[strong]))
+    if ratio == 0 or not explained(e, ratio * e.reference, FACTOR_LEFT_OVER):
+        return None
+    counted = _element_count(ratio, e)
+    if r.size == 1 and counted is None and not _simple(ratio):
+        return None
+    if counted is not None:
+        count, what = counted
+        return Diagnosis(
+            "mean-not-sum",
+            f"gradient / reference = {ratio:.6g}: off by {what}, {count}",
+            f"{'divide' if ratio > 1 else 'multiply'} the gradient by {count}: a mean is a sum divided by the count",
+        )
+    return Diagnosis(
+        "constant-factor",
+        f"gradient / reference = {ratio:.6g} at every element",
+        f"divide the gradient by {ratio:.6g}",
+    )
+
+
+def _simple(ratio: float) -> bool:
+    """Return whether a ratio is a fraction people write; one element alone proves no factor."""
+    return any(abs(ratio * d - round(ratio * d)) < 1e-4 * abs(ratio * d) for d in range(1, 13))
+
+
+def _element_count(ratio: float, e: Evidence) -> tuple[int, str] | None:
+    """Return the count of elements that a ratio equals, and what it counts."""
+    size, out = math.prod(e.shape), e.output_size
+    candidates = {size: "the number of elements"} if out <= size else {out: "the number of outputs"}
+    if out < size:
+        candidates |= {out: "the number of outputs"}
+        candidates |= {size // out: "the number of elements per output"} if out else {}
+        candidates = {n: f"the size of axis {axis}" for axis, n in enumerate(e.shape)} | candidates
+    elif size < out and e.repeated:
+        candidates |= {out // max(size, 1): "the number of outputs per element"}
+    for count, what in sorted(candidates.items()):
+        if count >= (2 if size != out else 5) and any(abs(ratio - c) <= CLOSE * c for c in (count, 1 / count)):
+            return count, what
+    return None
+
+
+def _transposed(e: Evidence) -> Diagnosis | None:
+    for i, j in combinations(range(len(e.shape)), 2):
+        swapped = np.swapaxes(e.reference, i, j)
+        if swapped.shape == e.gradient.shape and explained(e, swapped):
+            return Diagnosis(
+                "transposed",
+                f"the gradient equals the reference with axes {i} and {j} exchanged",
+                "transpose the returned gradient",
+            )
+    return None
+
+
+def _exchanged(e: Evidence) -> Diagnosis | None:
+    """Name the input that got this one's gradient while its own came here."""
+    for name, (gradient, reference) in e.others.items():
+        if (
+            explained(e, reference)
+            and close(gradient, e.reference, e.usable)
+            and not close(gradient, reference, e.usable)
+        ):
+            return _of_another(f"`{name}`, and the other way round")
+    return None
+
+
+def _swapped(e: Evidence) -> Diagnosis | None:
+    for name, (_, reference) in e.others.items():
+        if explained(e, reference):
+            return _of_another(f"`{name}`")
+    return None
+
+
+def _of_another(name: str) -> Diagnosis:
+    return Diagnosis(
+        "swapped-inputs",
+        f"the gradient equals the reference of {name}",
+        "return the gradients in the order of the op's arguments",
+    )
+
+
+def _one_output(e: Evidence) -> Diagnosis | None:
+    if len(e.outputs) < 2:
+        return None
+    bad = [name for name, g, r in e.outputs if not close(g, r, e.usable) and not _both_zero(g, r)]
+    if len(bad) != 1:
+        return None
+    return Diagnosis(
+        "one-output",
+        f"only the part that comes from {bad[0]} is wrong",
+        f"look at how grad_fn uses the upstream of {bad[0]}",
+    )
+
+
+def _both_zero(g: Array, r: Array) -> bool:
+    return not np.any(g) and not np.any(np.abs(r) > 1e-12)
+
+
+def _missing_term(e: Evidence) -> Diagnosis | None:
+    if e.diagonal is not None and explained(e, e.diagonal):
+        return Diagnosis(
+            "missing-term",
+            "only the effect of each element on its own output is there; its effect on the others is missing",
+            "add the cross terms of the Jacobian",
+        )
+    for part, which in _parts(e):
+        if explained(e, e.reference - part):
+            return Diagnosis(
+                "missing-term",
+                f"the gradient equals the reference without {which}",
+                "add the missing term (product rule, or a second use of the input)",
+            )
+    return None
+
+
+def _changed_term(e: Evidence) -> Diagnosis | None:
+    for part, which in _parts(e):
+        if explained(e, e.reference - 2 * part):
+            return Diagnosis(
+                "sign-flip",
+                f"the gradient equals the reference with the sign of {which} changed",
+                "change the sign of that term (a quotient or a norm in the forward gives a minus)",
+            )
+        if explained(e, e.reference + part):
+            return Diagnosis("unknown", f"the gradient equals the reference with {which} twice", "count that term once")
+    return None
+
+
+def _parts(e: Evidence) -> Iterator[tuple[Array, str]]:
+    """Yield sums of some of the terms of the reference, the smallest sums first, with their name."""
+    terms = list(e.terms)[:MAX_TERMS]
+    for count in range(1, len(terms)):
+        for chosen in combinations(range(len(terms)), count):
+            part = sum((terms[i] for i in chosen), np.zeros_like(e.reference))
+            if np.any(np.abs(part) > 0):
+                yield part, f"{count} of the {len(terms)} terms through which the input reaches the output"
+
+
+def _missing_sum(e: Evidence) -> Diagnosis | None:
+    """Name an error that is, in every row, one number times a pattern, as in a softmax without its sum."""
+    if e.complex or not e.usable.all():
+        return None
+    error = e.gradient - e.reference
+    for axis in range(len(e.shape)):
+        if e.shape[axis] < LONG_ENOUGH:
+            continue
+        for name, pattern in e.patterns.items():
+            strength = np.sum(pattern * pattern, axis, keepdims=True)
+            if pattern.shape != error.shape or not np.all(strength > 0):
+                continue
+
+            # Where all of the gradient is such a multiple, so is any error.
+            if _left_over(error, pattern, axis) <= CLOSE < _left_over(e.gradient, pattern, axis):
+                return Diagnosis(
+                    "missing-term",
+                    f"what it lacks is, along axis {axis}, one number times {name}: a term that sums over the axis",
+                    f"add the term that sums upstream over axis {axis}: a softmax, a mean and a norm mix elements",
+                )
+    return None
+
+
+def _one_factor(e: Evidence) -> Diagnosis | None:
+    """Name a power of the input or the output by which the gradient is off, as after a wrong exponent."""
+    for name, pattern in e.patterns.items():
+        if pattern.shape != e.reference.shape or not np.all(pattern != 0) or np.ptp(np.abs(pattern)) == 0:
+            continue
+        for power, factor in ((1, name), (2, f"{name} squared"), (-1, f"1 / {name}"), (-2, f"1 / {name} squared")):
+            if explained(e, e.reference * pattern**power):
+                extra = "too much" if power > 0 else "missing"
+                times = name if abs(power) == 1 else f"{name} squared"
+                return Diagnosis(
+                    "unknown",
+                    f"gradient / reference = {factor} at every element",
+                    f"a factor, {times}, is {extra}: look at the exponents",
+                )
+    return None
+
+
+def _reversed(e: Evidence) -> Diagnosis | None:
+    for axis, size in enumerate(e.shape):
+        if size >= 2 and explained(e, np.flip(e.reference, axis)):
+            return Diagnosis(
+                "unknown",
+                f"the gradient equals the reference reversed along axis {axis}",
+                f"reverse the returned gradient along axis {axis}",
+            )
+    return None
+
+
+def _left_over(values: Array, pattern: Array, axis: int) -> float:
+    """Return the share of values that is not, along an axis, one number times a pattern."""
+    strength = np.sum(pattern * pattern, axis, keepdims=True)
+    fitted = np.sum(values * pattern, axis, keepdims=True) / strength * pattern
+    return float(np.linalg.norm(values - fitted) / (np.linalg.norm(values) or 1.0))
+
+
+def conjugate(gradient: Array, reference: Array, usable: NDArray[np.bool_]) -> bool:
+    """Return whether a complex gradient, given as (..., 2) reals, is the conjugate of its reference."""
+    flipped = reference * np.array([1.0, -1.0])
+    return close(gradient, flipped, usable) and not close(reference, flipped, usable)

@@ -1,0 +1,29 @@
+"""Fill in what a check leaves open in a finding: level, mode, tape, device and dtype."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from gradcheck.findings import CATALOGUE, WARNING
+from gradcheck.results import Finding
+from gradcheck.ways import Way
+
+
+def completed(finding: Finding, way: Way | None, dtype: str | None) -> Finding:
+    """Return the finding with its level by the catalogue and the way in which it was measured.
+
+    `way` is the first way in which the case runs, in which a check measures that names no other.
+    """
+    level = finding.level or CATALOGUE[finding.code].level
+    finding = replace(finding, level=level, dtype=finding.dtype or dtype)
+    return finding if finding.mode is not None or way is None else seen_in(way, finding)
+
+
+def seen_in(way: Way, finding: Finding) -> Finding:
+    """Return the finding with the way in which it was measured."""
+    return replace(finding, mode=way.mode, tape=way.tape, device=way.device)
+
+
+def softened(finding: Finding) -> Finding:
+    """Return the finding as a warning: what was seen is wrong for some ops only."""
+    return replace(finding, level=WARNING)

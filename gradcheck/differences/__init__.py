@@ -1,0 +1,1 @@
+"""Finite differences of a vector function: stencils, ladders, projections, and what they show about a gradient."""

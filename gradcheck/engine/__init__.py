@@ -1,0 +1,1 @@
+"""Run the checks of a case: which ones, in which order, and what they add up to."""

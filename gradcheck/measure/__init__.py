@@ -1,0 +1,1 @@
+"""The three gradients of an op at a site, each with its own error."""

@@ -1,0 +1,312 @@
+"""The gradient at a site away from the sample: where it is wrong there, and which inputs make it so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.backend.tensorflow.faults import refused
+from gradcheck.backend.tensorflow.runs import largest_number
+from gradcheck.differences.assess import Assessment, Outcome, assess
+from gradcheck.differences.ladder import Label
+from gradcheck.differences.vector_function import Point
+from gradcheck.measure.gradients import tolerance_of
+from gradcheck.measure.noise import own_gradient, own_values
+from gradcheck.measure.paths import erratic, grows_slowly, moved, needed, onsets
+from gradcheck.numerics.arrays import Array
+from gradcheck.numerics.closeness import largest
+from gradcheck.verdict.discrepancy import Discrepancy, Exemption
+from gradcheck.verdict.exemptions import judge
+from gradcheck.verdict.tolerances import (
+    AMPLIFIED,
+    ASKED_AT_ONCE,
+    AUTODIFF_RTOL,
+    BESIDE_SHARES,
+    LARGEST_INPUT,
+    LARGEST_SLOPE,
+    NEGLIGIBLE,
+    OUTGROWN,
+    OVERFLOW_MARGIN,
+    PLAIN_REACH,
+    SAME_ONSET,
+    SAME_RTOL,
+    SEEN,
+    SHARED_REACH,
+    SLOPE_RTOL,
+    SLOPES_BESIDE,
+)
+
+if TYPE_CHECKING:
+    from gradcheck.measure.lab import Lab
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Away:
+    """Hold a coordinate at which the gradient is wrong away from the sample.
+
+    `moved` are the coordinates (with their values) that must be away; `slowly` says that the gap
+    grows over a long stretch of the way there, `restless` that slopes beside it follow no order;
+    `onset` is the value of the first of `moved` from which on the gap is seen, `start` its value at
+    the sample.
+    """
+
+    coordinate: int
+    input: float
+    analytic: float
+    autodiff: float | None
+    slope: float
+    tolerance: float
+    own_dtype: bool
+    moved: tuple[tuple[int, float], ...] = ()
+    slowly: bool = False
+    restless: bool = False
+    start: float = 0.0
+    onset: float = 0.0
+
+    @property
+    def exempt(self) -> bool:
+        """Return whether the op itself may be at fault there, or not be meant for it."""
+        return self.slowly or self.restless
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Hold what a look at a site shows: elements that are wrong there, and exemptions that were granted."""
+
+    wrong: tuple[Away, ...] = ()
+    exempted: tuple[Exemption, ...] = ()
+
+
+def reason_not_to_look(lab: Lab) -> str | None:
+    """Return why slopes away from the sample cannot be taken or mean nothing, None if they can."""
+    if not any(leaf.differentiated and leaf.structure is None for leaf in lab.leaves):
+        return "no input may be moved by itself"
+    if lab.layout.inputs.width > LARGEST_INPUT:
+        return "the inputs are large"
+    if not lab.precision.op.wide:
+        return "the op cannot be run in float64"
+    # Of the surrogate, where the op itself is a staircase.
+    measured = lab.other if lab.case.surrogate and lab.other is not None else lab.precision
+    return None if measured.trusted else "the op rounds to float32 or coarser inside"
+
+
+def compare(lab: Lab, x: Array) -> tuple[Mask, Mask]:
+    """Return where gradient and autodiff are numbers and differ at x, and where they are the same."""
+    cotangent, nothing = lab.precision.point.cotangent, np.zeros(x.size, bool)
+    there = replace(lab.precision.point, x=x)
+    gradient = lab.gradient_near(there)
+    autodiff = None if gradient is None else lab.autodiff(there)
+    if gradient is None or autodiff is None:
+        return nothing, nothing
+    if largest(autodiff) > AMPLIFIED * max(largest(lab.gradient), largest(cotangent)):
+        return nothing, nothing
+    with np.errstate(all="ignore"):
+        gap, size = np.abs(gradient - autodiff), np.fmax(np.abs(gradient), np.abs(autodiff))
+        wrong = np.isfinite(gap) & (gap > SLOPE_RTOL * size + negligible(lab))
+        return wrong, np.asarray(gap <= SAME_RTOL * size)
+
+
+def look_at(lab: Lab, x: Array) -> Look:
+    """Return where the gradient is no number or wrong at x, as differences there confirm."""
+    op, narrow = lab.precision.op, own_point(lab, x)
+    x = lab.layout.inputs.pack([narrow[i] for i in lab.sources] + [lab.kept(v) for v in lab.variables])
+    values = refused(lambda: op.value(x))
+    if values is None or not np.isfinite(values).all():
+        return Look()
+    there = replace(lab.precision.point, x=x)
+    cotangent = there.cotangent
+    gradient = lab.gradient_near(there)
+    own = refused(lambda: lab.run(values=narrow, upstream=lab.unpack_upstream(cotangent)))
+    if gradient is None or own is None:
+        return Look()
+    native = own_gradient(lab, own)
+    autodiff = lab.autodiff(there)
+    suspicious = ~np.isfinite(gradient) | (~np.isfinite(native) & np.isfinite(own_values(lab, own)).all())
+    suspicious &= _in_reach(lab, x, suspicious, narrow, cotangent)
+    asked = _asked(gradient, autodiff, suspicious, negligible(lab))
+    point = _measured(lab, x, values, cotangent) if asked.size else None
+    if point is None:
+        return Look()
+    rng = lab.rng("far differences")
+    found = assess(point, np.nan_to_num(gradient), tolerance_of(lab, lab.precision), rng, asked)
+    witness = None if autodiff is None else autodiff[asked]
+    accused = _contradicted(gradient[asked], witness, found, negligible(lab))
+    verdict = judge(
+        Discrepancy(point, asked, gradient[asked], found.value, accused, found, witness, sampled=False), lab
+    )
+    chosen = verdict.blamed | (suspicious[asked] & _finite_slope(lab, found))
+    wrong = [
+        Away(int(i), float(x[i]), float(native[i]) if suspicious[i] else float(gradient[i]),
+             None if autodiff is None else float(autodiff[i]), float(found.value[k]), float(found.tolerance[k]),
+             bool(suspicious[i]))
+        for k, i in enumerate(asked) if chosen[k]
+    ]  # fmt: skip
+    return Look(tuple(wrong), verdict.exemptions)
+
+
+def _in_reach(lab: Lab, x: Array, suspicious: Mask, values: list[object], cotangent: Array) -> Mask:
+    """Return where a gradient that is no number counts, by how far out that is."""
+    if not lab.custom:
+        return np.abs(x) <= PLAIN_REACH
+    near = np.abs(x) <= SHARED_REACH
+    if not (suspicious & ~near).any():
+        return near
+    plain = lab.run_plain(values=values, upstream=lab.unpack_upstream(cotangent))
+    return near if plain is None else near | np.isfinite(own_gradient(lab, plain))
+
+
+def _asked(gradient: Array, autodiff: Array | None, suspicious: Mask, typical: float) -> NDArray[np.int64]:
+    """Return the coordinates worth a finite difference: not finite, or not what autodiff says."""
+    odd = suspicious.copy()
+    if autodiff is None:
+        odd[:] = True
+    else:
+        with np.errstate(all="ignore"):
+            size = np.fmax(np.abs(gradient), np.abs(autodiff))
+            odd |= ~np.isfinite(autodiff) | (np.abs(gradient - autodiff) > AUTODIFF_RTOL * size + typical)
+    return np.where(odd)[0][:ASKED_AT_ONCE]
+
+
+def _contradicted(gradient: Array, autodiff: Array | None, found: Assessment, typical: float) -> Mask:
+    """Return where a difference contradicts the gradient and autodiff does not contradict the difference."""
+    with np.errstate(all="ignore"):
+        size = np.fmax(np.abs(gradient), np.abs(found.value))
+        gap = np.abs(gradient - found.value)
+        clear = (found.outcome == Outcome.WRONG) & (gap > SLOPE_RTOL * size + typical)
+        if autodiff is None:
+            return np.asarray(clear)
+        agree = np.abs(autodiff - found.value) <= SLOPE_RTOL * np.abs(found.value) + found.error
+        return np.asarray(clear & (agree | ~np.isfinite(autodiff)))
+
+
+def is_degenerate(wrong: Away) -> bool:
+    """Return whether several zeros together leave neither the gradient nor autodiff a number.
+
+    So do a matrix without full rank and a vector without direction; at one zero it is a division.
+    """
+    shared = wrong.own_dtype and (wrong.autodiff is None or not np.isfinite(wrong.autodiff))
+    return shared and len(wrong.moved) > 1 and all(value == 0 for _, value in wrong.moved)
+
+
+def narrowed(lab: Lab, wrong: Away, far: Array) -> Away:
+    """Return what is no number with the coordinates that must be away for it."""
+
+    def nonfinite(x: Array) -> bool:
+        run = refused(lambda: lab.run(values=own_point(lab, x)))
+        if run is None:
+            return False
+        finite = np.isfinite(own_values(lab, run)).all()
+        return bool(finite and not np.isfinite(own_gradient(lab, run)[wrong.coordinate]))
+
+    chosen = needed(nonfinite, lab.vector(), far) if nonfinite(far) else np.zeros(0, np.int64)
+    return replace(wrong, moved=tuple((int(i), float(far[i])) for i in chosen))
+
+
+def followed(lab: Lab, wrong: Away, far: Array) -> Away:
+    """Return what is wrong with the coordinates that must be away, and how the gap grows on the way there.
+
+    An iteration that does not converge there gives slopes without any order, which nobody means either.
+    """
+    sample, tiny = lab.vector(), negligible(lab)
+
+    def gap(x: Array) -> float:
+        there = replace(lab.precision.point, x=x)
+        gradient, autodiff = lab.gradient_near(there), lab.autodiff(there)
+        if gradient is None or autodiff is None:
+            return float("inf")
+        g, a = gradient[wrong.coordinate], autodiff[wrong.coordinate]
+        if not (np.isfinite(g) and np.isfinite(a)):
+            return float("inf")
+        size = max(abs(g), abs(a))
+        return max(0.0, float(abs(g - a)) - tiny) / size if size else 0.0
+
+    if wrong.autodiff is None:
+        return wrong
+    chosen = needed(lambda x: SEEN < gap(x) < np.inf, sample, far)
+    alone = moved(sample, far, chosen)
+    grows = bool(np.any(np.abs(alone[chosen]) > np.abs(sample[chosen])))
+    first, last = onsets(gap, sample, alone)
+    slowly = grows and np.isfinite(gap(alone)) and grows_slowly(first, last)
+    onset = sample + last * (alone - sample)
+    narrow, wide = (share * np.abs(alone[chosen]) for share in BESIDE_SHARES)
+    # Near zero a share of the value is too little to see how the op goes on.
+    at_sample = np.fmax(wide, BESIDE_SHARES[-1] * np.abs(sample[chosen]))
+    around = (_slopes_around(lab, wrong.coordinate, alone, chosen, step) for step in (narrow, wide, at_sample))
+    # A plain wave looks random too at steps longer than it, but its slopes are those that it has at the sample.
+    grown = OUTGROWN * largest(lab.gradient)
+    restless = any(erratic(slopes) and np.median(np.abs(slopes)) > grown for slopes in around)
+    places = tuple((int(i), float(alone[i])) for i in chosen)
+    start = float(sample[chosen[0]]) if chosen.size else 0.0
+    begin = float(onset[chosen[0]]) if chosen.size else 0.0
+    return replace(wrong, moved=places, slowly=slowly, restless=restless, start=start, onset=begin)
+
+
+def with_shared_onset(lab: Lab, wrong: Sequence[Away]) -> list[Away]:
+    """Return what is wrong, exempt too where the gap begins at or beyond the place at which an exempt one begins.
+
+    An iteration that stops to converge does so at a place, and what lies beyond means as little
+    wherever one looks: at one point its slopes are in disorder, at the next they happen not to be.
+    """
+    exempt = [w for w in wrong if w.exempt and w.moved]
+    return [
+        replace(w, restless=True) if not w.exempt and any(_begins_beyond(lab, w, other) for other in exempt) else w
+        for w in wrong
+    ]
+
+
+def _begins_beyond(lab: Lab, wrong: Away, other: Away) -> bool:
+    """Return whether one gap begins where another of the same input does, or further from the sample."""
+    if not wrong.moved or lab.slot_of(wrong.moved[0][0]) is not lab.slot_of(other.moved[0][0]):
+        return False
+    direction = np.sign(other.moved[0][1] - other.start)
+    if direction != np.sign(wrong.moved[0][1] - wrong.start):
+        return False
+    margin = SAME_ONSET * abs(other.onset - other.start)
+    return bool((wrong.onset - other.onset) * direction >= -margin)
+
+
+def _slopes_around(lab: Lab, coordinate: int, x: Array, chosen: NDArray[np.int64], step: Array) -> Array:
+    """Return autodiff's slope of one coordinate at x and beside it, the chosen coordinates moved by steps."""
+    slopes = []
+    for number in SLOPES_BESIDE:
+        beside = x.copy()
+        beside[chosen] += number * step
+        found = lab.autodiff(replace(lab.precision.point, x=lab.precision.point.clipped(beside)))
+        slopes.append(np.nan if found is None else float(found[coordinate]))
+    return np.array(slopes)
+
+
+def negligible(lab: Lab) -> float:
+    """Return what is tiny against the gradient at the sample: far out it is rounding."""
+    sizes = (float(np.abs(np.nan_to_num(m.gradient)).max(initial=0.0)) for m in lab.measurements)
+    return NEGLIGIBLE * max(sizes, default=0.0)
+
+
+def _finite_slope(lab: Lab, found: Assessment) -> Mask:
+    most = LARGEST_SLOPE if lab.dtype.startswith("complex") else OVERFLOW_MARGIN * largest_number(lab.dtype)
+    settled = np.isin(found.label, (Label.SMOOTH, Label.FLAT))
+    with np.errstate(all="ignore"):
+        return np.asarray(settled & (np.abs(found.value) < most) & np.isfinite(found.value))
+
+
+def own_point(lab: Lab, x: Array) -> list[object]:
+    """Return the leaves at x, rounded to their own dtypes."""
+    values = list(lab.values)
+    for position, value in zip(lab.sources, lab.layout.inputs.unpack(x), strict=False):
+        values[position] = value.astype(lab.values[position].dtype)
+    return values
+
+
+def _measured(lab: Lab, x: Array, values: Array, cotangent: Array) -> Point | None:
+    """Return the function whose slopes are meant, at x: the op itself or its surrogate."""
+    rng, other = lab.rng("far differences"), lab.other
+    if other is None or not lab.case.surrogate:
+        return lab.precision.point.elsewhere(x, values, cotangent, rng)
+    found = refused(lambda: other.op.value(x))
+    return None if found is None or not np.isfinite(found).all() else other.point.elsewhere(x, found, cotangent, rng)

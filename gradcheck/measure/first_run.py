@@ -1,0 +1,55 @@
+"""The first run of a gradient: what it gives, what every grad_fn returned, and which variables it changed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gradcheck.backend.tensorflow.failures import Stopped, finding_from, outputs_changed
+from gradcheck.backend.tensorflow.faults import own_fault
+from gradcheck.backend.tensorflow.operation import State
+from gradcheck.backend.tensorflow.recorder import GradientNote
+from gradcheck.backend.tensorflow.runs import OutputsChanged, Run
+
+if TYPE_CHECKING:
+    from gradcheck.backend.tensorflow.operation import Variable
+    from gradcheck.measure.lab import Lab
+
+
+@dataclass(frozen=True, slots=True)
+class FirstRun:
+    """Hold outputs and gradients, what every grad_fn returned, and the names of the variables that changed."""
+
+    run: Run
+    notes: tuple[GradientNote, ...]
+    changed: tuple[str, ...]
+
+
+def first_run(lab: Lab) -> FirstRun:
+    """Return the gradient in the first way asked for.
+
+    Raises Stopped with `gradient-error`, `nondeterministic`, or the code of a broken contract.
+    """
+    recorder = lab.recorder
+    recorder.clear()
+    try:
+        run = lab.run(lab.first_way)
+    except OutputsChanged as error:
+        raise Stopped(outputs_changed(error)) from error
+    except (Exception, SystemExit) as error:
+        if own_fault(error):
+            raise
+        raise Stopped(finding_from(recorder.gradient_failure or error, "gradient-error", recorder)) from error
+    return FirstRun(run, tuple(recorder.notes), changed_since(lab.gradients.state, lab.every_variable))
+
+
+def changed_since(before: State, every: tuple[Variable, ...] | list[Variable]) -> tuple[str, ...]:
+    """Return the names of the variables whose values are others than `before`."""
+    names: list[str] = []
+    for variable, value in zip(before.variables, before.values, strict=True):
+        now = variable.numpy()
+        if not np.array_equal(now, value, equal_nan=now.dtype.kind in "fc"):
+            names += [v.name for v in every if v.variable is variable]
+    return tuple(names)

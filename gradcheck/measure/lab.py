@@ -1,0 +1,331 @@
+"""One op at one sample in one dtype: how its gradient is run, and what is measured of it once for all checks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.backend.tensorflow import inputs as drawing
+from gradcheck.backend.tensorflow.failures import Stopped
+from gradcheck.backend.tensorflow.faults import refused
+from gradcheck.backend.tensorflow.graph_facts import GraphFacts, graph_facts
+from gradcheck.backend.tensorflow.inputs import Leaf
+from gradcheck.backend.tensorflow.loading import Loaded
+from gradcheck.backend.tensorflow.operation import Operation, Variable, bypassed
+from gradcheck.backend.tensorflow.recorder import GradientNote, Recorder
+from gradcheck.backend.tensorflow.runs import Gradients, Run, numpy_dtype
+from gradcheck.backend.tensorflow.target import TargetError, attribute, bind, signature_of
+from gradcheck.backend.tensorflow.vector_op import Layout, VectorOp
+from gradcheck.differences.vector_function import Point
+from gradcheck.measure.budget import Coverage, coverage_of
+from gradcheck.measure.first_run import FirstRun, first_run
+from gradcheck.measure.gradients import autodiff_at, gradient_at, measured_point, other_precision
+from gradcheck.measure.measurement import Measurement, measurements_with
+from gradcheck.measure.noise import Noise, noise_at
+from gradcheck.measure.other_sizes import one_row_more
+from gradcheck.measure.precision import REWRITTEN, Precision, choose, exact_constants
+from gradcheck.measure.pulled import Pulled
+from gradcheck.measure.rounding import Rounding, rounding_of
+from gradcheck.numerics.arrays import Array
+from gradcheck.numerics.packing import Slot
+from gradcheck.numerics.random_streams import stream
+from gradcheck.results import Finding, Skipped
+from gradcheck.spec.model import Case
+from gradcheck.ways import Way
+
+
+@dataclass
+class Lab:
+    """Hold the op at a sample: tensors, variables, upstream, and what was measured there.
+
+    `slots` are what is differentiated (leaves, then variables); `cotangent` is the packed
+    upstream; `facts` what a trace of the op holds; `asked` the dtype that replaces the inputs' own,
+    None if none does; `changed_by_call` are variables that the very first call changed; `show` is the
+    number of worst elements per finding; `left_out` are ways that cannot be run.
+    """
+
+    loaded: Loaded
+    operation: Operation
+    leaves: tuple[Leaf, ...]
+    values: tuple[Any, ...]
+    sources: tuple[int, ...]
+    variables: tuple[Variable, ...]
+    every_variable: tuple[Variable, ...]
+    gradients: Gradients
+    outputs: tuple[Any, ...]
+    upstream: tuple[Any, ...]
+    layout: Layout
+    cotangent: Array
+    ways: tuple[Way, ...]
+    custom: bool
+    dtype: str
+    facts: GraphFacts
+    devices: tuple[str, ...]
+    asked: str | None
+    changed_by_call: tuple[str, ...] = ()
+    show: int = 10
+    left_out: tuple[Skipped, ...] = ()
+
+    @property
+    def case(self) -> Case:
+        """Return the case."""
+        return self.loaded.case
+
+    @property
+    def recorder(self) -> Recorder:
+        """Return the recorder that stands in the place of tf.custom_gradient."""
+        return self.loaded.recorder
+
+    @property
+    def coarsest(self) -> str:
+        """Return the dtype in which the op rounds most, which is a half one under a mixed precision policy."""
+        return self.facts.coarsest(self.dtype)
+
+    @property
+    def rounds_to_half(self) -> bool:
+        """Return whether the op rounds to half precision somewhere."""
+        return self.coarsest in ("float16", "bfloat16")
+
+    @property
+    def slots(self) -> tuple[Slot, ...]:
+        """Return what is differentiated."""
+        return self.layout.inputs.slots
+
+    def slot_of(self, coordinate: int) -> Slot:
+        """Return the slot to which a coordinate belongs."""
+        parts = zip(self.slots, self.layout.inputs.ranges(), strict=True)
+        return next(slot for slot, part in parts if part.start <= coordinate < part.stop)
+
+    def rng(self, *names: str) -> np.random.Generator:
+        """Return the random stream of a check."""
+        return stream(self.case.seed, "check", *names)
+
+    def vector(self) -> Array:
+        """Return the point as a vector of coordinates."""
+        values = [self.values[i] for i in self.sources]
+        return self.layout.inputs.pack([*values, *(self.kept(v) for v in self.variables)])
+
+    def kept(self, variable: Variable) -> Any:
+        """Return the value a variable had before the first call."""
+        state = self.gradients.state
+        return next(v for kept, v in zip(state.variables, state.values, strict=True) if kept is variable.variable)
+
+    def run(self, way: Way | None = None, upstream: Any = None, values: Any = None, restore: bool = True) -> Run:
+        """Run value and gradient; the point and upstream of the lab by default."""
+        way = way or self.first_way
+        upstream = self.upstream if upstream is None else upstream
+        return self.gradients.run(way, self.values if values is None else values, upstream, restore)
+
+    def unpack_upstream(self, cotangent: Array) -> list[Any]:
+        """Return upstream tensors in the outputs' own dtypes from a packed cotangent."""
+        slots = self.layout.outputs.slots
+        return [
+            value.astype(numpy_dtype(slot.dtype))
+            for slot, value in zip(slots, self.layout.outputs.unpack(cotangent), strict=True)
+        ]
+
+    def plain(self) -> Operation:
+        """Return the op with every custom gradient bypassed."""
+        return bypassed(self.operation, self.recorder)
+
+    def run_plain(self, way: Way | None = None, upstream: Any = None, values: Any = None) -> Run | None:
+        """Run the bare forward and TensorFlow's gradient of it; None if that cannot be done."""
+        values = self.values if values is None else values
+        upstream = self.upstream if upstream is None else upstream
+        return refused(lambda: self.gradients_of(self.plain()).run(way or self.first_way, values, upstream))
+
+    def gradients_of(self, operation: Operation) -> Gradients:
+        """Return how another operation is run where this one is; this one's own keeps what it traced."""
+        g = self.gradients
+        return g if operation is self.operation else Gradients(operation, g.sources, g.variables, g.state, g.seed)
+
+    def function(self, name: str) -> Operation:
+        """Return another function of the module, called on the same inputs."""
+        try:
+            op = attribute(self.loaded.module, name)
+        except TargetError as error:
+            raise Stopped(Finding("import-error", error.message, hint=error.hint)) from None
+        names = list(self.case.inputs)
+        signature = signature_of(op)
+        accepted = set(signature.parameters) if signature else set()
+        arguments = {k: v for k, v in self.case.arguments.items() if k in accepted}
+        try:
+            bound = bind(op, names, arguments)
+        except TargetError:
+            bound = bind(lambda *tensors: None, names, {})
+        return Operation(op, bound, self.operation.leaves, self.operation.nesting)
+
+    def drawn_anew(self, number: int) -> list[Leaf] | None:
+        """Return another draw of the inputs, None if that cannot be drawn or has other shapes."""
+        try:
+            leaves, _ = drawing.draw(replace(self.case, seed=self.case.seed + 1 + number), self.asked, 0)
+        except drawing.InputError:
+            return None
+        same = all(np.shape(leaf.values) == np.shape(own) for leaf, own in zip(leaves, self.values, strict=True))
+        return leaves if same else None
+
+    @property
+    def first_way(self) -> Way:
+        """Return the way with which the others are compared."""
+        return self.ways[0]
+
+    @property
+    def random(self) -> bool:
+        """Return whether the op draws random numbers, which TensorFlow's seed fixes for every run."""
+        return self.gradients.seed is not None
+
+    @cached_property
+    def _first(self) -> FirstRun:
+        return first_run(self)
+
+    @property
+    def first(self) -> Run:
+        """Return the first run of the gradient, in the first way.
+
+        Raises Stopped with `gradient-error`, `nondeterministic`, or the code of a broken contract.
+        """
+        return self._first.run
+
+    @property
+    def gradient_notes(self) -> tuple[GradientNote, ...]:
+        """Return what every grad_fn returned in the first run."""
+        return self._first.notes
+
+    @property
+    def state_changed(self) -> tuple[str, ...]:
+        """Return the variables that the op changes."""
+        # A layer makes its variables at its first call, so that only a later one shows that it changes them.
+        return tuple(dict.fromkeys([*self.changed_by_call, *self._first.changed]))
+
+    def has_rule(self, variable: str) -> bool:
+        """Return whether some grad_fn returned a gradient for a variable of this name."""
+        return any(note.variable and note.argument == variable for note in self.gradient_notes)
+
+    def gradient_near(self, point: Point) -> Array | None:
+        """Return the gradient under test at a point, None if the op refuses it."""
+        return refused(lambda: self.precision.op.gradient(point.x, point.cotangent))
+
+    def autodiff(self, point: Point) -> Array | None:
+        """Return the gradient of the bare forward (or surrogate, or reference) at a point, None if there is none."""
+        return autodiff_at(self, point)
+
+    def exact_gradient(self, point: Point) -> Array | None:
+        """Return the gradient with constants that are not rounded to float32, None if they are not rounded here."""
+        if self.precision.op.name != REWRITTEN or self.exact_constants is None:
+            return None
+        exact = self.exact_constants
+        return refused(lambda: exact.gradient(point.x, point.cotangent))
+
+    @cached_property
+    def precision(self) -> Precision:
+        """Return the op in the widest precision."""
+        return choose(self, self.operation, "op")
+
+    @cached_property
+    def gradient(self) -> Array:
+        """Return the gradient under test at the sample in the widest precision; Stopped if it raises."""
+        known = self.precision.gradient
+        return gradient_at(self, self.precision.point) if known is None else known
+
+    @cached_property
+    def other(self) -> Precision | None:
+        """Return the surrogate or reference function in its widest precision, None if the case has none."""
+        return other_precision(self)
+
+    @cached_property
+    def exact_constants(self) -> VectorOp | None:
+        """Return the op with constants that are not rounded to float32, None if it refuses float64."""
+        return exact_constants(self)
+
+    @cached_property
+    def surrogate_stops(self) -> bool:
+        """Return whether the surrogate holds tf.stop_gradient: then its autodiff is what is meant, not its slope."""
+        name = self.case.surrogate
+        return name is not None and graph_facts(self.gradients_of(self.function(name)), self.values).stops
+
+    @cached_property
+    def noise(self) -> Noise:
+        """Return how far the op's results move at the sample when its inputs move by their last digit."""
+        return noise_at(self, self.values)
+
+    @cached_property
+    def rounding(self) -> Rounding:
+        """Return what rounding in the op's own dtype may do to gradient and value at the sample."""
+        return rounding_of(self)
+
+    @cached_property
+    def coverage(self) -> Coverage:
+        """Return how much of the gradient is differenced."""
+        return coverage_of(self.case.coverage, measured_point(self), self.case.timeout)
+
+    @cached_property
+    def measurements(self) -> list[Measurement]:
+        """Return one measurement per differentiated input and variable, at the sample."""
+        return measurements_with(self, self.cotangent, "sample")
+
+    @cached_property
+    def parameters(self) -> NDArray[np.int64]:
+        """Return the coordinates of single numbers that are given, not drawn: their sign has a meaning."""
+        again = self.drawn_anew(0)
+        if again is None:
+            return np.zeros(0, np.int64)
+        given = np.zeros(self.layout.inputs.width, bool)
+        for position, part in zip(self.sources, self.layout.inputs.ranges(), strict=False):
+            value = self.values[position]
+            given[part] = value.size == 1 and np.array_equal(again[position].values, value) and bool(value.all())
+        return np.flatnonzero(given)
+
+    @cached_property
+    def one_row_more(self) -> tuple[list[Any], Pulled] | None:
+        """Return leaves with one row more and what the bare forward gives, None if it takes or uses no further row."""
+        return one_row_more(self, self.bare)
+
+    def forget_row(self) -> None:
+        """Give back the memory of the further row: of a large input few gradients fit beside each other."""
+        self.__dict__.pop("one_row_more", None)
+
+    @cached_property
+    def bare(self) -> Operation:
+        """Return the forward whose autodiff is the reference."""
+        other = self.case.surrogate or self.case.reference
+        return self.plain() if other is None else self.function(other)
+
+    @cached_property
+    def movable(self) -> frozenset[Any]:
+        """Return references to the variables that may have other values: those that the op and its surrogate read."""
+        if self.case.variables == "none":
+            return frozenset()
+        used = {variable.variable.ref() for variable in self.every_variable}
+        if self.case.surrogate:
+            facts = graph_facts(self.gradients_of(self.bare), self.values)
+            used = {v.variable.ref() for v in self.every_variable if facts.reads(v.variable)}
+        return frozenset(used)
+
+    @property
+    def known_measurements(self) -> list[Measurement]:
+        """Return the measurements at the sample if they were taken, nothing if not."""
+        return self.measurements if "measurements" in self.__dict__ else []
+
+    @property
+    def known_run(self) -> Run | None:
+        """Return the first run if there was one."""
+        return self.first if "_first" in self.__dict__ else None
+
+    @property
+    def known_precision(self) -> str:
+        """Return the name of the widest precision if it was chosen, nothing if not."""
+        return self.precision.op.name if "precision" in self.__dict__ else ""
+
+    @property
+    def known_coverage(self) -> str:
+        """Return how much was differenced, nothing if that was not chosen."""
+        return self.coverage.kind if "coverage" in self.__dict__ else ""
+
+    @property
+    def may_repeat(self) -> bool:
+        """Return whether every element may be measured again; yes where nothing had to be differenced."""
+        return self.coverage.repeated if "coverage" in self.__dict__ else True

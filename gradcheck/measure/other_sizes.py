@@ -1,0 +1,132 @@
+"""The op at other sizes: one row more, one row, an axis of twice the size; and what the bare forward gives there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gradcheck.backend.tensorflow.inputs import Leaf
+from gradcheck.backend.tensorflow.operation import Operation, flattened
+from gradcheck.measure.pulled import Pulled, pulled_at
+from gradcheck.numerics.closeness import close, largest, wide
+from gradcheck.verdict.tolerances import LARGEST_INPUT
+
+if TYPE_CHECKING:
+    from gradcheck.measure.lab import Lab
+
+
+def one_row_more(lab: Lab, plain: Operation) -> tuple[list[Any], Pulled] | None:
+    """Return leaves with one row more and what the bare forward gives, None if it takes or uses no further row."""
+    for chosen in _alike(lab):
+        values = list(lab.values)
+        for i in chosen:
+            values[i] = _with_row(values[i], lab.leaves[i])
+        pulled = pulled_at(lab, plain, values, lab.gradients.state)
+        if pulled is not None and all(_reaches(pulled, lab, i, 0, len(lab.values[i])) for i in chosen):
+            return values, pulled
+    return None
+
+
+def one_row(lab: Lab, plain: Operation) -> tuple[list[Any], Pulled] | None:
+    """Return the first row of the leaves, None if the op does not treat rows one by one.
+
+    A single row broadcasts, so that a call may pass which makes no sense; where the outputs
+    are those of the first row of all, it does make sense.
+    """
+    state = lab.gradients.state
+    whole = pulled_at(lab, plain, lab.values, state)
+    for chosen in _alike(lab):
+        values = list(lab.values)
+        if len(values[chosen[0]]) < 2:
+            return None
+        for i in chosen:
+            values[i] = values[i][:1]
+        one = pulled_at(lab, plain, values, state)
+        if one is None or whole is None:
+            continue
+        if len(one.outputs) != len(whole.outputs):
+            continue
+        pairs = list(zip(one.outputs, whole.outputs, strict=True))
+        if pairs and all(np.ndim(b) and a.shape == b[:1].shape and _near(a, b[:1]) for a, b in pairs):
+            return values, one
+    return None
+
+
+def _near(a: Any, b: Any) -> bool:
+    return close(a, b, 1e-2, 1e-3 * largest(b))
+
+
+def _alike(lab: Lab) -> list[tuple[int, ...]]:
+    """Return groups of leaves whose first axis may be the batch: all of its size, or those of the highest rank."""
+    lead = next((np.shape(v)[0] for v, leaf in zip(lab.values, lab.leaves, strict=True)
+                 if np.ndim(v) and leaf.differentiated), None)  # fmt: skip
+    dense = [i for i, leaf in enumerate(lab.leaves)
+             if leaf.indices is None and leaf.row_lengths is None and leaf.structure is None]  # fmt: skip
+    same = [i for i in dense if np.ndim(lab.values[i]) and np.shape(lab.values[i])[0] == lead]
+    if lead == 1 and len(same) > 1:
+        # One row may be a batch of one, or something that broadcasts along it.
+        return []
+    rank = max((np.ndim(lab.values[i]) for i in same), default=0)
+    groups = dict.fromkeys((tuple(same), tuple(i for i in same if np.ndim(lab.values[i]) == rank)))
+    return [g for g in groups if any(lab.leaves[i].differentiated for i in g)]
+
+
+def _with_row(value: Any, leaf: Leaf) -> Any:
+    if not len(value):
+        return np.zeros((1, *value.shape[1:]), value.dtype)
+    return np.concatenate([value, _like(value, leaf, 0)[:1]])
+
+
+def _like(value: Any, leaf: Leaf, axis: int) -> Any:
+    """Return values near those at hand that are none of them: equal rows hide what mixes them up."""
+    if not leaf.differentiated or value.dtype.kind not in "fcV":
+        return value
+    old = wide(value)
+    if value.shape[axis] > 1:
+        # Between two that are there, so that no domain is left and no tie is made.
+        return (0.625 * old + 0.375 * np.roll(old, -1, axis)).astype(value.dtype)
+    low, high = leaf.domain or (-np.inf, np.inf)
+    return (0.8 * old if low <= 0 <= high else np.clip(1.1 * old, low, high)).astype(value.dtype)
+
+
+def twice_along(lab: Lab, plain: Operation, axis: int) -> tuple[list[Any], Pulled] | None:
+    """Return leaves of twice the size along an axis, None if the bare forward does not take or use them.
+
+    Twice, because halves, heads and windows divide it too.
+    """
+    lead = next((i for i in lab.sources if np.ndim(lab.values[i]) > axis), None)
+    if lead is None or lab.values[lead].shape[axis] < 2 or lab.layout.inputs.width > LARGEST_INPUT:
+        return None
+    size, back = lab.values[lead].shape[axis], axis - np.ndim(lab.values[lead])
+    if size in _numbers([lab.case.build or {}, lab.case.arguments]):
+        return None
+    dense = [i for i, leaf in enumerate(lab.leaves)
+             if leaf.indices is None and leaf.row_lengths is None and leaf.structure is None]  # fmt: skip
+    same = [i for i in dense if np.ndim(lab.values[i]) >= -back and lab.values[i].shape[back] == size]
+    if lead not in dense:
+        return None
+    for chosen in dict.fromkeys((tuple(same), (lead,))):
+        values = list(lab.values)
+        for i in chosen:
+            values[i] = np.concatenate([values[i], _like(values[i], lab.leaves[i], back)], axis=back)
+        pulled = pulled_at(lab, plain, values, lab.gradients.state)
+        if pulled is not None and all(_reaches(pulled, lab, i, back, size) for i in chosen):
+            return values, pulled
+    return None
+
+
+def _numbers(given: Any) -> set[int]:
+    """Return the numbers in arguments: an op that was told a size may rely on it."""
+    return {int(item) for item in flattened(given) if isinstance(item, int | float) and float(item).is_integer()}
+
+
+def _reaches(pulled: Pulled, lab: Lab, leaf: int, axis: int, start: int) -> bool:
+    """Return whether what is new along an axis matters to the outputs; boxes of four numbers ignore a fifth."""
+    if leaf not in lab.sources:
+        return True
+    gradient = pulled.gradients[lab.sources.index(leaf)]
+    if gradient is None:
+        return False
+    new = np.moveaxis(wide(gradient), axis, 0)[start:]
+    return bool(all(np.any(part != 0) for part in new))

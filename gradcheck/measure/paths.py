@@ -1,0 +1,81 @@
+"""Follow a gradient from the sample to a far point at which it is wrong: which inputs matter, and how it goes wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.numerics.arrays import Array
+from gradcheck.verdict.tolerances import SEEN, UNSEEN
+
+BUDGET = 48
+HALVINGS = 14
+# A branch goes from one to the other in a narrow stretch of the way, even if it is continuous.
+NARROW = 0.03
+# The change between neighbours, beside the larger of both, that counts as wild, and how often they must turn.
+WILD, TURNS = 0.3, 3
+
+
+def needed(wrong: Callable[[Array], bool], sample: Array, far: Array) -> NDArray[np.int64]:
+    """Return few of the coordinates that `far` moves, which moved alone are `wrong` too (Zeller's ddmin, 2002)."""
+    chosen = np.where(far != sample)[0]
+    size, tries = chosen.size, 0
+    while size > 1 and chosen.size > 1:
+        size = -(-size // 2)
+        start = 0
+        while start < chosen.size and tries < BUDGET:
+            fewer = np.delete(chosen, slice(start, start + size))
+            tries += 1
+            if fewer.size and wrong(moved(sample, far, fewer)):
+                chosen = fewer
+            else:
+                start += size
+    return chosen
+
+
+def moved(sample: Array, far: Array, chosen: NDArray[np.int64]) -> Array:
+    """Return the sample with some coordinates taken from the far point."""
+    x = sample.copy()
+    x[chosen] = far[chosen]
+    return x
+
+
+def onsets(gap: Callable[[Array], float], sample: Array, far: Array) -> tuple[float, float]:
+    """Return where on the way (0 to 1) the relative gap to the reference passes UNSEEN, and where SEEN."""
+    return _onset(gap, sample, far, UNSEEN), _onset(gap, sample, far, SEEN)
+
+
+def grows_slowly(first: float, last: float) -> bool:
+    """Return whether a gap grows from rounding to plainly wrong over a long stretch of the way.
+
+    So do an iteration that converges less and less and a series cut off; a wrong branch, a clip
+    or a threshold starts at a place.
+    """
+    return last - first > NARROW * last
+
+
+def erratic(slopes: Array) -> bool:
+    """Return whether slopes (n,) at neighbouring points go up and down at random, by much of what they are.
+
+    So does an iteration that does not converge: each step doubles what parts two neighbours.
+    """
+    if not np.isfinite(slopes).all():
+        return False
+    changes = np.diff(slopes)
+    large = np.abs(changes) > WILD * np.maximum(np.abs(slopes[1:]), np.abs(slopes[:-1]))
+    turns = large[1:] & large[:-1] & (np.sign(changes[1:]) != np.sign(changes[:-1]))
+    return int(turns.sum()) >= TURNS
+
+
+def _onset(gap: Callable[[Array], float], sample: Array, far: Array, level: float) -> float:
+    """Return where on the way (0 to 1) the gap passes a level."""
+    low, high = 0.0, 1.0
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        if gap(sample + middle * (far - sample)) > level:
+            high = middle
+        else:
+            low = middle
+    return high

@@ -1,0 +1,1 @@
+"""Where an op is looked at beside its sample: other values, magnitudes, ties, variables, integers and sizes."""

@@ -1,0 +1,69 @@
+"""The op where values tie: two largest numbers in a row, few levels, one input equal to another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from gradcheck.measure.lab import Lab
+from gradcheck.numerics.closeness import largest, wide
+from gradcheck.sites.site import SetUp
+from gradcheck.verdict.tolerances import LARGEST_INPUT, LEVELS
+
+
+def ties(lab: Lab) -> Iterator[SetUp]:
+    """Yield set-ups in which values tie, none for long inputs."""
+    for tied in (_tied(lab), _coarse(lab)):
+        if tied is not None:
+            yield SetUp("where values tie", tuple(tied), lab.gradients.state, resized=False)
+
+
+def _tied(lab: Lab) -> list[Any] | None:
+    """Return leaves with two largest and two smallest numbers in each row, and half of one in another of its shape.
+
+    None if that changes nothing, or the input is long.
+    """
+    values = list(lab.values)
+    chosen = _tieable(lab)
+    for i in chosen:
+        values[i] = np.array(values[i])
+        if np.ndim(values[i]) and values[i].shape[-1] > 1:
+            rows = values[i].reshape(-1, values[i].shape[-1])
+            order = np.argsort(wide(rows), axis=-1)
+            every, pairs = np.arange(len(rows)), ((-2, -1), (1, 0))
+            # Both pairs of a row of three would make all three equal.
+            for one, other in pairs if order.shape[-1] >= 2 * len(pairs) else pairs[:1]:
+                rows[every, order[:, one]] = rows[every, order[:, other]]
+    # Of two inputs the larger takes from the smaller, which stays in the range where it was drawn.
+    chosen.sort(key=lambda i: largest(wide(values[i])))
+    for one, other in pairwise(chosen):
+        a, b = values[one], values[other]
+        if a.shape == b.shape and a.dtype == b.dtype and lab.leaves[other].domain is None:
+            b.flat[: b.size // 2] = a.flat[: b.size // 2]
+    return values if chosen else None
+
+
+def _coarse(lab: Lab) -> list[Any] | None:
+    """Return leaves that hold three numbers of their own only, so that windows, segments and medians tie too."""
+    values = list(lab.values)
+    chosen = [i for i in _tieable(lab) if values[i].size > LEVELS]
+    for i in chosen:
+        ordered = np.sort(values[i], axis=None)
+        levels = ordered[(2 * np.arange(LEVELS) + 1) * ordered.size // (2 * LEVELS)]
+        nearest = np.argmin(np.abs(wide(values[i])[..., None] - wide(levels)), axis=-1)
+        values[i] = levels[nearest]
+    return values if chosen else None
+
+
+def _tieable(lab: Lab) -> list[int]:
+    """Return the leaves of which some values may be the same: none if the input is long."""
+    if lab.layout.inputs.width > LARGEST_INPUT:
+        return []
+    return [
+        i
+        for i in lab.sources
+        if lab.leaves[i].structure is None and lab.values[i].dtype.kind in "fV" and lab.values[i].size > 1
+    ]

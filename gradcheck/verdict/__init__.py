@@ -1,0 +1,1 @@
+"""Decide what a difference between gradients means: the one rounding model, the exemptions, the tolerances."""

@@ -1,0 +1,219 @@
+"""Every reason not to blame a gradient that differs, in one list that holds for every check, the cheapest first.
+
+An exemption covers elements: that one is exempt says nothing of the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+
+from gradcheck.differences.assess import Outcome
+from gradcheck.differences.ladder import Label
+from gradcheck.differences.stencils import long_slopes, slopes_along
+from gradcheck.differences.vector_function import Point
+from gradcheck.numerics.arrays import Array
+from gradcheck.verdict.discrepancy import Discrepancy, Exemption, Mask, Verdict
+from gradcheck.verdict.tolerances import (
+    APART_AT_TIE,
+    CONDITIONING_FACTOR,
+    CONTRADICTS,
+    CONTRADICTS_RTOL,
+    DOUBLE_ROUNDOFF,
+    LONG_STEP_RTOL,
+    MEASURED_AGAIN,
+    NEIGHBOUR_STEP,
+    NEIGHBOURS,
+    ROUNDING_DRAWS,
+    ROUNDINGS_TRIED,
+    SAME_RTOL,
+    SLOPE_RTOL,
+    TAKEN_AWAY,
+)
+
+
+class Witness(Protocol):
+    """Offer what an exemption may ask of the op: gradients in the widest precision, and random numbers."""
+
+    @property
+    def rounds_to_half(self) -> bool:
+        """Return whether the op rounds to half precision somewhere."""
+
+    def gradient_near(self, point: Point) -> Array | None:
+        """Return the gradient under test at a point, None if the op refuses it."""
+
+    def autodiff(self, point: Point) -> Array | None:
+        """Return the gradient of the bare forward at a point, None if there is none."""
+
+    def exact_gradient(self, point: Point) -> Array | None:
+        """Return the gradient with constants that are not rounded to float32, None if there is none to ask."""
+
+    def rng(self, *names: str) -> np.random.Generator:
+        """Return the random stream of these names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Name a reason, the elements that it covers, and what differences then say of these."""
+
+    reason: str
+    covers: Callable[[Discrepancy, Witness], Mask]
+    outcome: Outcome = Outcome.UNDECIDED
+    label: Label | None = None
+
+
+def outweighed(d: Discrepancy, op: Witness) -> Mask:
+    """Return where gradient and autodiff are one result and the difference does not clearly contradict both.
+
+    They outweigh any difference where the op rounds to half precision: the constants of forward
+    and gradient are rounded differently then.
+    """
+    if d.autodiff is None:
+        return _nothing(d)
+    a, e = d.assessment, d.elements & (d.assessment.outcome == Outcome.WRONG)
+    with np.errstate(all="ignore"):
+        size = np.fmax(np.abs(d.found), np.abs(a.value))
+        gap = np.abs(d.found - a.value)
+        clear = (gap > CONTRADICTS * (a.tolerance + a.error)) & (gap > CONTRADICTS_RTOL * size)
+    return np.asarray(e & _same(d) & (op.rounds_to_half | ~clear))
+
+
+def unsteady(d: Discrepancy, op: Witness) -> Mask:
+    """Return where a difference that stands alone is another one when it is taken anew.
+
+    Noise that looks smooth once (a chaotic forward) gives another slope at other steps.
+    """
+    covered, alone = _nothing(d), _alone(d)
+    slopes = slopes_along(d.point, d.coordinates[alone], op.rng("again"))
+    for i, slope in zip(alone, slopes, strict=True):
+        value, error = d.assessment.value[i], d.assessment.error[i]
+        covered[i] = not abs(slope.value - value) <= slope.error + error + SLOPE_RTOL * abs(value)
+    return covered
+
+
+def hidden_rounding(d: Discrepancy, op: Witness) -> Mask:
+    """Return where differences over long steps agree with gradient and autodiff: fine ones see a rounding inside."""
+    covered, alone = _nothing(d), _alone(d)
+    if alone.size:
+        gradient = d.found[alone]
+        with np.errstate(all="ignore"):
+            gaps = np.abs(long_slopes(d.point, d.coordinates[alone]) - gradient)
+            covered[alone] = (gaps <= LONG_STEP_RTOL * np.abs(gradient)).all(axis=0)
+    return covered
+
+
+def rounding_there(d: Discrepancy, op: Witness) -> Mask:
+    """Return where the gradient moves as far when all that goes in moves by a rounding.
+
+    Away from the sample terms that cancel may be large; at the sample the tolerance has room for it.
+    """
+    if d.sampled:
+        return _nothing(d)
+    rng, unit = op.rng("far rounding"), ROUNDINGS_TRIED * d.point.roundoff
+    moved = np.zeros(d.found.size)
+    for _ in range(ROUNDING_DRAWS):
+        x = d.point.clipped(d.point.x * (1 + unit * rng.choice([-1.0, 1.0], d.point.x.size)))
+        upstream = d.point.cotangent * (1 + unit * rng.choice([-1.0, 1.0], d.point.cotangent.size))
+        there = op.gradient_near(replace(d.point, x=x, cotangent=upstream))
+        if there is not None:
+            change = np.abs(there[d.coordinates] - d.found)
+            moved = np.fmax(moved, np.where(np.isfinite(change), change, 0.0))
+    with np.errstate(all="ignore"):
+        size = np.fmax(np.abs(d.found), np.abs(d.wanted))
+        return np.asarray(np.abs(d.found - d.wanted) <= SLOPE_RTOL * size + CONDITIONING_FACTOR * moved)
+
+
+def rounded_constants(d: Discrepancy, op: Witness) -> Mask:
+    """Return where the gap is gone with constants that were not rounded to float32 when the graph was rewritten."""
+    if d.sampled:
+        return _nothing(d)
+    exact = op.exact_gradient(d.point)
+    if exact is None:
+        return _nothing(d)
+    with np.errstate(all="ignore"):
+        return np.asarray(np.abs(exact[d.coordinates] - d.wanted) <= TAKEN_AWAY * np.abs(d.found - d.wanted))
+
+
+def between_neighbours(d: Discrepancy, op: Witness) -> Mask:
+    """Return where the gradient lies between autodiff's at points very close by.
+
+    Where values tie, each coordinate alone may show no slope at all (the median of three equal
+    numbers), and still the limit of the gradients from any side is right (Clarke, 1983).
+    """
+    covered = _nothing(d)
+    accused = np.flatnonzero(d.elements & (d.assessment.outcome == Outcome.WRONG))
+    if not accused.size or d.autodiff is None or d.point.roundoff > DOUBLE_ROUNDOFF:
+        return covered
+    rng, found = op.rng("neighbours"), []
+    for _ in range(NEIGHBOURS):
+        step = NEIGHBOUR_STEP * d.point.sizes * rng.uniform(-1.0, 1.0, d.point.x.size)
+        there = op.autodiff(replace(d.point, x=d.point.x + step))
+        if there is not None:
+            found.append(there[d.coordinates[accused]])
+    if not found:
+        return covered
+    low, high, g = np.min(found, axis=0), np.max(found, axis=0), d.found[accused]
+    with np.errstate(all="ignore"):
+        # Close neighbours of a smooth point agree, and say nothing new.
+        apart = high - low > APART_AT_TIE * np.fmax(np.abs(low), np.abs(high))
+        margin = SAME_RTOL * np.fmax(np.abs(low), np.abs(high))
+        covered[accused] = apart & (g >= low - margin) & (g <= high + margin)
+    return covered
+
+
+EXEMPTIONS = (
+    Rule("gradient and autodiff agree, and the finite difference does not clearly contradict them", outweighed),
+    Rule(
+        "the finite difference is another one when it is taken anew, and autodiff agrees with the gradient",
+        unsteady,
+        label=Label.NOISY,
+    ),
+    Rule(
+        "finite differences over long steps agree with the gradient: fine ones see a rounding inside the op",
+        hidden_rounding,
+        label=Label.NOISY,
+    ),
+    Rule("rounding of terms that cancel explains the difference there", rounding_there),
+    Rule("only the rounding of the op's constants to float32 makes the difference there", rounded_constants),
+    Rule(
+        "the gradient lies between those of points close by (a tie or a kink)",
+        between_neighbours,
+        Outcome.AGREES,
+        Label.KINK,
+    ),
+)
+
+
+def judge(d: Discrepancy, op: Witness, rules: tuple[Rule, ...] = EXEMPTIONS) -> Verdict:
+    """Return which of the accused elements stay blamed when every exemption was heard."""
+    blamed, granted = d.elements.copy(), []
+    for rule in rules:
+        if not blamed.any():
+            break
+        covered = rule.covers(d.only(blamed), op) & blamed
+        if covered.any():
+            granted.append(Exemption(rule.reason, covered, rule.outcome, rule.label))
+            blamed &= ~covered
+    return Verdict(blamed, tuple(granted))
+
+
+def _same(d: Discrepancy) -> Mask:
+    """Return where gradient and autodiff are one result."""
+    assert d.autodiff is not None
+    with np.errstate(all="ignore"):
+        size = np.fmax(np.abs(d.found), np.abs(d.autodiff))
+        return np.asarray(np.abs(d.found - d.autodiff) <= SAME_RTOL * size)
+
+
+def _alone(d: Discrepancy) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Return the accused elements at which the difference stands alone against gradient and autodiff."""
+    if d.autodiff is None:
+        return np.zeros(0, np.int64)
+    return np.flatnonzero(d.elements & (d.assessment.outcome == Outcome.WRONG) & _same(d))[:MEASURED_AGAIN]
+
+
+def _nothing(d: Discrepancy) -> Mask:
+    return np.zeros(d.found.size, bool)

@@ -1,0 +1,55 @@
+"""A gradient wrong far from the sample is followed to the inputs and to the place where it starts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gradcheck.measure.paths import erratic, grows_slowly, needed, onsets
+
+SAMPLE = np.linspace(-1.0, 1.0, 9)
+
+
+@pytest.mark.parametrize("guilty", [(3,), (0, 8), (2, 3, 7)])
+def test_only_the_inputs_that_matter_are_kept(guilty):
+    far = SAMPLE + 100.0
+    wrong = lambda x: all(x[i] > 50 for i in guilty)  # noqa: E731
+    assert tuple(needed(wrong, SAMPLE, far)) == guilty
+
+
+@pytest.mark.parametrize(
+    ("gap", "slowly"),
+    [
+        (lambda x: float(x[0] > 5), False),
+        (lambda x: max(0.0, float(x[0]) - 5), False),
+        (lambda x: min(1.0, abs(float(x[0]) / 100) ** 12), True),
+        (lambda x: min(1.0, 1e-30 * np.exp(min(float(x[0]), 700.0))), True),
+    ],
+    ids=["branch", "clip", "series", "iteration"],
+)
+def test_a_branch_starts_at_a_place_and_an_approximation_does_not(gap, slowly):
+    assert grows_slowly(*onsets(gap, np.zeros(1), np.full(1, 90.0))) is slowly
+
+
+BESIDE = 2.0 * (1 + 0.03 * np.arange(-4, 5))
+
+
+def newton_slope(a, steps=8):
+    """Return the slope of a square root by Newton's steps."""
+    y, slope = 1.0, 0.0
+    for _ in range(steps):
+        y, slope = 0.5 * (y + a / y), 0.5 * (slope + 1 / y - a * slope / y**2)
+    return slope
+
+
+@pytest.mark.parametrize("slope", [np.exp, np.cos, np.sign, newton_slope, lambda x: np.exp(50 * x), lambda x: x**9])
+def test_slopes_of_a_function_follow_one_another(slope):
+    assert not erratic(np.array([slope(x) for x in BESIDE]))
+
+
+def test_slopes_of_an_iteration_that_does_not_converge_follow_no_order():
+    assert erratic(np.array([newton_slope(-x) for x in BESIDE]))
+
+
+def test_what_is_no_number_has_no_order_to_speak_of():
+    assert not erratic(np.full(9, np.nan))

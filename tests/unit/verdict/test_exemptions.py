@@ -1,0 +1,123 @@
+"""An exemption covers the elements that it has a reason for, and no others."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from gradcheck.differences.assess import Outcome, Tolerance, assess
+from gradcheck.differences.ladder import Label
+from gradcheck.differences.vector_function import Point
+from gradcheck.verdict.discrepancy import Discrepancy
+from gradcheck.verdict.exemptions import EXEMPTIONS, Rule, judge
+
+
+class ArrayOp:
+    """An elementwise op in NumPy: its value, its rule and the slope that autodiff gives."""
+
+    rounds_to_half = False
+
+    def __init__(self, value, rule, autodiff, exact=None):
+        self.value, self.rule, self.slope, self.exact = value, rule, autodiff, exact
+
+    def gradient_near(self, point):
+        return point.cotangent * self.rule(point.x)
+
+    def autodiff(self, point):
+        return None if self.slope is None else point.cotangent * self.slope(point.x)
+
+    def exact_gradient(self, point):
+        return None if self.exact is None else point.cotangent * self.exact(point.x)
+
+    def rng(self, *names):
+        return np.random.default_rng(len("".join(names)))
+
+
+def accuse(op, x, sampled=True):
+    x = np.asarray(x, float)
+    upstream = np.linspace(0.5, 1.5, x.size)
+    infinite = np.full(x.size, np.inf)
+    point = Point(lambda rows: np.stack([op.value(row) for row in rows]), x, op.value(x), upstream, -infinite, infinite)
+    found = op.gradient_near(point)
+    told = assess(point, found, Tolerance(1e-5), np.random.default_rng(0))
+    wrong = told.outcome == Outcome.WRONG
+    return Discrepancy(point, np.arange(x.size), found, told.value, wrong, told, op.autodiff(point), sampled)
+
+
+def reasons(verdict):
+    return [exemption.reason for exemption in verdict.exemptions]
+
+
+def test_a_wrong_gradient_stays_blamed():
+    op = ArrayOp(np.sin, lambda x: 2 * np.cos(x), np.cos)
+    accusation = accuse(op, [0.1, 0.7, -1.2])
+    assert accusation.elements.all()
+    assert judge(accusation, op).blamed.all()
+
+
+def test_a_wrong_element_beside_an_exempt_one_stays_blamed():
+    """The median of three equal numbers: each alone shows no slope; the last element has a wrong factor."""
+
+    def median_and_square(x):
+        return np.array([np.median(x[:3]), x[3] ** 2])
+
+    def slopes(x):
+        last = np.zeros(4)
+        last[np.argsort(x[:3], kind="stable")[1]] = 1.0
+        return last + np.array([0, 0, 0, 2 * x[3]])
+
+    op = ArrayOp(median_and_square, lambda x: np.array([1 / 3, 1 / 3, 1 / 3, 3 * x[3]]), slopes)
+    x, upstream = np.array([1.0, 1.0, 1.0, 0.5]), np.ones(2)
+    infinite = np.full(4, np.inf)
+    point = Point(
+        lambda rows: np.stack([median_and_square(row) for row in rows]), x, median_and_square(x), upstream, -infinite,
+        infinite,
+    )  # fmt: skip
+    found = np.array([1 / 3, 1 / 3, 1 / 3, 1.5])
+    told = assess(point, found, Tolerance(1e-5), np.random.default_rng(0))
+    op.autodiff = lambda point: slopes(point.x)
+    accusation = Discrepancy(point, np.arange(4), found, told.value, told.outcome == Outcome.WRONG, told, slopes(x))
+    verdict = judge(accusation, op)
+    assert verdict.blamed.tolist() == [False, False, False, True]
+    marked = verdict.marked(told)
+    assert marked.label[~verdict.blamed & accusation.elements].tolist() == [Label.KINK] * int(
+        (~verdict.blamed & accusation.elements).sum()
+    )
+
+
+def test_rounding_of_terms_that_cancel_is_exempt_away_from_the_sample_only():
+    big = 1e12
+    op = ArrayOp(lambda x: x * 1.0, lambda x: (x + big) - big - x + 1.0, lambda x: np.ones_like(x))
+    away = accuse(op, [3.3, 4.7], sampled=False)
+    assert away.elements.any()
+    assert not judge(away, op).blamed.any()
+    assert judge(replace(away, sampled=True), op).blamed.any()
+
+
+def test_constants_that_were_rounded_are_exempt_where_exact_ones_agree():
+    pi32 = float(np.float32(np.pi))
+    op = ArrayOp(
+        lambda x: np.sin(np.pi * x * 1e3), lambda x: 1.01 * pi32 * 1e3 * np.cos(np.pi * x * 1e3),
+        lambda x: np.pi * 1e3 * np.cos(np.pi * x * 1e3), exact=lambda x: np.pi * 1e3 * np.cos(np.pi * x * 1e3),
+    )  # fmt: skip
+    accusation = accuse(op, [0.3, 0.8], sampled=False)
+    assert accusation.elements.all()
+    verdict = judge(accusation, op)
+    assert not verdict.blamed.any()
+    assert "constants" in reasons(verdict)[0]
+
+
+def test_without_a_reason_nothing_is_exempt():
+    op = ArrayOp(np.sin, np.sin, np.cos)
+    accusation = accuse(op, [0.1, 0.7])
+    assert judge(accusation, op, rules=()).blamed.tolist() == accusation.elements.tolist()
+
+
+@pytest.mark.parametrize("rule", EXEMPTIONS, ids=lambda rule: rule.covers.__name__)
+def test_no_rule_covers_what_is_not_accused(rule: Rule):
+    op = ArrayOp(np.sin, lambda x: 2 * np.cos(x), np.cos)
+    accusation = accuse(op, [0.1, 0.7, -1.2])
+    nobody = accusation.only(np.zeros(3, bool))
+    assert not judge(nobody, op, rules=(rule,)).exemptions
