@@ -116,8 +116,11 @@ CATALOGUE: dict[str, CodeInfo] = {
     "nondeterministic": CodeInfo(
         ERROR,
         "two runs on the same inputs differ",
-        "Python or NumPy random numbers inside the op",
+        "Python or NumPy random numbers inside the op, or a grad_fn that draws a mask again",
         "draw with tf.random (gradcheck seeds it alike) or pass the random numbers in",
+        "mask = tf.random.uniform(tf.shape(x)) < 0.5     # again in grad_fn: another mask\nreturn upstream * mask",
+        "mask = tf.random.uniform(tf.shape(x)) < 0.5     # in the forward, closed over by grad_fn",
+        {"redrawn": "grad_fn draws random numbers of its own, which are not those of the forward"},
     ),
     "stale-state": CodeInfo(
         ERROR,
@@ -213,6 +216,30 @@ CATALOGUE: dict[str, CodeInfo] = {
         "using a tensor of the surrounding scope inside the op",
         "make it an argument of the op",
     ),
+    "rule-bypassed": CodeInfo(
+        WARNING,
+        "TensorFlow does not use the custom gradient here, and what it uses differs",
+        "tf.vectorized_map around the op, or a gradient that was registered too late or under another name",
+        "use tf.map_fn, or register the gradient before the op is traced, under the name of the op",
+        "y = tf.vectorized_map(op_with_a_custom_gradient, x)",
+        "y = tf.map_fn(op_with_a_custom_gradient, x)",
+    ),
+    "no-gradient": CodeInfo(
+        WARNING,
+        "the gradient is None or zero for every input and variable although the output changes with them",
+        "tf.round, tf.argmax or a cast to integers in the forward: nothing can be learnt through it",
+        "use a smooth form, or give the step a gradient with tf.custom_gradient and say so with `surrogate`",
+        "return tf.round(x)",
+        "return x + tf.stop_gradient(tf.round(x) - x)     # straight-through",
+    ),
+    "unconnected": CodeInfo(
+        WARNING,
+        "the output does not depend on any input or variable",
+        "returning a constant, or an input that is never used",
+        "compute the output from the inputs, or leave the case out",
+        "return tf.constant([1.0, 2.0])",
+        "return tf.constant([1.0, 2.0]) * x",
+    ),
     "keywords-ignored": CodeInfo(
         WARNING,
         "called with keyword arguments, TensorFlow drops the custom gradient silently",
@@ -244,6 +271,7 @@ CATALOGUE: dict[str, CodeInfo] = {
             "domain": "one side is outside the domain, or the slope is infinite; or, on the way to inputs far from the"
             " sample, gradient and autodiff part little by little (an iteration that does not converge there)",
             "noise": "rounding or noise of the forward hides the slope",
+            "chaotic": "a change of one rounding grows to order one on its way through the op",
         },
     ),
     "import-error": CodeInfo(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gradcheck.checks import (
     captures,
+    connection,
     contract,
     forward_values,
     linearity,
@@ -15,6 +16,7 @@ from gradcheck.checks import (
     second_order,
     slopes,
     unknown_sizes,
+    uses,
 )
 from gradcheck.checks.check import Check
 
@@ -25,6 +27,8 @@ CHECKS: tuple[Check, ...] = (
     captures.CHECK,
     linearity.CHECK,
     slopes.CHECK,
+    connection.CHECK,
+    uses.CHECK,
     own_dtype.CHECK,
     modes.CHECK,
     unknown_sizes.CHECK,

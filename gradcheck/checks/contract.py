@@ -11,7 +11,8 @@ from gradcheck.backend.tensorflow.inputs import Leaf
 from gradcheck.backend.tensorflow.recorder import GradientNote
 from gradcheck.backend.tensorflow.runs import Gradients, dtype_name
 from gradcheck.checks.check import Check, Item
-from gradcheck.diagnose.finding import seen_in
+from gradcheck.diagnose.finding import seen_in, softened
+from gradcheck.diagnose.regions import domain_between
 from gradcheck.diagnose.shapes import explain_shape
 from gradcheck.measure.lab import Lab
 from gradcheck.numerics.packing import Slot
@@ -54,12 +55,27 @@ def _nonfinite_forward(lab: Lab) -> Iterator[Finding]:
     bad = [np.argwhere(~np.isfinite(o)) for o in lab.outputs if np.asarray(o).dtype.kind in "fcV" and _checkable(o)]
     places = [place for group in bad for place in group.tolist()]
     if places:
+        domain = _domain_of(lab)
+        hint = "choose inputs inside the domain, or correct the forward; no finite difference can be taken there"
         yield Finding(
             "forward-nonfinite",
             f"the forward value is NaN or infinite at {len(places)} element{'s' * (len(places) != 1)},"
             f" first at {places[0]}",
-            hint="choose inputs inside the domain, or mend the forward; no finite difference can be taken there",
+            hint=f"add {domain}, or choose inputs inside the domain" if domain else hint,
         )
+
+
+def _domain_of(lab: Lab) -> str:
+    """Return the words for the domain of an elementwise op whose outputs are no numbers outside; "" if none shows."""
+    for leaf in lab.leaves:
+        if not leaf.differentiated or leaf.dtype.startswith("complex") or leaf.domain is not None:
+            continue
+        for output in lab.outputs:
+            if np.shape(output) == np.shape(leaf.values) and np.asarray(output).dtype.kind == "f":
+                domain = domain_between(leaf.values, np.isfinite(output))
+                if domain:
+                    return f"`domain: {domain}` to `{leaf.name}`"
+    return ""
 
 
 def _checkable(output: Any) -> bool:
@@ -112,7 +128,8 @@ def _of_notes(notes: Sequence[GradientNote], reported: set[str]) -> Iterator[Fin
             yield _shape_finding(note.argument, shape, wanted, f" in `{note.function}`")
         elif note.dtype != note.wanted_dtype:
             reported.add(note.argument)
-            yield _dtype_finding(note.argument, note.dtype, note.wanted_dtype, f" in `{note.function}`")
+            # TensorFlow casts it on the way: the gradient that the case's own inputs get has the right dtype.
+            yield softened(_dtype_finding(note.argument, note.dtype, note.wanted_dtype, f" in `{note.function}`"))
 
 
 def _keywords(lab: Lab) -> Iterator[Finding]:

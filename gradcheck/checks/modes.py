@@ -11,20 +11,25 @@ from gradcheck.backend.tensorflow.failures import finding_from, hint_for
 from gradcheck.backend.tensorflow.faults import own_fault, refused
 from gradcheck.backend.tensorflow.runs import OutputsChanged, Run
 from gradcheck.checks.check import FIXED, Check, Item
+from gradcheck.diagnose.chaos import chaos
 from gradcheck.diagnose.finding import seen_in
 from gradcheck.diagnose.rows import rows_between
 from gradcheck.measure.lab import Lab
 from gradcheck.measure.noise import own_gradient, own_values
-from gradcheck.numerics.arrays import Array
+from gradcheck.numerics.arrays import Array, Mask
 from gradcheck.numerics.chunks import chunks_of
-from gradcheck.numerics.closeness import wide
+from gradcheck.numerics.closeness import largest, wide
 from gradcheck.results import Comparison, Exempted, Finding, Skipped
+from gradcheck.verdict.exemptions import CHAOS
 from gradcheck.verdict.rounding import beyond, bias_of
+from gradcheck.verdict.tolerances import CHAOTIC_GROWTH, OWN_SHARE
 from gradcheck.ways import EAGER_MODE, FIRST_DEVICE, INSIDE_TAPE, OUTSIDE_TAPE, XLA, Way
 
 CONTRACT = frozenset({"gradient-shape", "gradient-dtype", "gradient-count", "nondeterministic"})
 NUDGES = 2
 LOOK_FOR_MODES = "look for code that depends on the mode: tf.executing_eagerly(), Python state frozen by tracing"
+DECOMPOSITION = "XLA takes another sign or phase for the factors of a matrix, which is as right"
+TENSORFLOWS = "TensorFlow's own gradient of the forward differs under XLA as much"
 TIE = "the modes differ at this very input only (a tie that rounding decides)"
 
 
@@ -127,6 +132,15 @@ def _compare(lab: Lab, way: Way, run: Run) -> Iterator[Item]:
         odd &= _clearer(gradient, base_gradient, lab.noise.gradient)
     else:
         odd |= _off_by_a_factor(lab, gradient, base_gradient, rounding.roundoff)
+    if way.mode == XLA and lab.facts.decomposes and (odd.any() or odd_values.any()):
+        free = odd_values & _of_one_size(own_values(lab, run), own_values(lab, base), rounding.roundoff)
+        own = odd & _differs_without_the_rule(lab, way, gradient - base_gradient)
+        yield from _granted((DECOMPOSITION, free), (TENSORFLOWS, own))
+        odd, odd_values = odd & ~own, odd_values & ~free
+    if (odd.any() or odd_values.any()) and lab.growth > CHAOTIC_GROWTH:
+        yield from _granted((CHAOS, odd), (CHAOS, odd_values))
+        yield chaos(lab)
+        odd, odd_values = odd & False, odd_values & False
     if (odd.any() or odd_values.any()) and _goes_away(lab, way):
         yield Exempted(f"{way.label}: {TIE}", CHECK.name, int(odd.sum() + odd_values.sum()))
         odd, odd_values = odd & False, odd_values & False
@@ -142,6 +156,29 @@ def _compare(lab: Lab, way: Way, run: Run) -> Iterator[Item]:
         both = (run.gradients[index] is None) == (base.gradients[index] is None)
         if odd[part].any() and not odd_values.any() and both:
             yield _mode_finding(lab, way, index, gradient[part], base_gradient[part], odd[part])
+
+
+def _granted(*granted: tuple[str, Mask]) -> Iterator[Exempted]:
+    for reason, elements in granted:
+        if elements.any():
+            yield Exempted(reason, CHECK.name, int(elements.sum()))
+
+
+def _of_one_size(found: Array, base: Array, roundoff: float) -> Mask:
+    """Return where two values differ in sign or phase only, which a decomposition leaves open."""
+    with np.errstate(all="ignore"):
+        gap = np.abs(np.abs(found) - np.abs(base))
+        return np.asarray(gap <= np.sqrt(roundoff) * np.fmax(np.abs(base), largest(base)))
+
+
+def _differs_without_the_rule(lab: Lab, way: Way, gap: Array) -> Mask:
+    """Return where TensorFlow's own gradient of the forward differs between the ways about as much."""
+    here, there = lab.run_plain(), lab.run_plain(way)
+    if here is None or there is None:
+        return np.zeros(gap.size, bool)
+    with np.errstate(all="ignore"):
+        own = np.abs(own_gradient(lab, there) - own_gradient(lab, here))
+        return np.asarray(np.abs(gap) <= OWN_SHARE * max(largest(own), 0.0))
 
 
 def _off_by_a_factor(lab: Lab, found: Array, base: Array, roundoff: float) -> np.ndarray:

@@ -14,7 +14,7 @@ import numpy as np
 from gradcheck.backend.tensorflow.failures import Stopped, finding_from
 from gradcheck.backend.tensorflow.faults import own_fault
 from gradcheck.checks import slopes
-from gradcheck.checks.check import CUSTOM, DERIVATIVE, FIXED, INPUTS, OUTPUTS, Check, Item
+from gradcheck.checks.check import DERIVATIVE, FIXED, INPUTS, OUTPUTS, Check, Item
 from gradcheck.checks.other_values import SPOILT
 from gradcheck.diagnose.finding import softened
 from gradcheck.findings import CATALOGUE, ERROR
@@ -44,9 +44,11 @@ _SIZES = "take sizes from the tensors: tf.shape(x), not numbers of one batch"
 
 def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
     """Compare the gradient with autodiff at other variables, integers, ties and sizes."""
-    known = any(f.code == "dynamic-shape" for f in found)
+    known = any(f.code == "dynamic-shape" and f.level == ERROR for f in found)
+    # Of an op without a rule of its own autodiff is the gradient itself; differences judge where it is no number.
+    families = FAMILIES if lab.custom else (ties,)
     try:
-        for there in (there for family in FAMILIES for there in family(lab)):
+        for there in (there for family in families for there in family(lab)):
             if known and there.resized:
                 return
             finding = _at(lab, there)
@@ -57,7 +59,7 @@ def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
         lab.gradients.state.restore()
 
 
-CHECK = Check("other sites", "elsewhere", ask, (INPUTS, OUTPUTS, CUSTOM, DERIVATIVE, FIXED), SPOILT, exploring=True)
+CHECK = Check("other sites", "elsewhere", ask, (INPUTS, OUTPUTS, DERIVATIVE, FIXED), SPOILT, exploring=True)
 
 
 def _unasked(finding: Finding) -> Finding:
@@ -68,7 +70,11 @@ def _unasked(finding: Finding) -> Finding:
 
 def _at(lab: Lab, there: SetUp) -> Finding | None:
     wanted = there.wanted or pulled_at(lab, lab.bare, there.values, there.state)
-    if wanted is None or not all(g is None or np.isfinite(wide(g)).all() for g in wanted.gradients):
+    if wanted is None or not all(np.isfinite(wide(o)).all() for o in wanted.outputs):
+        return None
+    if not all(g is None or np.isfinite(wide(g)).all() for g in wanted.gradients):
+        return _where_autodiff_fails(lab, there)
+    if not lab.custom:
         return None
     try:
         got = pull(lab, lab.operation, there.values, there.state)
@@ -84,7 +90,44 @@ def _at(lab: Lab, there: SetUp) -> Finding | None:
                 return None
             message = f"the gradient of `{slot.name}` has shape {list(b.shape)} {there.said}, not {list(a.shape)}"
             return Finding("gradient-shape", message, hint=_SIZES, wrt=slot.name)
-    return None if _agree(lab, there, wanted, got) else _confirmed(lab, there)
+    if _agree(lab, there, wanted, got):
+        return None
+    finding = _confirmed(lab, there)
+    return finding and (_kept_since_import(lab, there, got, finding) or finding)
+
+
+def _kept_since_import(lab: Lab, there: SetUp, got: Pulled, finding: Finding) -> Finding | None:
+    """Return a finding where the gradient stays as it is when variables change that it holds the values of.
+
+    At the sample it is right, so that it knows their values; those of zeros and ones it need not know.
+    """
+    state = lab.gradients.state
+    same_inputs = all(a is b for a, b in zip(there.values, lab.values, strict=True))
+    general = any(v.dtype.kind == "f" and not np.isin(v, (0.0, 1.0)).all() for v in state.values)
+    if there.state is state or not same_inputs or not general:
+        return None
+    state.restore()
+    before = pull(lab, lab.operation, lab.values, state)
+    for slot, a, b in zip(lab.slots, before.gradients, got.gradients, strict=True):
+        if slot.name == finding.wrt and a is not None and b is not None and np.array_equal(a, b) and np.any(a != 0):
+            return Finding(
+                "stale-state",
+                f"the gradient of `{slot.name}` keeps a value that a variable had when the module was imported: after"
+                " an assignment to it the gradient is the same, and the right one is another",
+                hint="read the variable in the forward and close over that tensor in grad_fn",
+                wrt=slot.name,
+            )
+    return None
+
+
+def _where_autodiff_fails(lab: Lab, there: SetUp) -> Finding | None:
+    """Return what differences say where TensorFlow's own gradient is no number although the forward is one."""
+    if there.resized or lab.case.surrogate:
+        return None
+    got = pulled_at(lab, lab.operation, there.values, there.state)
+    if got is None or all(g is None or np.isfinite(wide(g)).all() for g in got.gradients):
+        return None
+    return _confirmed(lab, there, ("gradient-nonfinite",))
 
 
 def _refused(lab: Lab, there: SetUp, error: BaseException) -> Finding:
@@ -108,7 +151,7 @@ def _agree(lab: Lab, there: SetUp, wanted: Pulled, got: Pulled) -> bool:
     return True
 
 
-def _confirmed(lab: Lab, there: SetUp) -> Finding | None:
+def _confirmed(lab: Lab, there: SetUp, kept: tuple[str, ...] = KEPT) -> Finding | None:
     """Return what the whole comparison says of a set-up, None if it does not blame the op there."""
     there.state.restore()
     try:
@@ -122,6 +165,6 @@ def _confirmed(lab: Lab, there: SetUp) -> Finding | None:
             raise
         return None
     for item in items:
-        if isinstance(item, Finding) and item.code in KEPT and (item.level or CATALOGUE[item.code].level) == ERROR:
-            return replace(item, message=f"{item.message} Seen {there.said}; right at the sample.")
+        if isinstance(item, Finding) and item.code in kept and (item.level or CATALOGUE[item.code].level) == ERROR:
+            return replace(item, message=f"{item.message.rstrip('.')}. Seen {there.said}; right at the sample.")
     return None

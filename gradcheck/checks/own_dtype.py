@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from gradcheck.backend.tensorflow.faults import refused
 from gradcheck.backend.tensorflow.runs import largest_number
 from gradcheck.checks.check import INPUTS, OUTPUTS, Check, Item
+from gradcheck.diagnose.regions import region_of
 from gradcheck.diagnose.rows import rows_between
 from gradcheck.differences.ladder import Label
 from gradcheck.findings import ERROR
 from gradcheck.measure.lab import Lab
 from gradcheck.measure.measurement import Measurement
 from gradcheck.measure.noise import own_gradient
+from gradcheck.measure.precision import FLOAT64, rewritten
 from gradcheck.numerics.arrays import Array
 from gradcheck.numerics.chunks import chunks_of
 from gradcheck.numerics.closeness import largest
 from gradcheck.numerics.packing import Slot
 from gradcheck.results import Element, Finding
+from gradcheck.verdict.discrepancy import Mask
 from gradcheck.verdict.rounding import bias_of
+from gradcheck.verdict.tolerances import BRANCH_MARGIN
 
 LOST = 64.0
 # A smaller element is compared with the largest: it is what larger terms left.
@@ -33,20 +38,71 @@ def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
     if any(f.code == "variables-order" for f in found):
         blocked |= {variable.name for variable in lab.variables}
     gradient = own_gradient(lab, lab.first)
+    branch = _branch_of(lab, gradient)
     for measurement in lab.measurements:
         if measurement.slot.name in blocked or measurement.missing:
             continue
         own = gradient[measurement.part]
         bad = ~np.isfinite(own)
         if bad.any():
-            bad &= np.isfinite(measurement.wanted) & _representable(measurement)
+            bad &= np.isfinite(measurement.wanted) & _representable(measurement) & ~measurement.lost
         if bad.any():
             yield _nonfinite(lab, measurement, own, bad)
+        elif branch is not None and (there := branch.wrong[measurement.part]).any():
+            yield _in_branch(lab, measurement, branch.gradient[measurement.part], there)
         elif _comparable(lab):
             yield from _lost_digits(lab, measurement, own)
 
 
 CHECK = Check("own dtype", "precision", ask, needs=(INPUTS, OUTPUTS))
+
+
+@dataclass(frozen=True, slots=True)
+class _Branch:
+    """Hold the gradient of the graph that the op has in its own dtype, in float64, and where it is another one."""
+
+    gradient: Array
+    wrong: Mask
+
+
+def _branch_of(lab: Lab, own: Array) -> _Branch | None:
+    """Return the gradient of the branch that an op takes in half precision, None if there is none to ask.
+
+    In half precision rounding hides a gradient that is a few percent off; the graph that is traced
+    in it, rewritten to float64, does not.  Autodiff of the same graph shows what its rounded
+    constants do.
+    """
+    precision, point = lab.precision, lab.precision.point
+    if not lab.rounds_to_half or precision.op.name != FLOAT64 or not _comparable(lab):
+        return None
+    op, autodiff = rewritten(lab), lab.autodiff(point)
+    found = None if op is None else refused(lambda: op.gradient(point.x, point.cotangent))
+    bare = None if op is None else refused(lambda: op.autodiff_gradient(point.x, point.cotangent))
+    if found is None or bare is None or autodiff is None:
+        return None
+    with np.errstate(all="ignore"):
+        constants = BRANCH_MARGIN * np.abs(bare - autodiff) + lab.rounding.gradient_tolerance / BRANCH_MARGIN
+        wrong = np.abs(found - lab.gradient) > constants
+        # What only a trace does is the mode's fault and not the dtype's.
+        wrong &= np.abs(own - found) < np.abs(own - lab.gradient)
+    return _Branch(found, np.asarray(wrong & np.isfinite(found) & np.isfinite(lab.gradient)))
+
+
+def _in_branch(lab: Lab, measurement: Measurement, found: Array, wrong: Mask) -> Finding:
+    region = region_of(measurement.point, wrong, ~wrong) if measurement.slot.plain else None
+    where = f" where the input {region}" if region else f" at {int(wrong.sum())} of {wrong.size} elements"
+    bias = bias_of(found, measurement.wanted, lab.precision.op.roundoff)
+    if bias is not None:
+        return _biased(lab, measurement, found, bias)
+    return Finding(
+        "gradient-mismatch",
+        f"the gradient of `{measurement.slot.name}` is right in float64 and wrong in {lab.dtype}{where}: the op takes"
+        " another branch in this dtype",
+        "region" if region else "elements",
+        hint="look for a branch on the dtype in grad_fn",
+        wrt=measurement.slot.name,
+        elements=rows_between(measurement, wrong, lab.show, found, measurement.wanted, measurement.tolerance),
+    )
 
 
 def _comparable(lab: Lab) -> bool:

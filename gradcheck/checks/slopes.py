@@ -11,20 +11,23 @@ from gradcheck.backend.tensorflow.failures import Stopped
 from gradcheck.backend.tensorflow.faults import refused
 from gradcheck.checks.check import INPUTS, OUTPUTS, Check, Item
 from gradcheck.checks.other_values import region_nearby
+from gradcheck.diagnose.chaos import chaos
+from gradcheck.diagnose.finding import hardened
 from gradcheck.diagnose.gather import diagnosis_of
 from gradcheck.diagnose.regions import in_region
 from gradcheck.diagnose.rows import rows_of
-from gradcheck.differences.assess import Outcome
+from gradcheck.differences.assess import Outcome, assess
 from gradcheck.differences.ladder import Label
 from gradcheck.differences.subgradients import outside_of_subgradients
 from gradcheck.findings import ERROR
-from gradcheck.measure.gradients import gradient_at, measured_point
+from gradcheck.measure.gradients import gradient_at, measured_point, tolerance_of
 from gradcheck.measure.lab import Lab
 from gradcheck.measure.measurement import Measurement, measurements_with
 from gradcheck.measure.noise import own_gradient
 from gradcheck.results import Comparison, Exempted, Finding
-from gradcheck.verdict.rounding import bias_of
-from gradcheck.verdict.tolerances import ROUNDOFF
+from gradcheck.verdict.exemptions import CHAOS
+from gradcheck.verdict.rounding import ENOUGH, bias_of
+from gradcheck.verdict.tolerances import FACTOR_ROUNDINGS, LEAST_FACTOR, ROUNDOFF
 
 MAX_OUTPUTS = 8
 # A difference between two modes that cannot be overlooked.
@@ -54,6 +57,8 @@ def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
     for measurement in measurements:
         yield _comparison(lab, measurement)
         yield from exempted(measurement)
+        if any(exemption.reason == CHAOS for exemption in measurement.exempted):
+            yield chaos(lab)
         blamed_before = measurement.slot.name in blocked
         if blamed_before or (other_values and measurement.agrees_with_autodiff[measurement.wrong].all()):
             continue
@@ -97,30 +102,77 @@ def _findings(lab: Lab, measurement: Measurement, measurements: Sequence[Measure
     if measurement.nonfinite.any():
         yield _nonfinite(lab, measurement)
     if measurement.wrong.any() and not _right_in_another_mode(lab, measurement):
-        yield _mismatch(lab, measurement, measurements)
+        yield _redrawn(lab, measurement) or _undeclared(lab, measurement) or _mismatch(lab, measurement, measurements)
     elif (bias := _small_factor(lab, measurement)) is not None:
         yield _by_autodiff(lab, measurement, bias)
     yield from _inconclusive(lab, name, measurement)
 
 
+def _redrawn(lab: Lab, measurement: Measurement) -> Finding | None:
+    """Return a finding where grad_fn draws random numbers of its own, None if it does not."""
+    if not lab.redraws:
+        return None
+    return Finding(
+        "nondeterministic",
+        f"the gradient of `{measurement.slot.name}` is wrong because it draws random numbers of its own: a mask that"
+        " is drawn again in grad_fn is not the one of the forward",
+        "redrawn",
+        hint="close over the mask of the forward, or draw both with tf.random.stateless_uniform and one seed",
+        wrt=measurement.slot.name,
+        elements=rows_of(measurement, measurement.wrong, lab.show),
+    )
+
+
+def _undeclared(lab: Lab, measurement: Measurement) -> Finding | None:
+    """Return a finding where a rule is declared and none ran: the gradient is the forward's own derivative."""
+    declared = lab.case.expected_vjp or lab.case.surrogate
+    if not declared or lab.gradient_notes:
+        return None
+    point, rng = lab.precision.point, lab.rng("undeclared")
+    coordinates = np.arange(point.x.size)[measurement.part]
+    own = assess(point, lab.gradient, tolerance_of(lab, lab.precision), rng, coordinates, lab.precision.trusted)
+    if own.wrong.any() or not own.decided.any():
+        return None
+    finding = Finding(
+        "rule-bypassed",
+        f"the gradient of `{measurement.slot.name}` is the derivative of the forward and not what `{declared}`"
+        " declares: TensorFlow does not use the gradient that is meant",
+        hint="register the gradient before the op is traced, under the right name, or use tf.custom_gradient",
+        wrt=measurement.slot.name,
+        elements=rows_of(measurement, measurement.wrong, lab.show),
+    )
+    return hardened(finding)
+
+
 def _small_factor(lab: Lab, measurement: Measurement) -> float | None:
-    """Return the factor (less one) to autodiff that differences are too coarse to see, None if there is none."""
+    """Return the factor (less one) to autodiff that differences are too coarse to see, None if there is none.
+
+    One ratio at every element is no rounding, however close to one.
+    """
     precision = lab.precision
     if measurement.autodiff is None or measurement.declared or not lab.custom or measurement.wrong.any():
         return None
-    if (precision.op.wide and precision.trusted) or lab.rounds_to_half:
+    if lab.rounds_to_half or lab.case.surrogate or lab.case.rtol is not None or lab.case.atol is not None:
         return None
-    bias = bias_of(measurement.gradient, measurement.autodiff, ROUNDOFF["float32"])
-    return bias if bias is not None and abs(bias) > PLAIN_GAP else None
+    if precision.op.wide and precision.trusted:
+        # Differences agree, so that the factor is close to one; at a kink any slope between two may be taken.
+        smooth = (measurement.label == Label.SMOOTH) & (measurement.outcome == Outcome.AGREES)
+        if smooth.sum() < ENOUGH:
+            return None
+        least = max(LEAST_FACTOR, FACTOR_ROUNDINGS * precision.op.constants_roundoff)
+        g, a = measurement.gradient[smooth], measurement.autodiff[smooth]
+        bias = bias_of(g, a, precision.op.roundoff, least)
+        return bias if bias is not None and abs(bias) < PLAIN_GAP else None
+    return bias_of(measurement.gradient, measurement.autodiff, ROUNDOFF["float32"], PLAIN_GAP)
 
 
 def _by_autodiff(lab: Lab, measurement: Measurement, bias: float) -> Finding:
     return Finding(
         "gradient-mismatch",
-        f"the gradient of `{measurement.slot.name}` is {1 + bias:.5g} times autodiff's at every element, which no"
-        " rounding gives; an op inside computes in float32 only, so that finite differences cannot see it",
+        f"the gradient of `{measurement.slot.name}` is {1 + bias:.10g} times autodiff's at every element, which no"
+        " rounding gives; finite differences are too coarse to see it",
         "constant-factor",
-        hint=f"divide the gradient by {1 + bias:.5g}",
+        hint=f"divide the gradient by {1 + bias:.10g}",
         wrt=measurement.slot.name,
         elements=rows_of(measurement, np.isfinite(measurement.gradient), lab.show),
     )
@@ -236,6 +288,9 @@ def _nonfinite(lab: Lab, measurement: Measurement) -> Finding:
         f"the gradient of `{measurement.slot.name}` is {first.analytic:g} at {list(first.index)} where the input is"
         f" {first.input:g} and the reference is {first.finite_difference:.6g}"
     )
+    autodiff = measurement.autodiff
+    if autodiff is not None and not np.isfinite(autodiff[measurement.nonfinite]).all():
+        message += "; TensorFlow's own gradient of the forward is no number there either"
     return Finding(
         "gradient-nonfinite",
         message,
@@ -290,7 +345,9 @@ def _inconclusive(lab: Lab, name: str, measurement: Measurement) -> Iterator[Fin
     groups: dict[str, list[int]] = {}
     open_ones = (measurement.outcome == Outcome.UNDECIDED) & ~measurement.agrees_with_autodiff
     open_ones |= np.isin(measurement.label, list(_INCONCLUSIVE))
-    open_ones &= ~measurement.wrong & ~measurement.nonfinite & (measurement.label != Label.UNMEASURED)
+    open_ones &= (
+        ~measurement.wrong & ~measurement.nonfinite & ~measurement.lost & (measurement.label != Label.UNMEASURED)
+    )
     for i in np.where(open_ones)[0]:
         label = Label(measurement.label[i])
         if label in _INCONCLUSIVE:

@@ -46,6 +46,9 @@ def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
     finding = _compared(lab, free, points, _loose(lab, found))
     if finding is None:
         return
+    if not case.dynamic_shapes and finding.traceback is not None:
+        # An op that refuses an unknown size says so itself; what it gives is not wrong.
+        finding = softened(finding)
     if not case.dynamic_shapes and not _plain_traces(lab, free):
         # A forward that needs its sizes when it is traced says nothing of its gradient.
         finding = softened(replace(finding, message=f"the forward itself {finding.message}"))

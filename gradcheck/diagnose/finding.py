@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from gradcheck.findings import CATALOGUE, WARNING
+from gradcheck.findings import CATALOGUE, ERROR, WARNING
 from gradcheck.results import Finding
 from gradcheck.ways import Way
 
@@ -22,6 +22,11 @@ def completed(finding: Finding, way: Way | None, dtype: str | None) -> Finding:
 def seen_in(way: Way, finding: Finding) -> Finding:
     """Return the finding with the way in which it was measured."""
     return replace(finding, mode=way.mode, tape=way.tape, device=way.device)
+
+
+def hardened(finding: Finding) -> Finding:
+    """Return the finding as an error: the case declares that it is one."""
+    return replace(finding, level=ERROR)
 
 
 def softened(finding: Finding) -> Finding:

@@ -134,6 +134,21 @@ def _border(inner: float, outer: float) -> str:
     return f"{(low + high) / 2:.4g}"
 
 
+def domain_between(values: Array, good: NDArray[np.bool_]) -> str:
+    """Return the range, as a spec writes it, that holds the good values and no other one; "" if none does."""
+    x, good = np.ravel(values).astype(np.float64), np.ravel(good)
+    bad = ~good & np.isfinite(x)
+    if not (bad.any() and good.any()):
+        return ""
+    low, high = float(x[good].min()), float(x[good].max())
+    below, above = x[bad & (x < low)], x[bad & (x > high)]
+    if below.size + above.size != bad.sum():
+        return ""
+    first = _border(low, float(below.max())) if below.size else "-.inf"
+    last = _border(high, float(above.min())) if above.size else ".inf"
+    return f"[{first}, {last}]"
+
+
 def _elements(e: Evidence) -> Diagnosis | None:
     wrong = e.wrong.any(axis=-1) if e.complex else e.wrong
     places = np.argwhere(wrong)

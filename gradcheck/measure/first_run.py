@@ -20,10 +20,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class FirstRun:
-    """Hold outputs and gradients, what every grad_fn returned, and the names of the variables that changed."""
+    """Hold outputs and gradients, what every grad_fn returned, and the names of the variables that changed.
+
+    `bypassed` names functions under tf.custom_gradient that were called, when no grad_fn was.
+    """
 
     run: Run
     notes: tuple[GradientNote, ...]
+    bypassed: tuple[str, ...]
     changed: tuple[str, ...]
 
 
@@ -42,7 +46,8 @@ def first_run(lab: Lab) -> FirstRun:
         if own_fault(error):
             raise
         raise Stopped(finding_from(recorder.gradient_failure or error, "gradient-error", recorder)) from error
-    return FirstRun(run, tuple(recorder.notes), changed_since(lab.gradients.state, lab.every_variable))
+    bypassed = () if recorder.notes or recorder.keyword_calls else tuple(dict.fromkeys(recorder.called))
+    return FirstRun(run, tuple(recorder.notes), bypassed, changed_since(lab.gradients.state, lab.every_variable))
 
 
 def changed_since(before: State, every: tuple[Variable, ...] | list[Variable]) -> tuple[str, ...]:

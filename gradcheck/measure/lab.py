@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from gradcheck.backend.tensorflow import inputs as drawing
 from gradcheck.backend.tensorflow.failures import Stopped
 from gradcheck.backend.tensorflow.faults import refused
-from gradcheck.backend.tensorflow.graph_facts import GraphFacts, graph_facts
+from gradcheck.backend.tensorflow.graph_facts import GraphFacts, drawn_in_gradient, graph_facts
 from gradcheck.backend.tensorflow.inputs import Leaf
 from gradcheck.backend.tensorflow.loading import Loaded
 from gradcheck.backend.tensorflow.operation import Operation, Variable, bypassed
@@ -25,7 +25,7 @@ from gradcheck.measure.budget import Coverage, coverage_of
 from gradcheck.measure.first_run import FirstRun, first_run
 from gradcheck.measure.gradients import autodiff_at, gradient_at, measured_point, other_precision
 from gradcheck.measure.measurement import Measurement, measurements_with
-from gradcheck.measure.noise import Noise, noise_at
+from gradcheck.measure.noise import Noise, growth_of, noise_at
 from gradcheck.measure.other_sizes import one_row_more
 from gradcheck.measure.precision import REWRITTEN, Precision, choose, exact_constants
 from gradcheck.measure.pulled import Pulled
@@ -194,6 +194,23 @@ class Lab:
     def gradient_notes(self) -> tuple[GradientNote, ...]:
         """Return what every grad_fn returned in the first run."""
         return self._first.notes
+
+    @property
+    def bypassed(self) -> tuple[str, ...]:
+        """Return the functions under tf.custom_gradient that were called in the first run, when no grad_fn was."""
+        return self._first.bypassed
+
+    @cached_property
+    def redraws(self) -> bool:
+        """Return whether the gradient draws more random numbers than the forward: others than the forward's."""
+        drawn = refused(lambda: drawn_in_gradient(self.gradients, self.values, self.upstream))
+        self.gradients.state.restore()
+        return drawn is not None and drawn > self.facts.drawn
+
+    @cached_property
+    def growth(self) -> float:
+        """Return how many times as large, relative to all outputs, a change of the inputs' last digit comes out."""
+        return growth_of(self)
 
     @property
     def state_changed(self) -> tuple[str, ...]:

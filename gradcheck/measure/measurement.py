@@ -23,6 +23,7 @@ from gradcheck.verdict.tolerances import AUTODIFF_ROUNDINGS, AUTODIFF_RTOL, SPEA
 if TYPE_CHECKING:
     from gradcheck.measure.lab import Lab
 
+LOST = "the element reaches an output that is no number"
 ASSIGNED = "autodiff at the value that the op assigns to it"
 # What a difference may show where it cannot decide, and autodiff may accuse.
 _OPEN = (Label.SMOOTH, Label.NOISY, Label.FEW, Label.STAIRCASE, Label.FLAT)
@@ -35,7 +36,8 @@ class Measurement:
 
     `value` is the finite difference with bound `error`; `wanted` is what the gradient is compared
     with (the finite difference where it decided, autodiff elsewhere); `declared` names what stands
-    for both where the user declared a gradient; `exempted` are reasons not to blame elements.
+    for both where the user declared a gradient; `exempted` are reasons not to blame elements; `lost`
+    marks elements that reach an output which is no number.
     """
 
     slot: Slot
@@ -54,7 +56,8 @@ class Measurement:
     agrees_with_autodiff: NDArray[np.bool_]
     missing: bool
     declared: str
-    exempted: tuple[Exemption, ...] = ()
+    exempted: tuple[Exemption, ...]
+    lost: NDArray[np.bool_]
 
     @property
     def decided(self) -> NDArray[np.bool_]:
@@ -178,10 +181,25 @@ def _of_slot(
     nonfinite = np.zeros(g.size, bool)
     for piece in chunks_of(g.size):
         nonfinite[piece] = ~np.isfinite(g[piece]) & _slope_is_finite(s.at(piece))
+    lost = _lost(lab, a, s)
+    if (nonfinite & lost).any():
+        exempted = (*exempted, Exemption(LOST, nonfinite & lost))
+        nonfinite &= ~lost
     return Measurement(
         slot, part, point.x[part], g, a, s.value, s.error, _wanted(g, a, s), s.tolerance, s.outcome, s.label, accused,
-        nonfinite, agrees, missing, declared, exempted,
+        nonfinite, agrees, missing, declared, exempted, lost,
     )  # fmt: skip
+
+
+def _lost(lab: Lab, a: Array | None, s: Assessment) -> NDArray[np.bool_]:
+    """Return the elements that reach an output which is no number: there is no slope to compare with.
+
+    No output that is a number moves with them, or TensorFlow's own gradient is none either.
+    """
+    if lab.precision.alive.all():
+        return np.zeros(s.label.size, bool)
+    flat = s.label == Label.FLAT
+    return np.asarray(flat if a is None else flat | ~np.isfinite(a))
 
 
 def measured_at(lab: Lab, point: Point) -> Point:

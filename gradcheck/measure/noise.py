@@ -61,6 +61,20 @@ def noise_at(lab: Lab, values: Sequence[Any]) -> Noise:
     )
 
 
+def growth_of(lab: Lab) -> float:
+    """Return how many times as large, relative to all outputs, a change of the inputs' last digit comes out."""
+    base = lab.precision.point
+    size, most = largest(base.y), 0.0
+    unit = 2 * ROUNDOFF.get(lab.coarsest, ROUNDOFF["float32"])
+    for number in range(DRAWS):
+        rng = lab.rng("growth", str(number))
+        moved = base.clipped(base.x * (1 + unit * rng.choice([-1.0, 1.0], base.x.size)))
+        values = refused(lambda moved=moved: base.evaluate(moved[None])[0])  # type: ignore[misc]
+        if values is not None and size:
+            most = max(most, largest(values - base.y) / (unit * size))
+    return most
+
+
 def _without_steps(moved: Array, own: Array, few: float, scale: float, parts: Sequence[slice]) -> Array:
     """Return the moves that rounding makes, zero elsewhere.
 

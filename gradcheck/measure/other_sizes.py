@@ -29,10 +29,10 @@ def one_row_more(lab: Lab, plain: Operation) -> tuple[list[Any], Pulled] | None:
 
 
 def one_row(lab: Lab, plain: Operation) -> tuple[list[Any], Pulled] | None:
-    """Return the first row of the leaves, None if the op does not treat rows one by one.
+    """Return the first row of the leaves, None if the op makes something else of it.
 
-    A single row broadcasts, so that a call may pass which makes no sense; where the outputs
-    are those of the first row of all, it does make sense.
+    A single row broadcasts, so that a call may pass which makes no sense.  It does make sense where
+    each output is that of the first row of all, or a number that is made of all rows, as a loss.
     """
     state = lab.gradients.state
     whole = pulled_at(lab, plain, lab.values, state)
@@ -47,10 +47,19 @@ def one_row(lab: Lab, plain: Operation) -> tuple[list[Any], Pulled] | None:
             continue
         if len(one.outputs) != len(whole.outputs):
             continue
-        pairs = list(zip(one.outputs, whole.outputs, strict=True))
-        if pairs and all(np.ndim(b) and a.shape == b[:1].shape and _near(a, b[:1]) for a, b in pairs):
+        rows, pairs = len(lab.values[chosen[0]]), list(zip(one.outputs, whole.outputs, strict=True))
+        if pairs and all(_is_first_row(a, b) or _is_of_all_rows(a, b, rows) for a, b in pairs):
             return values, one
     return None
+
+
+def _is_first_row(one: Any, whole: Any) -> bool:
+    return bool(np.ndim(whole)) and one.shape == whole[:1].shape and _near(one, whole[:1])
+
+
+def _is_of_all_rows(one: Any, whole: Any, rows: int) -> bool:
+    """Return whether an output has no axis of rows, and what is made of one row is a number."""
+    return one.shape == whole.shape and rows not in np.shape(whole) and bool(np.isfinite(wide(one)).all())
 
 
 def _near(a: Any, b: Any) -> bool:

@@ -112,6 +112,11 @@ def exact_constants(lab: Lab) -> VectorOp | None:
     return refused(lambda: _vector_op(lab, lab.operation, FLOAT64))
 
 
+def rewritten(lab: Lab) -> VectorOp | None:
+    """Return the op as it is traced in its own dtype, rewritten to float64; None if that cannot be done."""
+    return refused(lambda: _vector_op(lab, lab.operation, REWRITTEN))
+
+
 def _vector_op(lab: Lab, operation: Operation, kind: str) -> VectorOp | None:
     layout, recorder = lab.layout, lab.recorder
     everything = [v.variable for v in lab.every_variable]
@@ -200,10 +205,10 @@ def _first_values(op: VectorOp, vector: Array) -> Array:
     """Return the outputs at the sample, and find out whether the forward may be traced."""
     if op.name == NATIVE and op.seed is not None:
         op.traceable = False
-    found = refused(lambda: op.value(vector))
+    found = refused(lambda: op.value_or_raise(vector))
     if found is None:
         op.traceable = False
-        found = op.value(vector)
+        found = op.value_or_raise(vector)
     values = found
     if op.traceable and op.name != REWRITTEN and op.seed is None:
         # A forward that is another one when traced must be evaluated in eager.

@@ -16,9 +16,13 @@ from gradcheck.verdict.tolerances import LARGEST_INPUT, LEVELS
 
 def ties(lab: Lab) -> Iterator[SetUp]:
     """Yield set-ups in which values tie, none for long inputs."""
-    for tied in (_tied(lab), _coarse(lab)):
+    for said, tied in (
+        ("where values tie", _tied(lab)),
+        ("where values tie", _coarse(lab)),
+        ("at rows of zeros", _zero_rows(lab)),
+    ):
         if tied is not None:
-            yield SetUp("where values tie", tuple(tied), lab.gradients.state, resized=False)
+            yield SetUp(said, tuple(tied), lab.gradients.state, resized=False)
 
 
 def _tied(lab: Lab) -> list[Any] | None:
@@ -56,6 +60,24 @@ def _coarse(lab: Lab) -> list[Any] | None:
         nearest = np.argmin(np.abs(wide(values[i])[..., None] - wide(levels)), axis=-1)
         values[i] = levels[nearest]
     return values if chosen else None
+
+
+def _zero_rows(lab: Lab) -> list[Any] | None:
+    """Return leaves of which the first row, along the last axis, is zero; None if no domain holds zeros."""
+    values = list(lab.values)
+    chosen = [i for i in _tieable(lab) if _holds_zero(lab, i) and np.ndim(values[i])]
+    for i in chosen:
+        values[i] = np.array(values[i])
+        values[i].reshape(-1, values[i].shape[-1])[0] = 0
+    return values if chosen else None
+
+
+def _holds_zero(lab: Lab, leaf: int) -> bool:
+    """Return whether an input may be zero: its domain holds it, and nobody keeps away from it."""
+    low, high = lab.leaves[leaf].domain or (-np.inf, np.inf)
+    own = wide(lab.values[leaf])
+    drawn_on_both_sides = bool((own < 0).any() and (own > 0).any())
+    return bool(low < 0 < high) and drawn_on_both_sides and not lab.leaves[leaf].avoids_zero
 
 
 def _tieable(lab: Lab) -> list[int]:

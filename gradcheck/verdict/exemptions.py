@@ -19,6 +19,7 @@ from gradcheck.numerics.arrays import Array
 from gradcheck.verdict.discrepancy import Discrepancy, Exemption, Mask, Verdict
 from gradcheck.verdict.tolerances import (
     APART_AT_TIE,
+    CHAOTIC_GROWTH,
     CONDITIONING_FACTOR,
     CONTRADICTS,
     CONTRADICTS_RTOL,
@@ -34,6 +35,8 @@ from gradcheck.verdict.tolerances import (
     TAKEN_AWAY,
 )
 
+CHAOS = "a change of one rounding grows to order one on its way through the op (chaos)"
+
 
 class Witness(Protocol):
     """Offer what an exemption may ask of the op: gradients in the widest precision, and random numbers."""
@@ -41,6 +44,10 @@ class Witness(Protocol):
     @property
     def rounds_to_half(self) -> bool:
         """Return whether the op rounds to half precision somewhere."""
+
+    @property
+    def growth(self) -> float:
+        """Return how many times as large a relative change of the inputs comes out of the op."""
 
     def gradient_near(self, point: Point) -> Array | None:
         """Return the gradient under test at a point, None if the op refuses it."""
@@ -164,6 +171,14 @@ def between_neighbours(d: Discrepancy, op: Witness) -> Mask:
     return covered
 
 
+def chaotic(d: Discrepancy, op: Witness) -> Mask:
+    """Return where gradient and autodiff are one result and every difference of the op is out of proportion."""
+    if d.autodiff is None:
+        return _nothing(d)
+    same = d.elements & _same(d)
+    return same if same.any() and op.growth > CHAOTIC_GROWTH else _nothing(d)
+
+
 EXEMPTIONS = (
     Rule("gradient and autodiff agree, and the finite difference does not clearly contradict them", outweighed),
     Rule(
@@ -176,6 +191,7 @@ EXEMPTIONS = (
         hidden_rounding,
         label=Label.NOISY,
     ),
+    Rule(CHAOS, chaotic, label=Label.NOISY),
     Rule("rounding of terms that cancel explains the difference there", rounding_there),
     Rule("only the rounding of the op's constants to float32 makes the difference there", rounded_constants),
     Rule(

@@ -102,11 +102,12 @@ def _loss(base: Array, exact: Array) -> _Loss:
     return _Loss(float(np.median(np.abs(relative))), quantum, bool(systematic))
 
 
-def bias_of(own: Array, exact: Array, roundoff: float) -> float | None:
+def bias_of(own: Array, exact: Array, roundoff: float, shared: float = SHARED) -> float | None:
     """Return the common factor (less one) by which the own dtype is off, None if it looks like rounding.
 
     Rounding errors have no common sign, so their mean is small beside their spread; but one of a
-    number that all elements share (a step size, to some power) moves them together, by little.
+    number that all elements share (a step size, to some power) moves them together, by little: by
+    less than `shared`.
     """
     usable = np.isfinite(own) & np.isfinite(exact) & (np.abs(exact) > 1e-3 * np.abs(exact).max(initial=0.0))
     if not usable.any():
@@ -114,5 +115,5 @@ def bias_of(own: Array, exact: Array, roundoff: float) -> float | None:
     relative = np.divide(own, exact, where=usable, out=np.ones(own.size))
     relative -= 1
     mean = float(np.mean(relative, where=usable))
-    least = SHARED if usable.sum() >= ENOUGH else FEW_SHARED
+    least = shared if usable.sum() >= ENOUGH else FEW_SHARED
     return mean if abs(mean) > max(4 * float(np.std(relative, where=usable)), 4 * roundoff, least) else None

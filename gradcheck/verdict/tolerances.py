@@ -37,6 +37,9 @@ AUTODIFF_ROUNDINGS = 256
 SAME_RTOL = 1e-6
 # The same in float64, for what is compared in order to name a cause.
 SAME_IN_FLOAT64 = 1e-9
+# A ratio to autodiff that is one at every element is a factor if it is further from one than a constant stored in
+# float32 puts it, and so many roundings of the op's own constants.
+LEAST_FACTOR, FACTOR_ROUNDINGS = 1e-7, 32
 # A difference contradicts both together only if it is so many tolerances and such a share of them away.
 CONTRADICTS, CONTRADICTS_RTOL = 10, 1e-3
 # A difference this close to the gradient speaks for it, although its own bound is wide.
@@ -107,6 +110,22 @@ NEAR_ZERO = 0.02
 ROUNDING_DRAWS, ROUNDINGS_TRIED = 4, 4
 # The share of a gap that may be left where its reason is taken away.
 TAKEN_AWAY = 1e-2
+
+# How many times as far as autodiff of the same graph, or a quarter of what rounding explains, the branch that an op
+# takes in half precision may be from the op in float64 (a quarter of 16 roundings: 1.6 % in bfloat16).
+BRANCH_MARGIN = 4.0
+
+# The share of the largest difference between TensorFlow's own gradients in two modes that the op's may have.
+OWN_SHARE = 10.0
+
+# --- Chaos ------------------------------------------------------------------------------------------------------------
+# The growth of a small relative change from which on steps of differences (1e-5) come out of order one; recurrent
+# networks with default weights over 32 steps have 1e6, with small ones below 10.
+CHAOTIC_GROWTH = 1e4
+
+# --- Whether the outputs depend on the inputs at all ------------------------------------------------------------------
+# Pushes of all inputs together, every other one by so many times their size.
+PUSHES, PUSH_RANGE = 8, (0.1, 10.0)
 
 # --- Rounding in the op's own dtype -----------------------------------------------------------------------------------
 # A result moves by so many times what one rounding of all inputs does (measured: `make verdicts` at 8 blames 3).

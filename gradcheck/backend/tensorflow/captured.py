@@ -75,8 +75,13 @@ def unlisted(op: Any, variables: Sequence[Variable]) -> list[Variable]:
     if not isinstance(owner, tf.keras.layers.Layer):
         return []
     # What the layer knows and does not train is frozen on purpose.
-    listed = {getattr(v, "value", v).ref() for v in owner.variables}
-    return [v for v in variables if v.variable.ref() not in listed]
+    listed = {id(part) for v in owner.variables for part in _parts(getattr(v, "value", v))}
+    return [v for v in variables if not any(id(part) in listed for part in _parts(v.variable))]
+
+
+def _parts(variable: Any) -> list[Any]:
+    """Return a variable and its replicas: under a tf.distribute strategy an op reads one of them."""
+    return [variable, *getattr(variable, "values", ())]
 
 
 def _outputs(gradients: Gradients, values: Sequence[Any]) -> list[Any]:

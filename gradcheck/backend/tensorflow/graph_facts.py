@@ -6,12 +6,32 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import tensorflow as tf
+
 from gradcheck.backend.tensorflow.faults import own_fault
 from gradcheck.backend.tensorflow.runs import Gradients
 from gradcheck.backend.tensorflow.tracing import constants_in, halves_in, nodes_of
 from gradcheck.verdict.tolerances import ROUNDOFF
 
 _RANDOM = ("Random", "Multinomial", "TruncatedNormal")
+# Ops through which no gradient passes, by the name that people know.
+_STOPPING = {
+    "Round": "tf.round",
+    "Rint": "tf.math.rint",
+    "Ceil": "tf.math.ceil",
+    "Floor": "tf.floor",
+    "Sign": "tf.sign",
+    "ArgMax": "tf.argmax",
+    "ArgMin": "tf.argmin",
+    "StopGradient": "tf.stop_gradient",
+    "Greater": "a comparison (>)",
+    "GreaterEqual": "a comparison (>=)",
+    "Less": "a comparison (<)",
+    "LessEqual": "a comparison (<=)",
+    "FloorDiv": "floor division (//)",
+}
+# Matrix decompositions whose factors are free in sign or phase.
+_DECOMPOSITIONS = ("SelfAdjointEigV2", "Eig", "Svd", "Qr", "XlaSvd", "XlaSelfAdjointEig")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +39,8 @@ class GraphFacts:
     """Tell what a trace of the op holds: stateful and stateless random ops, and the variables it reads.
 
     `stops` says that it holds tf.stop_gradient, `unsized` that the data decides the size of an output,
-    `lists` that it keeps tensors in a list, as loops do.
+    `lists` that it keeps tensors in a list, as loops do, `decomposes` that it decomposes a matrix;
+    `stopping` names the ops through which no gradient passes; `drawn` counts stateful random ops.
     """
 
     random: bool
@@ -30,6 +51,9 @@ class GraphFacts:
     unsized: bool = False
     lists: bool = False
     constants: tuple[float, ...] = ()
+    stopping: tuple[str, ...] = ()
+    decomposes: bool = False
+    drawn: int = 0
 
     def coarsest(self, dtype: str) -> str:
         """Return the dtype of the op's trace that rounds most, `dtype` if that does."""
@@ -58,6 +82,32 @@ def graph_facts(gradients: Gradients, values: Sequence[Any]) -> GraphFacts:
     stateless = any("Stateless" in name for name in drawing)
     unsized = not all(output.shape.is_fully_defined() for output in concrete.outputs)
     lists = any(node.op.startswith("TensorList") for node in nodes)
+    stopping = tuple(dict.fromkeys(_STOPPING.get(node.op) or _cast(node) for node in nodes))
+    decomposes = any(node.op in _DECOMPOSITIONS for node in nodes)
     return GraphFacts(
-        random, stateless, tuple(concrete.captured_inputs), halves, stops, unsized, lists, constants_in(nodes)
+        random,
+        stateless,
+        tuple(concrete.captured_inputs),
+        halves,
+        stops,
+        unsized,
+        lists,
+        constants_in(nodes),
+        tuple(name for name in stopping if name),
+        decomposes,
+        sum("Stateless" not in name for name in drawing),
     )
+
+
+def _cast(node: Any) -> str:
+    """Return the words for a cast of floating numbers to others, nothing for any other op."""
+    if node.op != "Cast":
+        return ""
+    kinds = [tf.as_dtype(node.attr[key].type) for key in ("SrcT", "DstT")]
+    return f"a cast to {kinds[1].name}" if kinds[0].is_floating and not kinds[1].is_floating else ""
+
+
+def drawn_in_gradient(gradients: Gradients, values: Sequence[Any], upstream: Sequence[Any]) -> int:
+    """Return how many ops of the traced gradient draw stateful random numbers; raises what tracing raises."""
+    nodes = nodes_of(gradients.traced_gradient(values, upstream))
+    return sum(any(word in node.op for word in _RANDOM) and "Stateless" not in node.op for node in nodes)

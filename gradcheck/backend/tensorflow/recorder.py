@@ -52,7 +52,7 @@ class Recorder:
     """Hold the switch and the notes."""
 
     bypass: bool = False
-    calls: int = 0
+    called: list[str] = field(default_factory=list)
     keyword_calls: list[str] = field(default_factory=list)
     notes: list[GradientNote] = field(default_factory=list)
     broken: ContractBroken | None = None
@@ -61,7 +61,8 @@ class Recorder:
 
     def clear(self) -> None:
         """Forget what was noted."""
-        self.calls, self.broken, self.gradient_failure = 0, None, None
+        self.broken, self.gradient_failure = None, None
+        self.called.clear()
         self.keyword_calls.clear()
         self.notes.clear()
 
@@ -115,7 +116,7 @@ class Recorder:
             result = wrapped(*args, **kwargs)
             _check_return(result, name)
             return result[0]
-        self.calls += 1
+        self.called.append(name)
         if any(tf.is_tensor(value) for value in tf.nest.flatten(kwargs)):
             self.keyword_calls.append(name)
         return Real(self._recorded(wrapped, name))(*args, **kwargs)
@@ -266,6 +267,9 @@ def _count_broken(gradients: list[Any], arguments: list[Any], names: list[str], 
 
 
 def _note_of(gradient: Any, argument: Any, name: str, function: str, variable: bool = False) -> GradientNote:
+    if isinstance(argument, float):
+        # TensorFlow makes a tensor of it, and in graphs holds the gradient to its shape.
+        argument = np.float32(argument)
     differentiable = hasattr(argument, "dtype") and (
         tf.as_dtype(argument.dtype).is_floating or tf.as_dtype(argument.dtype).is_complex
     )

@@ -154,7 +154,18 @@ class VectorOp:
         return tf.cast(tensor, wide_dtype(tensor.dtype)) if self.wide and differentiable(tensor) else tensor
 
     def value(self, row: Array) -> Array:
-        """Map a point (n,) to packed outputs (m,); NaN where the op raises or has outputs of other sizes."""
+        """Map a point (n,) to packed outputs (m,); NaN where the op refuses it or has outputs of other sizes."""
+        nothing = np.broadcast_to(np.nan, self.layout.outputs.width)
+        try:
+            values = self._values(row)
+        except Exception as error:
+            if own_fault(error):
+                raise
+            return nothing
+        return values if values.size == nothing.size else nothing
+
+    def value_or_raise(self, row: Array) -> Array:
+        """Map a point (n,) to packed outputs (m,); NaN where a kernel refuses it, raises what else the op does."""
         nothing = np.broadcast_to(np.nan, self.layout.outputs.width)
         try:
             values = self._values(row)
