@@ -47,7 +47,7 @@ def check(fn: Callable[..., Any], inputs: Mapping[str, Any] | Sequence[Any], **o
     name = options.pop("name", None) or getattr(fn, "__name__", type(fn).__name__)
     functions = {key: options[key] for key in _FUNCTIONS if callable(options.get(key))}
     case = _case(fn, name, inputs, {**options, **{key: f"gradcheck_{key}" for key in functions}})
-    recorder, creations = Recorder(), Creations()
+    recorder, creations = Recorder(intended=case.intended), Creations()
     home = _home(fn)
 
     def start() -> tuple[Any, tuple[str, ...]]:

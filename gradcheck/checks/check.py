@@ -46,6 +46,10 @@ class Check:
 
 
 CUSTOM = Need(lambda lab: lab.custom, "the op has no custom gradient")
+RULE = Need(
+    lambda lab: lab.custom or bool(lab.case.surrogate) or lab.facts.registered,
+    "the op has no gradient of its own and the case declares none",
+)
 OUTPUTS = Need(lambda lab: lab.layout.outputs.width > 0, "the op has no floating output")
 INPUTS = Need(lambda lab: lab.layout.inputs.width > 0, "there is no input or variable to differentiate")
 TENSORS = Need(lambda lab: bool(lab.sources), "there is no floating input to differentiate")

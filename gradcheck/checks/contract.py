@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gradcheck.backend.tensorflow.failures import Stopped
 from gradcheck.backend.tensorflow.inputs import Leaf
 from gradcheck.backend.tensorflow.recorder import GradientNote
 from gradcheck.backend.tensorflow.runs import Gradients, dtype_name
@@ -32,6 +33,7 @@ def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
             yield finding
     yield from _of_notes(lab.gradient_notes, wrong)
     yield from _keywords(lab)
+    _check_intended(lab)
     yield from _declared_none(lab)
 
 
@@ -140,6 +142,16 @@ def _keywords(lab: Lab) -> Iterator[Finding]:
             hint=f"call `{name}` with positional arguments",
         )
         yield seen_in(EAGER, finding)
+
+
+def _check_intended(lab: Lab) -> None:
+    """Raise Stopped unless every custom gradient that the case names as intended is called."""
+    short = {name.rpartition(".")[2] for name in lab.called}
+    for name in lab.case.intended:
+        if name not in lab.called and name not in short:
+            called = ", ".join(lab.called) or "none"
+            message = f"`intended: {name}`: no custom gradient of this name is called (called: {called})"
+            raise Stopped(Finding("op-error", message, hint="use the function's name, or its qualified name"))
 
 
 def _declared_none(lab: Lab) -> Iterator[Finding]:

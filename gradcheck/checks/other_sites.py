@@ -46,7 +46,7 @@ def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
     """Compare the gradient with autodiff at other variables, integers, ties and sizes."""
     known = any(f.code == "dynamic-shape" and f.level == ERROR for f in found)
     # Of an op without a rule of its own autodiff is the gradient itself; differences judge where it is no number.
-    families = FAMILIES if lab.custom else (ties,)
+    families = FAMILIES if lab.custom or lab.case.surrogate else (ties,)
     try:
         for there in (there for family in families for there in family(lab)):
             if known and there.resized:
@@ -74,7 +74,7 @@ def _at(lab: Lab, there: SetUp) -> Finding | None:
         return None
     if not all(g is None or np.isfinite(wide(g)).all() for g in wanted.gradients):
         return _where_autodiff_fails(lab, there)
-    if not lab.custom:
+    if not (lab.custom or lab.case.surrogate):
         return None
     try:
         got = pull(lab, lab.operation, there.values, there.state)

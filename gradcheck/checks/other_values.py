@@ -9,8 +9,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from gradcheck.checks.check import CUSTOM, DERIVATIVE, FIXED, INPUTS, OUTPUTS, Check, Item
+from gradcheck.checks.check import DERIVATIVE, FIXED, INPUTS, OUTPUTS, RULE, Check, Item
 from gradcheck.diagnose.away import elements_at, findings_of, locate, place
+from gradcheck.diagnose.inner_rules import inner_rule
 from gradcheck.diagnose.regions import region_of
 from gradcheck.measure.away import (
     Away,
@@ -87,7 +88,7 @@ def ask_far(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
 
 
 ORDINARY = Check(
-    "other values", "near_values", ask_ordinary, (INPUTS, OUTPUTS, CUSTOM, DERIVATIVE, FIXED), SPOILT, exploring=True
+    "other values", "near_values", ask_ordinary, (INPUTS, OUTPUTS, RULE, DERIVATIVE, FIXED), SPOILT, exploring=True
 )
 FAR = Check("values far away", "far_values", ask_far, (INPUTS, OUTPUTS, DERIVATIVE, FIXED), SPOILT, exploring=True)
 
@@ -124,6 +125,13 @@ def _finding(lab: Lab, wrong: Sequence[Away], sites: Sequence[Array], compared: 
     slot, _ = locate(lab, wrong[0].coordinate)
     region = _region(lab, slot, sites, compared)
     first = wrong[0]
+    x = lab.vector().copy()
+    x[[coordinate for coordinate, _ in first.moved]] = [value for _, value in first.moved]
+    inner = inner_rule(lab, x, np.array([first.coordinate]))
+    if inner is not None:
+        message = f"the gradient of `{slot.name}` is wrong {place(lab, first)}: {inner.message}"
+        elements = elements_at(lab, wrong)
+        return Finding("gradient-mismatch", message, inner.cause, hint=inner.hint, wrt=slot.name, elements=elements)
     where = f"where the input {region}" if region else f"at other inputs, as {place(lab, first)}"
     return Finding(
         "gradient-mismatch",

@@ -14,12 +14,14 @@ from gradcheck.backend.tensorflow.second_derivative import Second, SecondDerivat
 from gradcheck.checks.check import OUTPUTS, TENSORS, Check, Item, Need
 from gradcheck.diagnose.finding import seen_in
 from gradcheck.differences.assess import Outcome, assess
+from gradcheck.differences.ladder import Label
 from gradcheck.differences.vector_function import Point
 from gradcheck.measure.gradients import tolerance_of
 from gradcheck.measure.lab import Lab
 from gradcheck.measure.precision import FLOAT64, REWRITTEN
 from gradcheck.numerics.arrays import Array
 from gradcheck.numerics.closeness import largest, worst_first
+from gradcheck.numerics.packing import Slot
 from gradcheck.numerics.random_streams import signed_uniform
 from gradcheck.results import Element, Finding, Skipped
 from gradcheck.verdict.tolerances import ROUNDOFF
@@ -29,6 +31,8 @@ LIMIT = 512
 # Roundings of the largest second derivative that may be left of another.
 LEFT = 256
 NAME = "second order"
+# In the place of an outcome: the difference has a slope where the second derivative is no number.
+FINITE = -1
 BLOCKING = frozenset(
     {"gradient-mismatch", "gradient-shape", "gradient-dtype", "gradient-missing", "upstream-nonlinear"}
 )
@@ -53,9 +57,13 @@ def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
                 )
                 yield _missing_finding(slot.name, f"it is None, by finite differences it is up to {worst:.6g}")
             continue
+        lost = ~np.isfinite(values.packed[part]) & np.isfinite(slope[part]) & (outcome[part] == FINITE)
         if bad.any():
             wrong = True
             yield _mismatch(lab, index, part, values.packed, slope, tolerance, bad)
+        elif lost.any():
+            wrong = True
+            yield _nonfinite(slot, values.packed[part], slope[part], lost)
     if not wrong:
         yield from _through_upstream(lab, second)
         yield from _other_ways(lab, second, values)
@@ -64,6 +72,17 @@ def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
 ORDER_2 = Need(lambda lab: lab.case.order > 1, "the case does not say `order: 2`")
 
 CHECK = Check(NAME, "second_order", ask, needs=(ORDER_2, TENSORS, OUTPUTS), pointless_after=BLOCKING)
+
+
+def _nonfinite(slot: Slot, values: Array, slope: Array, lost: np.ndarray) -> Finding:
+    first = int(np.argmax(lost))
+    return Finding(
+        "second-order-mismatch",
+        f"the second derivative with respect to `{slot.name}` is {values[first]} at {list(slot.where(first))}; by"
+        f" finite differences of the gradient it is {slope[first]:.6g}",
+        hint="a power, a root or a division in grad_fn has no derivative there: guard its argument, not its result",
+        wrt=slot.name,
+    )
 
 
 def _second_of(lab: Lab) -> SecondDerivative:
@@ -206,6 +225,9 @@ def _differences(lab: Lab, directions: Sequence[Any], values: Second) -> tuple[A
     slope, limit = np.full(count, np.nan), np.zeros(count)
     outcome = np.full(count, Outcome.UNDECIDED, np.int8)
     slope[chosen], limit[chosen], outcome[chosen] = part.value, part.tolerance, part.outcome
+    # Where the value under test is no number, nothing is decided; where there is a slope is known all the same.
+    smooth = np.isin(part.label, (Label.SMOOTH, Label.FLAT)) & ~np.isfinite(values.packed[chosen])
+    outcome[chosen[smooth]] = FINITE
     return slope, outcome, limit
 
 

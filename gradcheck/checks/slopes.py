@@ -14,6 +14,7 @@ from gradcheck.checks.other_values import region_nearby
 from gradcheck.diagnose.chaos import chaos
 from gradcheck.diagnose.finding import hardened
 from gradcheck.diagnose.gather import diagnosis_of
+from gradcheck.diagnose.inner_rules import inner_rule
 from gradcheck.diagnose.regions import in_region
 from gradcheck.diagnose.rows import rows_of
 from gradcheck.differences.assess import Outcome, assess
@@ -301,16 +302,17 @@ def _nonfinite(lab: Lab, measurement: Measurement) -> Finding:
 
 
 def _mismatch(lab: Lab, measurement: Measurement, measurements: Sequence[Measurement]) -> Finding:
-    diagnosis = diagnosis_of(lab, measurement, measurements)
+    inner = None if measurement.declared else inner_rule(lab, lab.precision.point.x, measurement.part)
+    diagnosis = inner or diagnosis_of(lab, measurement, measurements)
     if diagnosis.moving and (region := region_nearby(lab, measurement.slot)) is not None:
         diagnosis = in_region(region)
-    told = odd_one_out(measurement, lab.facts.stops)
+    contrast = odd_one_out(measurement, lab.facts.stops)
     hint = diagnosis.hint
-    if lab.facts.stops and "tf.stop_gradient" in told:
+    if lab.facts.stops and "tf.stop_gradient" in contrast:
         hint = "if it is meant, name a function with the gradient that is meant: `surrogate:`, or `expected_vjp:`"
     return Finding(
         "gradient-mismatch",
-        f"the gradient of `{measurement.slot.name}` is wrong: {diagnosis.message}. {told}",
+        f"the gradient of `{measurement.slot.name}` is wrong: {diagnosis.message}. {contrast}",
         diagnosis.cause,
         hint=hint,
         wrt=measurement.slot.name,

@@ -89,6 +89,8 @@ def reason_not_to_look(lab: Lab) -> str | None:
         return "no input may be moved by itself"
     if lab.layout.inputs.width > LARGEST_INPUT:
         return "the inputs are large"
+    if lab.case.intended:
+        return "differences say nothing of rules that are `intended`"
     if not lab.precision.alive.all():
         return "an output is no number at the sample"
     if not lab.precision.op.wide:

@@ -22,11 +22,13 @@ if TYPE_CHECKING:
 class FirstRun:
     """Hold outputs and gradients, what every grad_fn returned, and the names of the variables that changed.
 
-    `bypassed` names functions under tf.custom_gradient that were called, when no grad_fn was.
+    `called` names the functions under tf.custom_gradient that were called, `bypassed` the same if no
+    grad_fn was.
     """
 
     run: Run
     notes: tuple[GradientNote, ...]
+    called: tuple[str, ...]
     bypassed: tuple[str, ...]
     changed: tuple[str, ...]
 
@@ -46,8 +48,11 @@ def first_run(lab: Lab) -> FirstRun:
         if own_fault(error):
             raise
         raise Stopped(finding_from(recorder.gradient_failure or error, "gradient-error", recorder)) from error
-    bypassed = () if recorder.notes or recorder.keyword_calls else tuple(dict.fromkeys(recorder.called))
-    return FirstRun(run, tuple(recorder.notes), bypassed, changed_since(lab.gradients.state, lab.every_variable))
+    called = tuple(dict.fromkeys(recorder.called))
+    bypassed = () if recorder.notes or recorder.keyword_calls else called
+    return FirstRun(
+        run, tuple(recorder.notes), called, bypassed, changed_since(lab.gradients.state, lab.every_variable)
+    )
 
 
 def changed_since(before: State, every: tuple[Variable, ...] | list[Variable]) -> tuple[str, ...]:

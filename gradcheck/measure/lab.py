@@ -196,6 +196,11 @@ class Lab:
         return self._first.notes
 
     @property
+    def called(self) -> tuple[str, ...]:
+        """Return the qualified names of the functions under tf.custom_gradient that were called in the first run."""
+        return self._first.called
+
+    @property
     def bypassed(self) -> tuple[str, ...]:
         """Return the functions under tf.custom_gradient that were called in the first run, when no grad_fn was."""
         return self._first.bypassed

@@ -131,7 +131,7 @@ def _declared(lab: Lab, point: Point, gradient: Array) -> Declared | None:
             if not covers[part].all() and not lab.has_rule(slot.name):
                 wanted[part], covers[part] = gradient[part], True
         return Declared(wanted, covers)
-    if not lab.surrogate_stops:
+    if not (lab.surrogate_stops or lab.case.intended):
         return None
     autodiff = autodiff_at(lab, point)
     return None if autodiff is None else Declared(autodiff, np.ones(autodiff.size, bool))
@@ -212,7 +212,9 @@ def measured_at(lab: Lab, point: Point) -> Point:
 def _declared_by(lab: Lab) -> str:
     if lab.case.expected_vjp is not None:
         return "`expected_vjp`"
-    return f"the autodiff gradient of `surrogate: {lab.case.surrogate}`"
+    if lab.case.surrogate is not None:
+        return f"the autodiff gradient of `surrogate: {lab.case.surrogate}`"
+    return f"autodiff of the forward that keeps the rules of {', '.join(lab.case.intended)} (`intended`)"
 
 
 def _assigned_before_use(lab: Lab, slot: Slot, autodiff: Array, s: Assessment) -> bool:

@@ -117,6 +117,16 @@ def rewritten(lab: Lab) -> VectorOp | None:
     return refused(lambda: _vector_op(lab, lab.operation, REWRITTEN))
 
 
+def keeping(lab: Lab, name: str) -> VectorOp | None:
+    """Return the op whose autodiff keeps the rule of one inner custom gradient, None if that cannot be made."""
+    with lab.recorder.keeping(name):
+        op = refused(lambda: _vector_op(lab, lab.operation, lab.precision.op.name))
+        if op is not None:
+            # Traced here, where the rule is kept.
+            refused(lambda: op.autodiff_gradient(lab.precision.point.x, lab.precision.point.cotangent))
+        return op
+
+
 def _vector_op(lab: Lab, operation: Operation, kind: str) -> VectorOp | None:
     layout, recorder = lab.layout, lab.recorder
     everything = [v.variable for v in lab.every_variable]

@@ -45,6 +45,7 @@ class Case:
     reference: str | None = None
     surrogate: str | None = None
     expected_vjp: str | None = None
+    intended: tuple[str, ...] = ()
     expect: tuple[str, ...] = ()
     reason: str | None = None
     modes: tuple[str, ...] = MODES

@@ -267,7 +267,7 @@ def _build(document: Document, path: Path) -> Spec:
     return Spec(document.file, module, cases)
 
 
-_TUPLES = ("expect", "modes", "tapes", "devices", "dtypes", "tags", "upstream")
+_TUPLES = ("intended", "expect", "modes", "tapes", "devices", "dtypes", "tags", "upstream")
 
 
 def _case(document: Document, path: Path, module: str, name: str, data: dict[str, Any]) -> Case:

@@ -117,6 +117,9 @@ _COMMON: dict[str, Any] = {
     "reference": _attribute,
     "surrogate": _attribute,
     "expected_vjp": _attribute,
+    "intended": _list_of(
+        _text, uniqueItems=True, description="inner custom gradients whose rules are meant as they are"
+    ),
     # An empty list takes back what `defaults` say.
     "expect": _list_of(_one_of(*_expectations), uniqueItems=True, minItems=0),
     "reason": _text,

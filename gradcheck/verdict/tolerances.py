@@ -118,6 +118,9 @@ BRANCH_MARGIN = 4.0
 # The share of the largest difference between TensorFlow's own gradients in two modes that the op's may have.
 OWN_SHARE = 10.0
 
+# Inner custom gradients that are tried one by one as the reason for a mismatch.
+INNER_RULES = 8
+
 # --- Chaos ------------------------------------------------------------------------------------------------------------
 # The growth of a small relative change from which on steps of differences (1e-5) come out of order one; recurrent
 # networks with default weights over 32 steps have 1e6, with small ones below 10.

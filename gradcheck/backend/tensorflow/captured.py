@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from gradcheck.backend.tensorflow.keras_types import is_layer
 from gradcheck.backend.tensorflow.operation import Variable, differentiable
 from gradcheck.backend.tensorflow.runs import Gradients, as_tensor
 from gradcheck.backend.tensorflow.tracing import GradientTape
@@ -72,7 +73,7 @@ def gets_gradient(gradients: Gradients, values: Sequence[Any], upstream: Sequenc
 def unlisted(op: Any, variables: Sequence[Variable]) -> list[Variable]:
     """Return the variables that the layer to which the op belongs does not list; none if it is no layer."""
     owner = getattr(op, "__self__", op)
-    if not isinstance(owner, tf.keras.layers.Layer):
+    if not is_layer(owner):
         return []
     # What the layer knows and does not train is frozen on purpose.
     listed = {id(part) for v in owner.variables for part in _parts(getattr(v, "value", v))}

@@ -30,6 +30,8 @@ _STOPPING = {
     "LessEqual": "a comparison (<=)",
     "FloorDiv": "floor division (//)",
 }
+# The names under which TensorFlow itself registers gradients of functions.
+_OF_TENSORFLOW = ("CustomGradient-", "PartitionedCall-", "StatefulPartitionedCall-")
 # Matrix decompositions whose factors are free in sign or phase.
 _DECOMPOSITIONS = ("SelfAdjointEigV2", "Eig", "Svd", "Qr", "XlaSvd", "XlaSelfAdjointEig")
 
@@ -40,7 +42,8 @@ class GraphFacts:
 
     `stops` says that it holds tf.stop_gradient, `unsized` that the data decides the size of an output,
     `lists` that it keeps tensors in a list, as loops do, `decomposes` that it decomposes a matrix;
-    `stopping` names the ops through which no gradient passes; `drawn` counts stateful random ops.
+    `stopping` names the ops through which no gradient passes; `drawn` counts stateful random ops;
+    `registered` says that an op's gradient was registered by the user.
     """
 
     random: bool
@@ -54,6 +57,7 @@ class GraphFacts:
     stopping: tuple[str, ...] = ()
     decomposes: bool = False
     drawn: int = 0
+    registered: bool = False
 
     def coarsest(self, dtype: str) -> str:
         """Return the dtype of the op's trace that rounds most, `dtype` if that does."""
@@ -96,7 +100,16 @@ def graph_facts(gradients: Gradients, values: Sequence[Any]) -> GraphFacts:
         tuple(name for name in stopping if name),
         decomposes,
         sum("Stateless" not in name for name in drawing),
+        any(_has_rule_of_the_user(node) for node in nodes),
     )
+
+
+def _has_rule_of_the_user(node: Any) -> bool:
+    """Return whether an op has a gradient that was registered under another name, or is none of TensorFlow's own."""
+    name = node.attr["_gradient_op_type"].s.decode() if "_gradient_op_type" in node.attr else ""
+    if name and not name.startswith(_OF_TENSORFLOW):
+        return True
+    return not name and not hasattr(tf.raw_ops, node.op) and not node.op.startswith(("__", "_"))
 
 
 def _cast(node: Any) -> str:

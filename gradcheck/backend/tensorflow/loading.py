@@ -34,7 +34,7 @@ def load(case: Case) -> Loaded:
 
     Raises Stopped with `import-error` or `op-error`.
     """
-    recorder, creations = Recorder(), Creations()
+    recorder, creations = Recorder(intended=case.intended), Creations()
     install(recorder)
     with creations.watch():
         try:

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from gradcheck.backend.tensorflow.inputs import Leaf
 from gradcheck.backend.tensorflow.install import unwrapped
+from gradcheck.backend.tensorflow.keras_types import is_layer, raw_variable
 from gradcheck.backend.tensorflow.recorder import Recorder
 from gradcheck.backend.tensorflow.target import Bound
 from gradcheck.backend.tensorflow.tracing import autographed, unconverted
@@ -177,11 +178,11 @@ def _names(owner: Any, op: Any, module: Any) -> dict[Any, str]:
     names: dict[Any, str] = {}
 
     def note(name: str, value: Any) -> None:
-        variable = getattr(value, "value", None) if isinstance(value, tf.keras.Variable) else value
+        variable = raw_variable(value)
         if isinstance(variable, tf.Variable):
             names.setdefault(variable.ref(), name)
 
-    for keras_variable in getattr(owner, "variables", ()) if isinstance(owner, tf.keras.layers.Layer) else ():
+    for keras_variable in getattr(owner, "variables", ()) if is_layer(owner) else ():
         path = getattr(keras_variable, "path", keras_variable.name)
         note(path.removeprefix(f"{owner.name}/"), keras_variable)
     for name, value in list(getattr(owner, "__dict__", {}).items()):

@@ -49,9 +49,13 @@ class GradientNote:
 
 @dataclass(slots=True)
 class Recorder:
-    """Hold the switch and the notes."""
+    """Hold the switch and the notes.
+
+    `intended` names functions whose rules are meant as they are: they are never bypassed.
+    """
 
     bypass: bool = False
+    intended: tuple[str, ...] = ()
     called: list[str] = field(default_factory=list)
     keyword_calls: list[str] = field(default_factory=list)
     notes: list[GradientNote] = field(default_factory=list)
@@ -74,6 +78,15 @@ class Recorder:
             yield
         finally:
             self.bypass = before
+
+    @contextlib.contextmanager
+    def keeping(self, *names: str) -> Iterator[None]:
+        """Bypass no function of these names inside the block."""
+        before, self.intended = self.intended, (*self.intended, *names)
+        try:
+            yield
+        finally:
+            self.intended = before
 
     @contextlib.contextmanager
     def permuted(self) -> Iterator[None]:
@@ -100,11 +113,11 @@ class Recorder:
 
     def apart(self, function: Any, another: Callable[[], Any]) -> Any:
         """Return a tf.function that keeps what it traces under a switch apart: in `another` of its kind."""
-        others: dict[tuple[bool, bool], Any] = {}
+        others: dict[tuple[bool, bool, tuple[str, ...]], Any] = {}
 
         def other() -> Any:
-            switches = (self.bypass, self.permute_variables)
-            if any(switches) and switches not in others:
+            switches = (self.bypass, self.permute_variables, self.intended if self.bypass else ())
+            if (self.bypass or self.permute_variables) and switches not in others:
                 others[switches] = another()
             return others.get(switches)
 
@@ -112,14 +125,18 @@ class Recorder:
 
     def _call(self, wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
         name = getattr(wrapped, "__name__", "op")
-        if self.bypass:
+        if self.bypass and not self._is_intended(wrapped):
             result = wrapped(*args, **kwargs)
             _check_return(result, name)
             return result[0]
-        self.called.append(name)
+        self.called.append(getattr(wrapped, "__qualname__", name))
         if any(tf.is_tensor(value) for value in tf.nest.flatten(kwargs)):
             self.keyword_calls.append(name)
         return Real(self._recorded(wrapped, name))(*args, **kwargs)
+
+    def _is_intended(self, wrapped: Callable[..., Any]) -> bool:
+        names = (getattr(wrapped, "__name__", ""), getattr(wrapped, "__qualname__", ""))
+        return any(name in self.intended for name in names)
 
     def _recorded(self, wrapped: Callable[..., Any], name: str) -> Any:
         def recorded(*args: Any, **kwargs: Any) -> Any:

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from gradcheck.backend.tensorflow.keras_types import set_random_seed
+
 # The number of glibc's option, and the bytes from which on a block is given back as soon as it is free.
 _MMAP_THRESHOLD, _LARGE_BLOCK = -3, 2**20
 
@@ -44,7 +46,7 @@ def configure(devices: tuple[str, ...] | None, threads: int, seed: int) -> tuple
         cpu = tf.config.list_physical_devices("CPU")[0]
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * cpus)
     _require(wanted, present, but="cpu")
-    tf.keras.utils.set_random_seed(seed % 2**32)
+    set_random_seed(seed % 2**32)
     return wanted
 
 

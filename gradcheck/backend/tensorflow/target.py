@@ -14,9 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import tensorflow as tf
-
 from gradcheck.backend.tensorflow.install import unwrapped
+from gradcheck.backend.tensorflow.keras_types import is_layer, is_model, is_own
 
 SHOWN = 8
 
@@ -137,8 +136,8 @@ class Bound:
 
 def signature_of(op: Any) -> inspect.Signature | None:
     """Return the signature of what the user wrote, below decorators, or None."""
-    function = op.call if isinstance(op, tf.keras.layers.Layer) else op
-    if isinstance(op, tf.keras.Model) and type(op).__module__.startswith("keras."):
+    function = op.call if is_layer(op) else op
+    if is_model(op) and is_own(op):
         return None
     plain = unwrapped(function)
     for candidate in (plain, getattr(function, "python_function", None), function):
@@ -174,7 +173,7 @@ def bind(op: Any, inputs: list[str], arguments: Mapping[str, Any]) -> Bound:
     _check_names(op, parameters, inputs, arguments)
     kinds = inspect.Parameter
     given = {**{name: ("input", name) for name in inputs}, **{name: ("value", v) for name, v in arguments.items()}}
-    if isinstance(op, tf.keras.layers.Layer):
+    if is_layer(op):
         return _bind_layer(parameters, given)
     fixed = [p for p in parameters if p.kind in (kinds.POSITIONAL_ONLY, kinds.POSITIONAL_OR_KEYWORD)]
     last = max((i for i, p in enumerate(fixed) if p.name in given), default=-1)
@@ -196,11 +195,11 @@ def bind(op: Any, inputs: list[str], arguments: Mapping[str, Any]) -> Bound:
 
 def _takes_a_list(op: Any) -> bool:
     """Return whether a Keras model takes its inputs in one list."""
-    return isinstance(op, tf.keras.Model) and isinstance(getattr(op, "_inputs_struct", None), (list, tuple))
+    return is_model(op) and isinstance(getattr(op, "_inputs_struct", None), (list, tuple))
 
 
 def _is_keras_own(op: Any) -> bool:
-    return isinstance(op, tf.keras.layers.Layer) and type(op).__module__.startswith("keras.")
+    return is_layer(op) and is_own(op)
 
 
 def _rest_of(signature: inspect.Signature) -> str | None:
