@@ -8,7 +8,6 @@ import numpy as np
 
 from gradcheck.backend.tensorflow.faults import refused
 from gradcheck.checks.check import FIXED, INPUTS, OUTPUTS, Check, Item, Need
-from gradcheck.differences.ladder import Label
 from gradcheck.measure.lab import Lab
 from gradcheck.results import Finding
 from gradcheck.verdict.tolerances import PUSH_RANGE, PUSHES
@@ -19,12 +18,11 @@ def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
     if any(g is not None and np.any(np.asarray(g) != 0) for g in lab.first.gradients):
         return
     if not _outputs_move(lab):
-        if all((m.label == Label.FLAT).all() for m in lab.measurements):
-            yield Finding(
-                "unconnected",
-                "the output does not depend on any input or variable, so that there is no gradient to compare",
-                hint="compute the output from the inputs; an input may be overwritten or never used",
-            )
+        yield Finding(
+            "unconnected",
+            "the output does not depend on any input or variable, so that there is no gradient to compare",
+            hint="compute the output from the inputs; an input may be overwritten or never used",
+        )
         return
     stopping = ", ".join(lab.facts.stopping[:3])
     by = f": {stopping} in the forward stop{'s' * (len(lab.facts.stopping) == 1)} it" if stopping else ""

@@ -14,10 +14,10 @@ from gradcheck.backend.tensorflow.second_derivative import Second, SecondDerivat
 from gradcheck.checks.check import OUTPUTS, TENSORS, Check, Item, Need
 from gradcheck.diagnose.finding import seen_in
 from gradcheck.differences.assess import Outcome, assess
-from gradcheck.differences.ladder import Label
 from gradcheck.differences.vector_function import Point
 from gradcheck.measure.gradients import tolerance_of
 from gradcheck.measure.lab import Lab
+from gradcheck.measure.measurement import WITHOUT_SLOPE
 from gradcheck.measure.precision import FLOAT64, REWRITTEN
 from gradcheck.numerics.arrays import Array
 from gradcheck.numerics.closeness import largest, worst_first
@@ -226,7 +226,7 @@ def _differences(lab: Lab, directions: Sequence[Any], values: Second) -> tuple[A
     outcome = np.full(count, Outcome.UNDECIDED, np.int8)
     slope[chosen], limit[chosen], outcome[chosen] = part.value, part.tolerance, part.outcome
     # Where the value under test is no number, nothing is decided; where there is a slope is known all the same.
-    smooth = np.isin(part.label, (Label.SMOOTH, Label.FLAT)) & ~np.isfinite(values.packed[chosen])
+    smooth = ~np.isin(part.label, WITHOUT_SLOPE) & ~np.isfinite(values.packed[chosen])
     outcome[chosen[smooth]] = FINITE
     return slope, outcome, limit
 

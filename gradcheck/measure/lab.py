@@ -225,7 +225,8 @@ class Lab:
 
     def has_rule(self, variable: str) -> bool:
         """Return whether some grad_fn returned a gradient for a variable of this name."""
-        return any(note.variable and note.argument == variable for note in self.gradient_notes)
+        named = {v.variable.name.split(":")[0] for v in self.variables if v.name == variable}
+        return any(note.variable and note.argument in named for note in self.gradient_notes)
 
     def gradient_near(self, point: Point) -> Array | None:
         """Return the gradient under test at a point, None if the op refuses it."""

@@ -27,7 +27,7 @@ LOST = "the element reaches an output that is no number"
 ASSIGNED = "autodiff at the value that the op assigns to it"
 # What a difference may show where it cannot decide, and autodiff may accuse.
 _OPEN = (Label.SMOOTH, Label.NOISY, Label.FEW, Label.STAIRCASE, Label.FLAT)
-_WITHOUT_SLOPE = (Label.NONFINITE, Label.DOMAIN, Label.SINGULAR, Label.JUMP)
+WITHOUT_SLOPE = (Label.NONFINITE, Label.DOMAIN, Label.SINGULAR, Label.JUMP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,7 +274,7 @@ def _agree(g: Array, a: Array, tolerance: Array, rtol: float = AUTODIFF_RTOL) ->
 
 
 def _slope_is_finite(s: Assessment) -> NDArray[np.bool_]:
-    return np.asarray(np.isfinite(s.value) & ~np.isin(s.label, _WITHOUT_SLOPE))
+    return np.asarray(np.isfinite(s.value) & ~np.isin(s.label, WITHOUT_SLOPE))
 
 
 def _accused_by_autodiff(g: Array, a: Array, s: Assessment, noise: Array, strict: bool) -> NDArray[np.bool_]:

@@ -94,8 +94,6 @@ def test_what_an_op_raises_is_no_fault_of_gradchecks():
 def test_what_tensorflow_raises_without_a_line_of_the_users_is_none_either():
     from gradcheck.backend.tensorflow.runtime import whole_tracebacks
 
-    with whole_tracebacks():
-        try:
-            tf.linalg.matmul(tf.ones((2, 3)), tf.ones((2, 3)))
-        except tf.errors.InvalidArgumentError as error:
-            assert not own_fault(error)
+    with whole_tracebacks(), pytest.raises(tf.errors.InvalidArgumentError) as raised:
+        tf.linalg.matmul(tf.ones((2, 3)), tf.ones((2, 3)))
+    assert not own_fault(raised.value)
