@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+import threading
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -20,6 +21,7 @@ from gradcheck.spec.parse import parse_data
 from gradcheck.spec.schema import DTYPES, SCHEMA
 
 _OP = "gradcheck_op"
+_ONE_AT_A_TIME = threading.RLock()
 _FUNCTIONS = ("reference", "surrogate", "expected_vjp")
 _WORDS = frozenset(SCHEMA["definitions"]["drawn"]["properties"])
 
@@ -33,8 +35,11 @@ def check(fn: Callable[..., Any], inputs: Mapping[str, Any] | Sequence[Any], **o
     functions, `name` names the case, `show` is the number of worst elements per finding.
     Runs in this process, whose random state is left as it was found; `timeout` is not kept.
 
-    Raises SpecError for options or inputs that a spec could not have either, TypeError if `fn` cannot be called.
+    Raises SpecError for options or inputs that a spec could not have either, TypeError if `fn` cannot be called,
+    RuntimeError inside of a graph.
     """
+    import tensorflow as tf
+
     from gradcheck.backend.tensorflow.install import installed, redecorated
     from gradcheck.backend.tensorflow.loading import Loaded
     from gradcheck.backend.tensorflow.operation import Creations
@@ -62,7 +67,10 @@ def check(fn: Callable[..., Any], inputs: Mapping[str, Any] | Sequence[Any], **o
             op = resolve(module, _OP, case.build)
         return Loaded(case, module, op, recorder, creations), logical_devices(case.devices)
 
-    with random_state_kept(), quiet(), whole_tracebacks(), installed(recorder, [home]):
+    if not tf.executing_eagerly():
+        raise RuntimeError("gradcheck.check runs the op eagerly: call it outside of tf.Graph and tf.function")
+    # TensorFlow's decorators are replaced for the whole process, so that two checks cannot overlap.
+    with _ONE_AT_A_TIME, random_state_kept(), quiet(), whole_tracebacks(), installed(recorder, [home]):
         return check_started(case, start, Limits(show=show), lambda phase, known: None, interruptible=True)
 
 

@@ -160,13 +160,62 @@ def _stale(message: str, hint: str, **more: Any) -> Finding:
 
 
 def _after_another_point(lab: Lab, first: Run) -> Finding | None:
-    lab.run(lab.first_way, values=another_point(lab))
+    lab.recorder.clear()
+    point = another_point(lab)
+    try:
+        lab.run(values=point)
+    except Exception:
+        failure = lab.recorder.gradient_failure
+        if failure is None or lab.run_plain(values=point) is None:
+            raise
+        return _stale(
+            f"grad_fn raises at another point than the first, which the forward takes: {first_line(failure)}",
+            "something is kept from the first call (a cache, an attribute); use only the tensors of the call",
+        )
     if _same(lab, first, lab.run(lab.first_way)):
         return None
     return _stale(
         "the gradient is another one after the op was called at another point in between",
         "keep nothing between calls: let grad_fn close over the tensors of its own forward",
     )
+
+
+def _second_backward(lab: Lab, first: Run) -> Finding | None:
+    """Take the gradient twice of one forward, as a Jacobian does and a persistent tape allows."""
+    known, again = _pulled_twice(lab)
+    if isinstance(again, Exception):
+        return seen_in(
+            EAGER,
+            _stale(
+                f"a second backward pass of the same forward raises {first_line(again)}",
+                "grad_fn uses up what the forward kept; tape.jacobian and persistent tapes call it again",
+            ),
+        )
+    pairs = zip(lab.slots, known, again, strict=True)
+    changed = next((slot.name for slot, a, b in pairs if not _close(a, b, lab, 64.0)), None)
+    if changed is None:
+        return None
+    message = f"the gradient of `{changed}` is another one at a second backward pass of the same forward"
+    return seen_in(EAGER, _stale(message, "grad_fn changes what the forward kept", wrt=changed))
+
+
+def _pulled_twice(lab: Lab) -> tuple[list[Any], Any]:
+    """Return the gradients of two backward passes of one forward in eager; an exception in the place of the second."""
+    lab.gradients.state.restore()
+    tensors = [as_tensor(v) for v in lab.values]
+    sources = [tensors[i] for i in lab.sources]
+    with GradientTape(persistent=True) as tape:
+        tape.watch(sources)
+        outputs = [t for t in lab.operation(tensors) if differentiable(t)]
+    sources = [*sources, *lab.gradients.variables]
+    ups = [as_tensor(u) for u in lab.upstream]
+    known = [to_array(dense(g)) for g in tape.gradient(outputs, sources, output_gradients=ups)]
+    try:
+        again: Any = [to_array(dense(g)) for g in tape.gradient(outputs, sources, output_gradients=ups)]
+    except Exception as error:
+        again = error
+    lab.gradients.state.restore()
+    return known, again
 
 
 def _second_forward(lab: Lab, first: Run) -> Finding | None:
@@ -340,6 +389,7 @@ _WITHOUT_VARIABLES = Need(lambda lab: not lab.variables, "the op has variables, 
 
 PARTS = (
     _Part("after another point", _after_another_point),
+    _Part("second backward pass", _second_backward, (CUSTOM, FIXED)),
     _Part("second forward before the backward pass", _second_forward, (CUSTOM, FIXED)),
     _Part("in a fresh import", _fresh_start, (CUSTOM, _WITHOUT_VARIABLES, _FROM_FILE)),
     _Part("at another point than the traced one", _frozen_by_tracing, (FIXED,)),

@@ -95,7 +95,7 @@ def _saved(result: CaseResult, limits: Limits, notebook: Notebook) -> CaseResult
     from gradcheck.engine.saved_arrays import file_name, save
 
     try:
-        folder = Path(limits.save) / file_name(f"{Path(result.spec).stem}--{result.case}")
+        folder = Path(limits.save) / file_name(f"{Path(result.spec).with_suffix('').as_posix()}--{result.case}")
         return replace(result, saved=save(notebook.failed, folder))
     except OSError as error:
         return replace(result, notes=(*result.notes, f"the failure could not be saved: {error}"))

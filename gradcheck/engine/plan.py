@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gradcheck.backend.tensorflow.failures import Stopped, raised_by_user
+from gradcheck.backend.tensorflow.failures import Stopped, first_line, raised_by_user
 from gradcheck.backend.tensorflow.faults import own_fault
 from gradcheck.backend.tensorflow.runs import OutputsChanged
 from gradcheck.backend.tensorflow.runtime import give_back
@@ -22,6 +22,8 @@ from gradcheck.results import Finding, Skipped
 DECISIVE = frozenset({"nondeterministic", "stale-state", "state-changed"})
 # What exchanged gradients look like, variable by variable.
 OF_ONE_VARIABLE = frozenset({"gradient-shape", "gradient-dtype", "gradient-mismatch"})
+# What an op looks like that is used up by calls, when it raises in a check that tries it otherwise.
+LIKE_USED_UP = frozenset({"mode-unsupported", "dynamic-shape", "second-order-missing"})
 # Inputs that nobody asked for may send an op into an endless loop; what is known before stands then.
 MAY_NEVER_END = "far_values"
 # Coordinates from which on a case's arrays are worth giving back between its checks.
@@ -48,11 +50,50 @@ def run_checks(lab: Lab, report: Report, limits: Limits, enter: Enter) -> None:
             enter(check.phase, check.phase == MAY_NEVER_END)
             if large:
                 give_back()
+            known = len(report.findings)
             _run(check, lab, report)
+            if any(f.level == "error" and f.code in LIKE_USED_UP for f in report.findings[known:]):
+                used_up = _used_up(lab)
+                report.findings[known:] = [used_up] if used_up else report.findings[known:]
             decided = next((f"{f.code} was found before" for f in report.findings if _decides(f)), None)
+        if not report.has_error() and (used_up := _used_up(lab)):
+            report.add(used_up)
     finally:
+        copies = lab.recorder.copies
+        if copies is not None and (count := copies.came_back()):
+            report.add(completed(_forks(count), lab.first_way, lab.dtype))
         _fold(lab, report)
         report.facts = _facts(lab, limits)
+
+
+def _used_up(lab: Lab) -> Finding | None:
+    """Return a finding if the op that worked at its sample raises there now, None if it works on.
+
+    What is used up by many calls shows only after them.
+    """
+    if lab.known_run is None:
+        return None
+    try:
+        lab.run()
+    except Exception as error:
+        if own_fault(error):
+            raise
+        failure = lab.recorder.gradient_failure or error
+        finding = Finding(
+            "stale-state",
+            f"the op works at first and raises after a number of calls on the same inputs: {first_line(failure)}",
+            hint="something is used up by calls (a buffer, a handle, a count): use only the tensors of the call",
+        )
+        return completed(finding, lab.first_way, lab.dtype)
+    return None
+
+
+def _forks(count: int) -> Finding:
+    return Finding(
+        "op-error",
+        f"the op forks the process (os.fork) and both halves come back from the call: {count} copies were ended",
+        hint="use subprocess or multiprocessing, or end the child with os._exit before it returns",
+    )
 
 
 def _fold(lab: Lab, report: Report) -> None:
@@ -71,8 +112,11 @@ def _run(check: Check, lab: Lab, report: Report) -> None:
         for item in check.ask(lab, list(report.findings)):
             report.add(completed(item, lab.first_way, lab.dtype) if isinstance(item, Finding) else item)
     except Stopped as stop:
-        raise Stopped(completed(stop.finding, lab.first_way, lab.dtype)) from stop
+        used_up = _used_up(lab) if stop.finding.code == "gradient-error" else None
+        raise Stopped(used_up or completed(stop.finding, lab.first_way, lab.dtype)) from stop
     except Exception as error:
+        if not own_fault(error) and (used_up := _used_up(lab)):
+            raise Stopped(used_up) from error
         says_something = isinstance(error, (OutputsChanged, MemoryError)) or raised_by_user(error)
         if own_fault(error) or says_something or not check.exploring:
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from gradcheck.measure.lab import Lab
 from gradcheck.results import Saved
 
 ARRAYS = "failure.npz"
+LONGEST_NAME = 80
 
 
 def save(lab: Lab, folder: Path) -> Saved:
@@ -69,5 +71,6 @@ def _plain(value: Any) -> Any:
 
 
 def file_name(text: str) -> str:
-    """Return a name that every file system takes."""
-    return re.sub(r"[^\w.-]+", "_", text, flags=re.ASCII)[:80].lstrip(".") or "case"
+    """Return a name that every file system takes; what it cannot hold makes a digest, so that no two are the same."""
+    plain = re.sub(r"[^\w.-]+", "_", text, flags=re.ASCII)[:LONGEST_NAME].lstrip(".") or "case"
+    return plain if plain == text else f"{plain}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"

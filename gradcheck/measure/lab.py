@@ -157,7 +157,7 @@ class Lab:
             bound = bind(op, names, arguments)
         except TargetError:
             bound = bind(lambda *tensors: None, names, {})
-        return Operation(op, bound, self.operation.leaves, self.operation.nesting)
+        return self.operation.with_op(op, bound)
 
     def drawn_anew(self, number: int) -> list[Leaf] | None:
         """Return another draw of the inputs, None if that cannot be drawn or has other shapes."""

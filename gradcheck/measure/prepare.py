@@ -123,7 +123,7 @@ def _operation(
         raise Stopped(Finding("op-error", str(error))) from None
     except TargetError as error:
         raise Stopped(Finding(error.code, error.message, hint=error.hint)) from None
-    return Operation(loaded.op, bound, tuple(leaves), nesting), tuple(leaves)
+    return Operation(loaded.op, bound, tuple(leaves), nesting, loaded.recorder.end_if_copy), tuple(leaves)
 
 
 def _first_call(loaded: Loaded, operation: Operation, values: tuple[Any, ...]) -> tuple[list[Any], list[Any]]:

@@ -180,7 +180,7 @@ def _line(result: CaseResult) -> Text:
     text.append(f" {clean(result.id)}")
     words = told(result)
     if words:
-        text.append(f"  {words}", style=colour if result.status != "passed" else "dim")
+        text.append(f"  {' '.join(words.split())}", style=colour if result.status != "passed" else "dim")
     text.append(f"  {result.duration_s:.1f} s" if result.status != "skipped" else "", style="dim")
     return text
 

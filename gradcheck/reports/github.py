@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import secrets
 from pathlib import Path
 from typing import IO
 
-from gradcheck.events import CaseFinished, Event, RunFinished
+from gradcheck.events import CaseFinished, Event, RunFinished, RunStarted
 from gradcheck.reports.wording import finding_text, rerun_command, result_text, told
 from gradcheck.results import ERRORED, FAILED, PASSED, CaseResult, Finding, RunSummary
 from gradcheck.text import clean
@@ -17,20 +18,28 @@ MAX_SUMMARY_BYTES = 1_000_000
 
 
 class GithubReport:
-    """Write `::error` lines at the end of the run, and the summary to GITHUB_STEP_SUMMARY."""
+    """Write `::error` lines at the end of the run, and the summary to GITHUB_STEP_SUMMARY.
+
+    Until then GitHub is told to take no line for a command: text of specs, messages and tracebacks
+    stand in the log, and a token that nobody can guess ends it.
+    """
 
     def __init__(self, file: IO[str], summary_file: Path | None) -> None:
         self.file, self.summary_file = file, summary_file
         self.cases: list[CaseResult] = []
+        self.token = secrets.token_hex(16)
 
     def handle(self, event: Event) -> None:
         """Collect cases; write when the run has finished.
 
         Raises OSError if the summary file cannot be written to.
         """
-        if isinstance(event, CaseFinished):
+        if isinstance(event, RunStarted):
+            self.file.write(f"::stop-commands::{self.token}\n")
+        elif isinstance(event, CaseFinished):
             self.cases.append(event.result)
         elif isinstance(event, RunFinished):
+            self.file.write(f"::{self.token}::\n")
             self._annotate()
             if self.summary_file is not None:
                 with self.summary_file.open("a", encoding="utf-8") as file:

@@ -41,7 +41,9 @@ def _described(header: str) -> tuple[tuple[int, ...], int]:
     """Return the shape and the bytes of a number that a header tells of."""
     try:
         told = ast.literal_eval(header)
-        shape, descr = tuple(int(n) for n in told["shape"]), told["descr"]
+        shape, descr = tuple(told["shape"]), told["descr"]
+        if not all(type(n) is int for n in shape):
+            raise ValueError
     except (ValueError, SyntaxError, KeyError, TypeError, MemoryError, RecursionError):
         raise ValueError("has a damaged header; write it with np.save") from None
     kind = re.fullmatch(r"[<>|=]?[biufc](\d+)", descr) if isinstance(descr, str) else None

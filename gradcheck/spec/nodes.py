@@ -14,6 +14,8 @@ from gradcheck.errors import Problem, SpecError
 MAX_BYTES = 16 * 2**20
 MAX_VALUES = 500_000
 MAX_DEPTH = 64
+# Digits of a whole number, which is to fit a float.
+LONGEST_NUMBER = 100
 
 KeyPath = tuple[str | int, ...]
 
@@ -108,7 +110,12 @@ def read_document(path: Path, name: str) -> Document:
     if node is None:
         message = "the file is empty"
         raise SpecError((document.problem_at(Place(1, 1), "", message, "a spec has `module:` and `cases:`"),))
-    if _expanded(node, {}) > MAX_VALUES:
+    try:
+        values = _expanded(node, {})
+    except RecursionError:
+        problem = document.problem_at(Place(1, 1), "", f"nested deeper than {MAX_DEPTH} levels by its aliases")
+        raise SpecError((problem,)) from None
+    if values > MAX_VALUES:
         message = f"more than {MAX_VALUES} values after aliases are expanded"
         raise SpecError((document.problem_at(Place(1, 1), "", message),))
     _Builder(document).run(node)
@@ -239,6 +246,9 @@ class _Builder:
             return None
         if kind == "bool" and text.lower() in ("true", "false"):
             return text.lower() == "true"
+        if kind == "int" and len(text) > LONGEST_NUMBER:
+            self._complain(path, f"a number of {len(text)} characters is too large: {text[:20]}...")
+            return None
         try:
             if kind == "int":
                 return int(text, 0 if text[:2] in ("0x", "0o") else 10)

@@ -19,9 +19,11 @@ DTYPES = (
 FLOATING = DTYPES[:6]
 SOURCES = ("normal", "uniform", "log_uniform", "integers", "linspace", "constant", "values", "file")
 
-NAME = r"^[^\W\d]\w*(\.[^\W\d]\w*)*$"
-DEVICE = r"^(all|(cpu|gpu|tpu)(:[0-9]{1,2})?)$"
-TAG = r"^[\w.-]+$"
+# In Python `$` alone would let a last line feed pass.
+END = r"$(?!\n)"
+NAME = r"^[^\W\d]\w*(\.[^\W\d]\w*)*" + END
+DEVICE = r"^(all|(cpu|gpu|tpu)(:[0-9]{1,2})?)" + END
+TAG = r"^[\w.-]+" + END
 # Each pattern in words, for messages.
 PATTERNS = {
     NAME: "a Python name, dotted where nested",
@@ -161,7 +163,7 @@ SCHEMA: dict[str, Any] = {
         "cases": {
             "type": "object",
             "minProperties": 1,
-            "propertyNames": {"pattern": r"^[^\s:/\x00-\x1f]+$"},
+            "propertyNames": {"pattern": r"^[^\s:/\x00-\x1f]+" + END},
             "additionalProperties": {"$ref": "#/definitions/case"},
         },
     },
@@ -173,7 +175,7 @@ SCHEMA: dict[str, Any] = {
                 "op": _attribute,
                 "inputs": {
                     "type": "object",
-                    "propertyNames": {"pattern": r"^[^\W\d]\w*$"},
+                    "propertyNames": {"pattern": r"^[^\W\d]\w*" + END},
                     "additionalProperties": {"$ref": "#/definitions/input"},
                 },
                 **_COMMON,

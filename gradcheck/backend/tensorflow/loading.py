@@ -8,6 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from gradcheck.backend.tensorflow.copies import Copies
 from gradcheck.backend.tensorflow.failures import Stopped, finding_from
 from gradcheck.backend.tensorflow.install import install
 from gradcheck.backend.tensorflow.operation import Creations
@@ -34,7 +35,7 @@ def load(case: Case) -> Loaded:
 
     Raises Stopped with `import-error` or `op-error`.
     """
-    recorder, creations = Recorder(intended=case.intended), Creations()
+    recorder, creations = Recorder(intended=case.intended, copies=Copies()), Creations()
     install(recorder)
     with creations.watch():
         try:

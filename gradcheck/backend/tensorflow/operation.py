@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,7 @@ class Operation:
     bound: Bound
     leaves: tuple[Leaf, ...]
     nesting: dict[str, Any]
+    after_call: Callable[[], None] = lambda: None
 
     def __call__(self, values: Sequence[Any]) -> Tensors:
         """Return the flat outputs, composite tensors taken apart."""
@@ -39,7 +40,10 @@ class Operation:
         parts = [leaf.assemble(value) for leaf, value in zip(self.leaves, values, strict=True)]
         arguments = [value for argument in self.bound.positional for value in self._arguments(argument, parts)]
         keywords = {name: self._argument(argument, parts) for name, argument in self.bound.keywords.items()}
-        return call_user(autographed(self.op), *arguments, **keywords)
+        try:
+            return call_user(autographed(self.op), *arguments, **keywords)
+        finally:
+            self.after_call()
 
     def _arguments(self, argument: tuple[str, Any], parts: Sequence[Any]) -> list[Any]:
         if argument[0] == "spread":
@@ -53,9 +57,9 @@ class Operation:
             return [pack(self.nesting[name], parts) for name in value]
         return pack(self.nesting[value], parts) if kind == "input" else value
 
-    def with_op(self, op: Callable[..., Any]) -> Operation:
-        """Return the same call of another function."""
-        return Operation(op, self.bound, self.leaves, self.nesting)
+    def with_op(self, op: Callable[..., Any], bound: Bound | None = None) -> Operation:
+        """Return the same call of another function, whose parameters are bound as for this one or as `bound` says."""
+        return replace(self, op=op, bound=bound or self.bound)
 
 
 def call_user(function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:

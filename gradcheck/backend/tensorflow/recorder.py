@@ -18,6 +18,7 @@ import numpy as np
 import tensorflow as tf
 import wrapt
 
+from gradcheck.backend.tensorflow.copies import Copies
 from gradcheck.backend.tensorflow.signatures import argument_names, positional_count, takes_variables
 from gradcheck.backend.tensorflow.switched_function import SwitchedFunction
 
@@ -56,12 +57,18 @@ class Recorder:
 
     bypass: bool = False
     intended: tuple[str, ...] = ()
+    copies: Copies | None = None
     called: list[str] = field(default_factory=list)
     keyword_calls: list[str] = field(default_factory=list)
     notes: list[GradientNote] = field(default_factory=list)
     broken: ContractBroken | None = None
     gradient_failure: BaseException | None = None
     permute_variables: bool = False
+
+    def end_if_copy(self) -> None:
+        """End the process if it is a copy that the op made with os.fork."""
+        if self.copies is not None:
+            self.copies.end_if_copy()
 
     def clear(self) -> None:
         """Forget what was noted."""
@@ -165,6 +172,8 @@ class Recorder:
             except BaseException as error:
                 self.gradient_failure = error
                 raise
+            finally:
+                self.end_if_copy()
             try:
                 self._note(result[0] if given else result, names, args, name)
                 if given:

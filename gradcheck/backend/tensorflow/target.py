@@ -37,20 +37,57 @@ def import_module(module: str) -> types.ModuleType:
     folder = os.path.dirname(module)
     package = _package_of(module)
     if package:
-        root, dotted = package
-        sys.path.insert(0, root)
-        return importlib.import_module(dotted)
+        return _from_package(module, *package)
+    sys.path.append(folder)
     # A name of its own, so that a file called random.py hides no standard module.
-    digest = hashlib.sha256(module.encode()).hexdigest()[:8]
-    name = f"gradcheck_user_{digest}_{os.path.basename(module)[:-3]}"
-    spec = importlib.util.spec_from_file_location(name, module)
+    return _from_file(module, f"{_private(module)}_{os.path.basename(module)[:-3]}")
+
+
+def _from_package(module: str, root: str, dotted: str) -> types.ModuleType:
+    """Return the module of a file inside a package, under a private name if its own is taken by another."""
+    sys.path.insert(0, root)
+    top = dotted.partition(".")[0]
+    if not _is_taken(top, root) and _is_taken(dotted, os.path.dirname(module)) is not True:
+        found = importlib.import_module(dotted)
+        if _is_file(found, module):
+            return found
+    # The package's name belongs to an installed one (keras, six.moves): the file that was named is loaded all the same.
+    folder = os.path.join(root, top)
+    private = _private(folder)
+    if private not in sys.modules:
+        _from_file(os.path.join(folder, "__init__.py"), private, [folder])
+    found = importlib.import_module(f"{private}{dotted[len(top) :]}")
+    if not _is_file(found, module):
+        raise TargetError("import-error", f"{module}: its name is taken by another module; rename the folder")
+    return found
+
+
+def _from_file(file: str, name: str, search: list[str] | None = None) -> types.ModuleType:
+    """Return the module of a file under a name, or what the module puts in its own place."""
+    spec = importlib.util.spec_from_file_location(name, file, submodule_search_locations=search)
     if spec is None or spec.loader is None:
-        raise TargetError("import-error", f"{module} cannot be imported")
+        raise TargetError("import-error", f"{file} cannot be imported")
     loaded = importlib.util.module_from_spec(spec)
     sys.modules[name] = loaded
-    sys.path.append(folder)
     spec.loader.exec_module(loaded)
-    return loaded
+    return sys.modules.get(name, loaded)
+
+
+def _private(path: str) -> str:
+    return f"gradcheck_user_{hashlib.sha256(path.encode()).hexdigest()[:8]}"
+
+
+def _is_taken(name: str, folder: str) -> bool:
+    """Return whether a module of this name was imported from another folder."""
+    known = sys.modules.get(name)
+    file = getattr(known, "__file__", None)
+    return known is not None and (file is None or not os.path.realpath(file).startswith(os.path.realpath(folder)))
+
+
+def _is_file(module: Any, file: str) -> bool:
+    """Return whether a module was loaded from a file; one that put something else in its place counts as loaded."""
+    found = getattr(module, "__file__", None)
+    return found is None or os.path.realpath(found) == os.path.realpath(file)
 
 
 def _package_of(path: str) -> tuple[str, str] | None:
