@@ -12,6 +12,7 @@ from gradcheck.backend.tensorflow.faults import refused
 from gradcheck.checks.check import CUSTOM, Check, Item
 from gradcheck.measure.lab import Lab
 from gradcheck.results import Finding, Skipped
+from gradcheck.verdict.tolerances import ORDER_ATOL, ORDER_RTOL
 
 
 def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
@@ -49,7 +50,7 @@ def _order(lab: Lab) -> Iterator[Finding]:
 def _equal(a: Any, b: Any) -> bool:
     if a is None or b is None:
         return a is None and b is None
-    return np.shape(a) == np.shape(b) and bool(np.allclose(a, b, rtol=1e-3, atol=1e-6, equal_nan=True))
+    return np.shape(a) == np.shape(b) and bool(np.allclose(a, b, rtol=ORDER_RTOL, atol=ORDER_ATOL, equal_nan=True))
 
 
 def _untracked(lab: Lab) -> Iterator[Finding]:

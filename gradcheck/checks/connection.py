@@ -10,7 +10,7 @@ from gradcheck.backend.tensorflow.faults import refused
 from gradcheck.checks.check import FIXED, INPUTS, OUTPUTS, Check, Item, Need
 from gradcheck.measure.lab import Lab
 from gradcheck.results import Finding
-from gradcheck.verdict.tolerances import PUSH_RANGE, PUSHES
+from gradcheck.verdict.tolerances import NAMED, PUSH_RANGE, PUSHES
 
 
 def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
@@ -24,7 +24,7 @@ def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
             hint="compute the output from the inputs; an input may be overwritten or never used",
         )
         return
-    stopping = ", ".join(lab.facts.stopping[:3])
+    stopping = ", ".join(lab.facts.stopping[:NAMED])
     by = f": {stopping} in the forward stop{'s' * (len(lab.facts.stopping) == 1)} it" if stopping else ""
     yield Finding(
         "no-gradient",

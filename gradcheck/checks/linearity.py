@@ -17,7 +17,6 @@ from gradcheck.diagnose.finding import seen_in
 from gradcheck.findings import ERROR
 from gradcheck.measure.gradients import gradient_at
 from gradcheck.measure.lab import Lab
-from gradcheck.measure.noise import DRAWS, NOISY
 from gradcheck.measure.precision import Precision
 from gradcheck.numerics.arrays import Array
 from gradcheck.numerics.chunks import chunks_of
@@ -26,12 +25,25 @@ from gradcheck.numerics.packing import Slot
 from gradcheck.numerics.random_streams import signed_uniform
 from gradcheck.results import Finding, Skipped
 from gradcheck.verdict.rounding import last_digits_moved
-from gradcheck.verdict.tolerances import ROUNDOFF
+from gradcheck.verdict.tolerances import (
+    COARSE,
+    GATHERED_FLOOR,
+    GATHERED_RTOL,
+    HALF_SCALE,
+    LINEAR_FLOOR,
+    LINEAR_NOTHING,
+    LINEAR_ROUNDINGS,
+    LINEAR_RTOL,
+    LINEAR_SINGLE_ROUNDINGS,
+    NOISE_DRAWS,
+    NOISY,
+    OWN_SCALE,
+    ROUNDOFF,
+    UNCHANGED_SHARE,
+    UNSEEN_BY_HALF,
+    WIDE_SCALE,
+)
 from gradcheck.ways import EAGER
-
-NEGLIGIBLE = 1e-12
-# What half precision inside a gradient may leave of its linearity.
-COARSE = 2.0**-6
 
 
 def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
@@ -68,11 +80,11 @@ def _linearity(lab: Lab, blocked: set[str | None]) -> Iterator[Finding]:
 
     at_u, at_v = lab.gradient, g(v)
     # What computes in float32 somewhere rounds so, whatever goes in.
-    single = 0.0 if precision.op.all_double() else 16 * ROUNDOFF["float32"]
-    tolerance = max(1e-7, 256 * precision.op.roundoff, single)
+    single = 0.0 if precision.op.all_double() else LINEAR_SINGLE_ROUNDINGS * ROUNDOFF["float32"]
+    tolerance = max(LINEAR_RTOL, LINEAR_ROUNDINGS * precision.op.roundoff, single)
     noise = _noise(lab, precision, at_u)
     # And its sums leave roundings of the largest terms in the smallest results.
-    least = 1.0 if single else 1e-3
+    least = 1.0 if single else LINEAR_FLOOR
     floors = [least * _largest_sum(at_u[part], at_v[part]) + noise / tolerance for part in parts]
 
     def gaps(found: Array, wanted: Callable[[slice], Array]) -> list[float]:
@@ -115,24 +127,24 @@ def _linearity(lab: Lab, blocked: set[str | None]) -> Iterator[Finding]:
 def _reach(lab: Lab, precision: Precision) -> tuple[float, float]:
     """Return a large and a small factor of the upstream: loss scaling and means reach far, half precision does not."""
     if not precision.op.wide:
-        return 16.0, 1 / 16
+        return OWN_SCALE, 1 / OWN_SCALE
     if lab.rounds_to_half or precision.op.halves:
-        return 2.0**10, 2.0**-10
-    return 2.0**20, 2.0**-20
+        return HALF_SCALE, 1 / HALF_SCALE
+    return WIDE_SCALE, 1 / WIDE_SCALE
 
 
 def _noise(lab: Lab, precision: Precision, at_u: Array) -> float:
     """Return what is nothing: a gradient that is zero but for rounding has the size of what was summed, not its own."""
     if precision.op.wide:
-        return NEGLIGIBLE * max(largest(at_u), largest(precision.point.cotangent))
-    return max(256 * precision.op.roundoff * largest(at_u), lab.noise.most_gradient)
+        return LINEAR_NOTHING * max(largest(at_u), largest(precision.point.cotangent))
+    return max(LINEAR_ROUNDINGS * precision.op.roundoff * largest(at_u), lab.noise.most_gradient)
 
 
 def _only_rounding(lab: Lab, precision: Precision, at_u: Array, part: slice) -> bool:
     """Return whether a gradient is no larger than what rounding leaves of it: all of its terms cancel."""
     rng, point, unit = lab.rng("upstream rounding"), precision.point, 2 * precision.op.roundoff
     left = 0.0
-    for _ in range(DRAWS):
+    for _ in range(NOISE_DRAWS):
         x, cotangent = (last_digits_moved(values, unit, rng) for values in (point.x, point.cotangent))
         # An op may refuse what is beside a valid input.
         with refusals():
@@ -142,9 +154,9 @@ def _only_rounding(lab: Lab, precision: Precision, at_u: Array, part: slice) -> 
 
 def _coarse(g: Callable[[Array], Array], u: Array, at_u: Array, part: slice) -> bool:
     """Return whether the gradient is rounded to half precision inside: it stays as it is for upstreams close by."""
-    near = g(u * (1 + 2.0**-14))[part]
+    near = g(u * (1 + UNSEEN_BY_HALF))[part]
     alive = at_u[part] != 0
-    return bool(alive.any() and np.mean(near[alive] == at_u[part][alive]) > 0.5)
+    return bool(alive.any() and np.mean(near[alive] == at_u[part][alive]) > UNCHANGED_SHARE)
 
 
 def _largest_sum(a: Array, b: Array) -> float:
@@ -252,7 +264,7 @@ def _sparse(lab: Lab) -> Iterator[Finding]:
         if a is not None and b is not None and not (np.isfinite(a).all() and np.isfinite(b).all()):
             continue
         same = (a is None) == (b is None) and (a is None or np.shape(a) == np.shape(b))
-        if not same or (a is not None and not close(b, a, 1e-2, 1e-3 * largest(a))):
+        if not same or (a is not None and not close(b, a, GATHERED_RTOL, GATHERED_FLOOR * largest(a))):
             yield _sparse_finding(f"the gradient of `{lab.leaves[leaf].name}` is wrong for tf.IndexedSlices")
             return
 

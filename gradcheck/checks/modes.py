@@ -22,11 +22,10 @@ from gradcheck.numerics.closeness import largest, wide
 from gradcheck.results import Comparison, Exempted, Finding, Skipped
 from gradcheck.verdict.exemptions import CHAOS
 from gradcheck.verdict.rounding import beyond, bias_of
-from gradcheck.verdict.tolerances import CHAOTIC_GROWTH, OWN_SHARE
+from gradcheck.verdict.tolerances import CHAOTIC_GROWTH, NUDGED, NUDGES, OWN_SHARE, TIE_SAFETY
 from gradcheck.ways import EAGER_MODE, FIRST_DEVICE, INSIDE_TAPE, OUTSIDE_TAPE, XLA, Way
 
 CONTRACT = frozenset({"gradient-shape", "gradient-dtype", "gradient-count", "nondeterministic"})
-NUDGES = 2
 LOOK_FOR_MODES = "look for code that depends on the mode: tf.executing_eagerly(), Python state frozen by tracing"
 DECOMPOSITION = "XLA takes another sign or phase for the factors of a matrix, which is as right"
 TENSORFLOWS = "TensorFlow's own gradient of the forward differs under XLA as much"
@@ -205,7 +204,7 @@ def _goes_away(lab: Lab, way: Way) -> bool:
     """Return whether the difference disappears when the inputs move a little: then it is a tie."""
     rounding = lab.rounding
     # Eight times what half precision rounds is all there is.
-    safety = 1.0 if lab.rounds_to_half else 8.0
+    safety = 1.0 if lab.rounds_to_half else TIE_SAFETY
     for number in range(NUDGES):
         rng = lab.rng("nudge", str(number))
         values = [_nudged(v, leaf.differentiated, rng) for v, leaf in zip(lab.values, lab.leaves, strict=True)]
@@ -228,7 +227,7 @@ def _nudged(value, differentiated: bool, rng: np.random.Generator):  # type: ign
     if not differentiated or not value.size:
         return value
     size = np.abs(value.astype(np.complex128)).mean() or 1.0
-    noise = 1e-2 * float(size) * rng.uniform(-1, 1, value.shape)
+    noise = NUDGED * float(size) * rng.uniform(-1, 1, value.shape)
     return (wide(value) + noise).astype(value.dtype)
 
 

@@ -25,11 +25,15 @@ from gradcheck.numerics.packing import Slot
 from gradcheck.results import Element, Finding
 from gradcheck.verdict.discrepancy import Mask
 from gradcheck.verdict.rounding import bias_of
-from gradcheck.verdict.tolerances import BRANCH_MARGIN
-
-LOST = 64.0
-# A smaller element is compared with the largest: it is what larger terms left.
-SMALLEST = 1e-3
+from gradcheck.verdict.tolerances import (
+    BRANCH_MARGIN,
+    LOST_MARGIN,
+    LOST_ROUNDINGS,
+    NEAR_OVERFLOW,
+    SHARED_BY_AUTODIFF,
+    SHARED_BY_TRACE,
+    SMALLEST,
+)
 
 
 def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
@@ -116,7 +120,8 @@ def _representable(measurement: Measurement) -> np.ndarray:
     largest = largest_number(real)
     with np.errstate(all="ignore"):
         return np.asarray(
-            (np.abs(measurement.wanted) < largest / 16) & ~np.isin(measurement.label, (Label.DOMAIN, Label.SINGULAR))
+            (np.abs(measurement.wanted) < largest / NEAR_OVERFLOW)
+            & ~np.isin(measurement.label, (Label.DOMAIN, Label.SINGULAR))
         )
 
 
@@ -172,7 +177,9 @@ def _excess(own: Array, exact: Array, tolerance: Array, roundoff: float) -> np.n
     excess = np.zeros(exact.size, bool)
     for part in chunks_of(exact.size):
         with np.errstate(all="ignore"):
-            allowed = 4 * tolerance[part] + LOST * roundoff * np.maximum(np.abs(exact[part]), smallest)
+            allowed = LOST_MARGIN * tolerance[part] + LOST_ROUNDINGS * roundoff * np.maximum(
+                np.abs(exact[part]), smallest
+            )
             excess[part] = np.abs(own[part] - exact[part]) > allowed
     return excess
 
@@ -182,7 +189,7 @@ def _shared_with_autodiff(lab: Lab, measurement: Measurement, exact: Array, bias
     run = lab.run_plain()
     if run is None:
         return True
-    return _off_by(own_gradient(lab, run)[measurement.part], exact) > abs(bias) / 4
+    return _off_by(own_gradient(lab, run)[measurement.part], exact) > abs(bias) * SHARED_BY_AUTODIFF
 
 
 def _shared_with_a_trace(lab: Lab, measurement: Measurement, exact: Array, bias: float) -> bool:
@@ -191,12 +198,12 @@ def _shared_with_a_trace(lab: Lab, measurement: Measurement, exact: Array, bias:
     run = refused(lambda: lab.run(way)) if way is not None else lab.first
     if run is None:
         return True
-    return _off_by(own_gradient(lab, run)[measurement.part], exact) > abs(bias) / 2
+    return _off_by(own_gradient(lab, run)[measurement.part], exact) > abs(bias) * SHARED_BY_TRACE
 
 
 def _off_by(found: Array, exact: Array) -> float:
     """Return how far the mean ratio is from one; infinity where there is none."""
-    usable = np.isfinite(found) & np.isfinite(exact) & (np.abs(exact) > 1e-3 * np.abs(exact).max(initial=0.0))
+    usable = np.isfinite(found) & np.isfinite(exact) & (np.abs(exact) > SMALLEST * np.abs(exact).max(initial=0.0))
     return abs(float((found[usable] / exact[usable] - 1).mean())) if usable.any() else float("inf")
 
 

@@ -24,10 +24,16 @@ from gradcheck.measure.noise import explains, noise_at
 from gradcheck.numerics.closeness import close, largest, wide
 from gradcheck.results import Finding, Skipped
 from gradcheck.sites.coordinates import another_point
-from gradcheck.verdict.tolerances import ROUNDOFF
+from gradcheck.verdict.tolerances import (
+    ASSIGNED_FACTOR,
+    COUNTED_CALLS,
+    FLIPPED,
+    OTHER_MODE_ROUNDINGS,
+    REPEATED_FLOOR,
+    REPEATED_ROUNDINGS,
+    ROUNDOFF,
+)
 from gradcheck.ways import EAGER
-
-CALLS = 3
 
 
 def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
@@ -74,7 +80,7 @@ def _raises_later(lab: Lab, error: BaseException) -> Finding:
     )
 
 
-def _same(lab: Lab, a: Run, b: Run, factor: float = 64.0) -> bool:
+def _same(lab: Lab, a: Run, b: Run, factor: float = REPEATED_ROUNDINGS) -> bool:
     if len(a.outputs) != len(b.outputs):
         return False
     pairs = [*zip(a.outputs, b.outputs, strict=True), *zip(a.gradients, b.gradients, strict=True)]
@@ -101,13 +107,13 @@ def _close(x: Any, y: Any, lab: Lab, factor: float, floor: float = 0.0) -> bool:
         return False
     if not _numbers(x):
         return bool(np.all(x == y))
-    allowed = factor * ROUNDOFF.get(lab.coarsest, 2.0**-24)
-    return close(y, x, allowed, allowed * 0.1 * max(largest(x), 0.1 * floor))
+    allowed = factor * ROUNDOFF.get(lab.coarsest, ROUNDOFF["float32"])
+    return close(y, x, allowed, allowed * REPEATED_FLOOR * max(largest(x), REPEATED_FLOOR * floor))
 
 
 def _nondeterministic(lab: Lab, a: Run, b: Run) -> Finding:
     pairs = zip(a.outputs, b.outputs, strict=False)
-    values = len(a.outputs) == len(b.outputs) and all(_close(x, y, lab, 64.0) for x, y in pairs)
+    values = len(a.outputs) == len(b.outputs) and all(_close(x, y, lab, REPEATED_ROUNDINGS) for x, y in pairs)
     what = "the gradient" if values else "the forward value"
     return Finding(
         "nondeterministic",
@@ -147,7 +153,7 @@ def _sequence(lab: Lab) -> list[Run] | None:
     fresh = load(lab.case)
     before = random.getstate(), _numpy_state()
     gradients = Gradients(lab.operation.with_op(fresh.op), lab.sources, (), State((), ()))
-    runs = [gradients.run(lab.first_way, lab.values, lab.upstream) for _ in range(CALLS)]
+    runs = [gradients.run(lab.first_way, lab.values, lab.upstream) for _ in range(COUNTED_CALLS)]
     return runs if (random.getstate(), _numpy_state()) == before else None
 
 
@@ -192,7 +198,7 @@ def _second_backward(lab: Lab, first: Run) -> Finding | None:
             ),
         )
     pairs = zip(lab.slots, known, again, strict=True)
-    changed = next((slot.name for slot, a, b in pairs if not _close(a, b, lab, 64.0)), None)
+    changed = next((slot.name for slot, a, b in pairs if not _close(a, b, lab, REPEATED_ROUNDINGS)), None)
     if changed is None:
         return None
     message = f"the gradient of `{changed}` is another one at a second backward pass of the same forward"
@@ -249,7 +255,7 @@ def _changed_by_second_forward(lab: Lab, first: Run, put_back: bool) -> str | No
     for before in (first.gradients, None):
         known = _taped(lab, again=False) if before is None else before
         pairs = zip(lab.slots, known, after, strict=False)
-        changed = next((slot.name for slot, a, b in pairs if not _close(a, b, lab, 64.0)), None)
+        changed = next((slot.name for slot, a, b in pairs if not _close(a, b, lab, REPEATED_ROUNDINGS)), None)
         if changed is None:
             return None
     return changed
@@ -276,7 +282,7 @@ def _taped(lab: Lab, again: bool, put_back: bool = False) -> list[Any]:
 
 def _fresh_start(lab: Lab, first: Run) -> Finding | None:
     """Compare with a freshly imported module whose first call is at the other point."""
-    point = another_point(lab, flipped=0.4)
+    point = another_point(lab, flipped=FLIPPED)
     here = lab.run(lab.first_way, values=point)
     if not all(np.isfinite(wide(np.asarray(o))).all() for o in floating_arrays(here.outputs)):
         point = another_point(lab)
@@ -301,14 +307,16 @@ def _frozen_by_tracing(lab: Lab, first: Run) -> Finding | None:
         if way.mode == "eager":
             continue
         runs = refused(lambda way=way: (lab.run(way), lab.run(way, values=point)))  # type: ignore[misc]
-        if runs is None or not _same(lab, first, runs[0], 1e5):
+        if runs is None or not _same(lab, first, runs[0], OTHER_MODE_ROUNDINGS):
             continue
         traced = runs[1]
         there = there or lab.run(lab.first_way, values=point)
-        if not _same(lab, there, traced, 1e5) and not explains(noise_at(lab, point), lab, there, traced):
+        if not _same(lab, there, traced, OTHER_MODE_ROUNDINGS) and not explains(
+            noise_at(lab, point), lab, there, traced
+        ):
             g = lab.gradients
             anew = Gradients(g.operation, g.sources, g.variables, g.state, g.seed).run(way, point, lab.upstream)
-            if _same(lab, anew, traced, 1e5):
+            if _same(lab, anew, traced, OTHER_MODE_ROUNDINGS):
                 # Traced at the next point it says the same there: this mode differs, and nothing is frozen.
                 continue
             finding = _stale(
@@ -324,7 +332,9 @@ def _after_assignment(lab: Lab, first: Run) -> Finding | None:
     g = lab.gradients
     kept = g.state
     changed = {v.variable.ref() for v in lab.variables}
-    values = [v * 0.75 if k.ref() in changed else v for k, v in zip(kept.variables, kept.values, strict=True)]
+    values = [
+        v * ASSIGNED_FACTOR if k.ref() in changed else v for k, v in zip(kept.variables, kept.values, strict=True)
+    ]
     g.state = State(kept.variables, tuple(np.asarray(v).astype(k.dtype.as_numpy_dtype)
                                           for k, v in zip(kept.variables, values, strict=True)))  # fmt: skip
     try:
@@ -333,9 +343,9 @@ def _after_assignment(lab: Lab, first: Run) -> Finding | None:
             if way.mode == "eager":
                 continue
             got = refused(lambda way=way: lab.run(way))  # type: ignore[misc]
-            if got is not None and not _same(lab, wanted, got, 1e5):
+            if got is not None and not _same(lab, wanted, got, OTHER_MODE_ROUNDINGS):
                 g.state = kept
-                if not _same(lab, first, lab.run(way), 1e5):
+                if not _same(lab, first, lab.run(way), OTHER_MODE_ROUNDINGS):
                     return None
                 finding = _stale(
                     f"after an assignment to its variables the op in {way.label} still uses the old values",
@@ -358,12 +368,12 @@ def _read_late(lab: Lab, first: Run) -> Finding | None:
         tape.watch(watched)
         outputs = [t for t in lab.operation(tensors) if differentiable(t)]
     for variable in lab.variables:
-        variable.variable.assign(variable.variable * 0.75)
+        variable.variable.assign(variable.variable * ASSIGNED_FACTOR)
     sources = [*watched, *(v.variable for v in lab.variables)]
     gradients = tape.gradient(outputs, sources, output_gradients=[as_tensor(u) for u in lab.upstream])
     state.restore()
     for slot, a, b in zip(lab.slots, first.gradients, gradients, strict=True):
-        if not _close(a, to_array(dense(b)), lab, 64.0):
+        if not _close(a, to_array(dense(b)), lab, REPEATED_ROUNDINGS):
             finding = Finding(
                 "stale-state",
                 f"the gradient of `{slot.name}` reads a variable again in grad_fn: assigned to after the forward,"

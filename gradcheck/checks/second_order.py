@@ -24,12 +24,18 @@ from gradcheck.numerics.closeness import largest, worst_first
 from gradcheck.numerics.packing import Slot
 from gradcheck.numerics.random_streams import signed_uniform
 from gradcheck.results import Element, Finding, Skipped
-from gradcheck.verdict.tolerances import ROUNDOFF
+from gradcheck.verdict.tolerances import (
+    HALF_SECOND_RTOL,
+    HALVES,
+    ROUNDOFF,
+    SECOND_LIMIT,
+    SECOND_NOTHING,
+    SECOND_ROUNDINGS,
+    SECOND_RTOL,
+    SECOND_STEP,
+)
 from gradcheck.ways import OUTSIDE_TAPE, Way
 
-LIMIT = 512
-# Roundings of the largest second derivative that may be left of another.
-LEFT = 256
 NAME = "second order"
 # In the place of an outcome: the difference has a slope where the second derivative is no number.
 FINITE = -1
@@ -97,7 +103,7 @@ def _through_upstream(lab: Lab, second: SecondDerivative) -> Iterator[Finding]:
     if lab.case.surrogate or lab.case.expected_vjp or not precision.op.wide:
         return
     direction = lab.layout.inputs.pack(second.directions)
-    step = 2.0**-17 * float(np.median(precision.point.sizes)) / max(float(np.abs(direction).max()), 1.0)
+    step = SECOND_STEP * float(np.median(precision.point.sizes)) / max(float(np.abs(direction).max()), 1.0)
     x = precision.point.x
     sides = np.stack([x + step * direction, x - step * direction])
     tried = refused(
@@ -112,12 +118,12 @@ def _through_upstream(lab: Lab, second: SecondDerivative) -> Iterator[Finding]:
     found, plain, (ahead, behind) = tried
     wanted = (ahead - behind) / (2 * step)
     largest = float(np.abs(wanted).max(initial=0.0))
-    loose = 0.1 if lab.rounds_to_half else 1e-2
+    loose = HALF_SECOND_RTOL if lab.rounds_to_half else SECOND_RTOL
     limit = loose * (np.abs(wanted) + largest)
     # Autodiff, which shares no rule with the op, has to confirm the difference.
     if plain is None or not np.all(np.abs(plain - wanted) <= limit):
         return
-    if found is None and largest > 1e-6:
+    if found is None and largest > SECOND_NOTHING:
         yield _missing_finding("the upstream gradient", "it is None, so a gradient of this gradient loses a part")
     elif found is not None and not np.all(np.abs(found - wanted) <= limit):
         worst = int(np.argmax(np.abs(found - wanted)))
@@ -131,7 +137,7 @@ def _through_upstream(lab: Lab, second: SecondDerivative) -> Iterator[Finding]:
 
 def _large(slope: Array, outcome: np.ndarray) -> bool:
     decided = outcome != Outcome.UNDECIDED
-    return bool(np.any(np.abs(slope[decided]) > 1e-6))
+    return bool(np.any(np.abs(slope[decided]) > SECOND_NOTHING))
 
 
 def _missing_finding(name: str, how: str) -> Finding:
@@ -218,8 +224,8 @@ def _differences(lab: Lab, directions: Sequence[Any], values: Second) -> tuple[A
     )
     tolerance = tolerance_of(lab, precision)
     chosen = np.arange(base.x.size)
-    if chosen.size > LIMIT:
-        chosen = np.sort(lab.rng("second sample").choice(chosen, LIMIT, replace=False))
+    if chosen.size > SECOND_LIMIT:
+        chosen = np.sort(lab.rng("second sample").choice(chosen, SECOND_LIMIT, replace=False))
     part = assess(point, values.packed, tolerance, lab.rng("second differences"), chosen, precision.trusted)
     count = base.x.size
     slope, limit = np.full(count, np.nan), np.zeros(count)
@@ -237,7 +243,7 @@ def _other_ways(lab: Lab, second: SecondDerivative, base: Second) -> Iterator[Fi
     if own is not None and own.missing == base.missing:
         base = own
     # What is zero in one input has the rounding of what is not in others.
-    rounding = LEFT * ROUNDOFF.get(lab.coarsest, 2.0**-24) * largest(base.packed)
+    rounding = SECOND_ROUNDINGS * ROUNDOFF.get(lab.coarsest, ROUNDOFF["float32"]) * largest(base.packed)
     for way in lab.ways[1:]:
         try:
             got = second.of(lab.operation, way, wide=False)
@@ -256,10 +262,10 @@ def _other_ways(lab: Lab, second: SecondDerivative, base: Second) -> Iterator[Fi
         for slot, part, a, b in zip(lab.slots, lab.layout.inputs.ranges(), base.missing, got.missing, strict=True):
             x, y = base.packed[part], got.packed[part]
             scale = float(np.abs(x).max(initial=0.0))
-            if b and not a and scale > 1e-6 and _plain_works(lab, way, second):
+            if b and not a and scale > SECOND_NOTHING and _plain_works(lab, way, second):
                 yield seen_in(way, _missing_finding(slot.name, f"it is None in {way.label} only"))
                 return
-            loose = 0.1 if lab.dtype in ("float16", "bfloat16") else 1e-2
+            loose = HALF_SECOND_RTOL if lab.dtype in HALVES else SECOND_RTOL
             if not a and not b and np.any(np.abs(x - y) > loose * (np.abs(x) + scale) + rounding):
                 finding = Finding(
                     "second-order-mismatch",

@@ -27,12 +27,21 @@ from gradcheck.measure.measurement import Measurement, measurements_with
 from gradcheck.measure.noise import own_gradient
 from gradcheck.results import Comparison, Exempted, Finding
 from gradcheck.verdict.exemptions import CHAOS
-from gradcheck.verdict.rounding import ENOUGH, bias_of
-from gradcheck.verdict.tolerances import FACTOR_ROUNDINGS, LEAST_FACTOR, ROUNDOFF
-
-MAX_OUTPUTS = 8
-# A difference between two modes that cannot be overlooked.
-PLAIN_GAP = 1e-3
+from gradcheck.verdict.rounding import bias_of
+from gradcheck.verdict.tolerances import (
+    ALONE_FLOOR,
+    ALONE_RTOL,
+    ENOUGH,
+    FACTOR_ROUNDINGS,
+    LEAST_FACTOR,
+    OUTPUTS_ALONE,
+    PLACES_NAMED,
+    PLAIN_GAP,
+    RIGHT_MODE,
+    ROUNDOFF,
+    SAME_RTOL,
+    SLOPE_RTOL,
+)
 
 _INCONCLUSIVE = {
     Label.KINK: "kink",
@@ -194,13 +203,13 @@ def _right_in_another_mode(lab: Lab, measurement: Measurement) -> bool:
     with np.errstate(all="ignore"):
         gap = np.abs(here - wanted)
         plain = gap > PLAIN_GAP * np.fmax(np.abs(here), np.abs(wanted))
-        return bool(np.all(plain & (np.abs(there - wanted) < 0.1 * gap)))
+        return bool(np.all(plain & (np.abs(there - wanted) < RIGHT_MODE * gap)))
 
 
 def _outputs_alone(lab: Lab, blocked: set[str | None]) -> Iterator[Finding]:
     """Look at each output alone: a large one hides what is wrong with a small one."""
     outputs = lab.layout.outputs
-    if not 2 <= len(outputs.slots) <= MAX_OUTPUTS or lab.case.expected_vjp or not lab.custom:
+    if not 2 <= len(outputs.slots) <= OUTPUTS_ALONE or lab.case.expected_vjp or not lab.custom:
         return
     point = lab.precision.point
     for number, part in enumerate(outputs.ranges()):
@@ -232,7 +241,7 @@ def _differ(lab: Lab, gradient: np.ndarray, autodiff: np.ndarray) -> bool:
         g, a = gradient[part], autodiff[part]
         both = np.isfinite(g) & np.isfinite(a)
         size = np.fmax(np.abs(g), np.abs(a))
-        if np.any(np.abs(g - a)[both] > 1e-4 * (size[both] + 1e-2 * size[both].max(initial=0.0))):
+        if np.any(np.abs(g - a)[both] > ALONE_RTOL * (size[both] + ALONE_FLOOR * size[both].max(initial=0.0))):
             return True
     return False
 
@@ -332,8 +341,8 @@ def odd_one_out(measurement: Measurement, stops: bool = False) -> str:
     decided = np.isfinite(t) & (measurement.outcome[wrong] == Outcome.WRONG)
     if not decided.all():
         return "Autodiff disagrees with it; the finite difference cannot decide."
-    near = np.abs(a - t) <= 1e-3 * np.maximum(np.abs(t), np.abs(a)) + measurement.error[wrong]
-    same = np.abs(a - g) <= 1e-6 * np.maximum(np.abs(g), np.abs(a))
+    near = np.abs(a - t) <= SLOPE_RTOL * np.maximum(np.abs(t), np.abs(a)) + measurement.error[wrong]
+    same = np.abs(a - g) <= SAME_RTOL * np.maximum(np.abs(g), np.abs(a))
     if near.all():
         return "Analytic is the odd one out: autodiff and finite differences agree."
     if same.all() and stops:
@@ -357,8 +366,8 @@ def _inconclusive(lab: Lab, name: str, measurement: Measurement) -> Iterator[Fin
         elif measurement.outcome[i] == Outcome.UNDECIDED and not measurement.agrees_with_autodiff[i]:
             groups.setdefault("noise", []).append(int(i))
     for cause, places in groups.items():
-        shown = ", ".join(str(list(measurement.slot.where(i))) for i in places[:4]) + (
-            ", ..." if len(places) > 4 else ""
+        shown = ", ".join(str(list(measurement.slot.where(i))) for i in places[:PLACES_NAMED]) + (
+            ", ..." if len(places) > PLACES_NAMED else ""
         )
         yield Finding(
             "inconclusive",

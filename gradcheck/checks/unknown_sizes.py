@@ -14,10 +14,19 @@ from gradcheck.backend.tensorflow.unknown_rows import trace_for_any_rows, traced
 from gradcheck.checks.check import FIXED, OUTPUTS, TENSORS, Check, Item, Need
 from gradcheck.diagnose.finding import seen_in, softened
 from gradcheck.measure.lab import Lab
-from gradcheck.measure.noise import DRAWS, NOISY, last_digit_moved, own_gradient
+from gradcheck.measure.noise import last_digit_moved, own_gradient
 from gradcheck.measure.pulled import pull, upstream_of
 from gradcheck.numerics.closeness import close, largest
 from gradcheck.results import Finding, Skipped
+from gradcheck.verdict.tolerances import (
+    HALF_UNKNOWN_RTOL,
+    NOISE_DRAWS,
+    NOISY,
+    SMALLEST,
+    UNKNOWN_FLOOR,
+    UNKNOWN_LOSS,
+    UNKNOWN_RTOL,
+)
 from gradcheck.ways import FUNCTION, INSIDE
 
 FAILED = frozenset(
@@ -134,7 +143,7 @@ def _eager(lab: Lab, point: Sequence[Any]) -> tuple[Sequence[Any], list[Any]]:
 def _is_noise(lab: Lab, point: Sequence[Any], wanted: Sequence[Any], got: Sequence[Any]) -> bool:
     """Return whether eager moves as far when the inputs move by their last digit."""
     noise = [0.0 if a is None else np.zeros(np.shape(a)) for a in wanted]
-    for number in range(DRAWS):
+    for number in range(NOISE_DRAWS):
         near = last_digit_moved(lab, point, number)
         moved = pull(lab, lab.operation, near, lab.gradients.state).gradients
         noise = [n if a is None or b is None else np.fmax(n, _gap(a, b))
@@ -154,17 +163,17 @@ def _gap(a: Any, b: Any) -> Any:
 
 def _loose(lab: Lab, found: Sequence[Finding]) -> float:
     """Return the relative difference that rounding may make: what the own dtype was seen to lose, if it was."""
-    loose = 5e-2 if lab.rounds_to_half else 1e-3
+    loose = HALF_UNKNOWN_RTOL if lab.rounds_to_half else UNKNOWN_RTOL
     if not any(f.code == "precision-loss" for f in found):
         return loose
     exact = lab.gradient
     lost = np.abs(own_gradient(lab, lab.first) - exact)
-    size = np.abs(exact) + 1e-3 * np.abs(exact).max(initial=0.0)
-    return max(loose, 4 * float(np.nanmax(lost / size, initial=0.0)))
+    size = np.abs(exact) + SMALLEST * np.abs(exact).max(initial=0.0)
+    return max(loose, UNKNOWN_LOSS * float(np.nanmax(lost / size, initial=0.0)))
 
 
 def _agree(wanted: Sequence[Any], got: Sequence[Any], loose: float) -> bool:
-    floor = 1e-2 * max((largest(a) for a in wanted if a is not None), default=0.0)
+    floor = UNKNOWN_FLOOR * max((largest(a) for a in wanted if a is not None), default=0.0)
     for a, b in zip(wanted, got, strict=True):
         if (a is None) != (b is None):
             return False

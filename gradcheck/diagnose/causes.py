@@ -9,17 +9,22 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.diagnose.evidence import CLOSE, Diagnosis, Evidence, close, explained
+from gradcheck.diagnose.evidence import Diagnosis, Evidence, close, explained
 from gradcheck.diagnose.regions import diagonal_or_not, moving_elements, part_of_complex, region_or_elements
 from gradcheck.differences.ladder import Label
 from gradcheck.numerics.arrays import Array
-
-# Two factors that differ by a hundredth of what they are off by are two.
-FACTOR_LEFT_OVER = 0.005
-ROUNDING = 1e-9
-MAX_TERMS = 8
-# Fewer numbers than this are easily multiples of anything.
-LONG_ENOUGH = 3
+from gradcheck.verdict.tolerances import (
+    CLOSE,
+    COUNTABLE,
+    DENOMINATORS,
+    FACTOR_LEFT_OVER,
+    FRACTION_RTOL,
+    LONG_ENOUGH,
+    MAX_TERMS,
+    WEAK,
+    ZERO_ATOL,
+    ZERO_RTOL,
+)
 
 
 def diagnose(evidence: Evidence) -> Diagnosis:
@@ -73,7 +78,7 @@ def _straight_through(e: Evidence) -> Diagnosis | None:
 
 def _zero(e: Evidence) -> Diagnosis | None:
     largest = float(np.abs(e.reference[e.usable]).max(initial=0.0))
-    if np.any(np.abs(e.gradient[e.usable]) > ROUNDING * largest):
+    if np.any(np.abs(e.gradient[e.usable]) > ZERO_RTOL * largest):
         return None
     return Diagnosis(
         "zero", "the gradient is zero everywhere, the reference is not", "return the gradient of this input"
@@ -89,7 +94,7 @@ def _sign_flip(e: Evidence) -> Diagnosis | None:
 def _factor(e: Evidence) -> Diagnosis | None:
     g, r = e.gradient[e.usable], e.reference[e.usable]
     size = float(np.abs(r).max()) if r.size else 0.0
-    strong = np.abs(r) > 1e-3 * size
+    strong = np.abs(r) > WEAK * size
     if not strong.any() or not np.isfinite(g).all():
         return None
     ratio = float(np.median(g[strong] / r[strong]))
@@ -114,7 +119,7 @@ def _factor(e: Evidence) -> Diagnosis | None:
 
 def _simple(ratio: float) -> bool:
     """Return whether a ratio is a fraction people write; one element alone proves no factor."""
-    return any(abs(ratio * d - round(ratio * d)) < 1e-4 * abs(ratio * d) for d in range(1, 13))
+    return any(abs(ratio * d - round(ratio * d)) < FRACTION_RTOL * abs(ratio * d) for d in range(1, DENOMINATORS + 1))
 
 
 def _element_count(ratio: float, e: Evidence) -> tuple[int, str] | None:
@@ -128,7 +133,7 @@ def _element_count(ratio: float, e: Evidence) -> tuple[int, str] | None:
     elif size < out and e.repeated:
         candidates |= {out // max(size, 1): "the number of outputs per element"}
     for count, what in sorted(candidates.items()):
-        if count >= (2 if size != out else 5) and any(abs(ratio - c) <= CLOSE * c for c in (count, 1 / count)):
+        if count >= (2 if size != out else COUNTABLE) and any(abs(ratio - c) <= CLOSE * c for c in (count, 1 / count)):
             return count, what
     return None
 
@@ -186,7 +191,7 @@ def _one_output(e: Evidence) -> Diagnosis | None:
 
 
 def _both_zero(g: Array, r: Array) -> bool:
-    return not np.any(g) and not np.any(np.abs(r) > 1e-12)
+    return not np.any(g) and not np.any(np.abs(r) > ZERO_ATOL)
 
 
 def _missing_term(e: Evidence) -> Diagnosis | None:

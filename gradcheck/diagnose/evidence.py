@@ -10,9 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.numerics.arrays import Array
-
-CLOSE = 1e-3
-LEFT_OVER = 0.02
+from gradcheck.verdict.tolerances import CLOSE, LEFT_OVER
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,17 +20,21 @@ from gradcheck.measure.measurement import Measurement
 from gradcheck.measure.precision import Precision
 from gradcheck.numerics.arrays import Array
 from gradcheck.numerics.packing import Slot
-
-TRIALS = 4
-TRIAL_LIMIT = 256
-# Entries that stand for a large input.
-SAMPLED = 16
-# Relative gaps to autodiff: rounding in float64, and plainly wrong.
-SAME, CLEARLY = 1e-9, 1e-2
-# Of the usual relative error, what is little.
-FAINT = 1e-2
-# Beside the largest, what is as good as zero.
-VANISHING = 1e-6
+from gradcheck.verdict.tolerances import (
+    CLEARLY,
+    FAINT,
+    LARGEST_EXPONENT,
+    LEAST_SPREAD,
+    PUSH_RANGE,
+    REPEATED_ROUNDINGS,
+    SAME_IN_FLOAT64,
+    SAMPLED,
+    TRIAL_FACTORS,
+    TRIAL_LIMIT,
+    TRIALS,
+    VANISHING,
+    WEAK,
+)
 
 # Where a gradient is wrong, right, and wrong by little.
 Judged = tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]
@@ -165,12 +169,14 @@ def _trials(lab: Lab, measurement: Measurement) -> list[Trial]:
         return [own]
     measured = lab.other if lab.case.surrogate else None
     precision = lab.precision
-    spread = max(float(np.std(measurement.point)), 1e-3, float(np.max(np.abs(measurement.point), initial=0.0)) / 2)
+    spread = max(
+        float(np.std(measurement.point)), LEAST_SPREAD, float(np.max(np.abs(measurement.point), initial=0.0)) / 2
+    )
     trials = [own]
     for number in range(TRIALS):
         rng = lab.rng("trial", str(number))
         moved = precision.point.x.copy()
-        drawn = rng.choice(measurement.point, slot.width) * rng.uniform(0.5, 1.5, slot.width)
+        drawn = rng.choice(measurement.point, slot.width) * rng.uniform(*TRIAL_FACTORS, slot.width)
         if number % 2:
             drawn = float(np.median(measurement.point)) + spread * rng.normal(size=slot.width)
         # What a domain does not hold is drawn anew inside: its edge is a place of its own.
@@ -191,8 +197,8 @@ def _told_apart(
     with np.errstate(all="ignore"):
         gap, size = np.abs(gradient - autodiff), np.fmax(np.abs(gradient), np.abs(autodiff))
         # The op's constants stay rounded when it is promoted, and a formula may use others than the forward.
-        same = max(SAME, 64 * lab.precision.op.constants_roundoff)
-        rounding = same * (size + 1e-3 * np.nanmax(size, initial=0.0))
+        same = max(SAME_IN_FLOAT64, REPEATED_ROUNDINGS * lab.precision.op.constants_roundoff)
+        rounding = same * (size + WEAK * np.nanmax(size, initial=0.0))
         wrong = wrong | (gap > np.fmax(CLEARLY * size, rounding))
         relative = gap[wrong] / size[wrong]
         faint = wrong.copy()
@@ -212,7 +218,7 @@ def _patterns(lab: Lab, measurement: Measurement) -> dict[str, Array]:
     if len(outputs) == 1 and outputs[0].shape == slot.shape and not outputs[0].complex and outputs[0].plain:
         y = lab.precision.point.y.reshape(slot.shape)
         with np.errstate(all="ignore"):
-            patterns |= {"the output": y, "the exponential of the output": np.exp(np.minimum(y, 700.0))}
+            patterns |= {"the output": y, "the exponential of the output": np.exp(np.minimum(y, LARGEST_EXPONENT))}
     vector, ranges = lab.precision.point.x, lab.layout.inputs.ranges()
     for other, part in zip(lab.slots, ranges, strict=True):
         if other.name != slot.name and other.shape == slot.shape and other.plain and not other.complex:
@@ -228,7 +234,7 @@ def _reaches(lab: Lab, measurement: Measurement) -> bool:
     for number, row in enumerate(rows):
         # A threshold at zero is crossed by a change of sign alone; a domain may not allow one.
         signs = np.sign(measurement.point) if number % 2 else rng.choice([-1.0, 1.0], measurement.point.size)
-        drawn = signs * rng.uniform(0.1, 10.0, measurement.point.size) + rng.normal()
+        drawn = signs * rng.uniform(*PUSH_RANGE, measurement.point.size) + rng.normal()
         row[measurement.part] = np.clip(drawn, measurement.slot.low, measurement.slot.high)
     values = refused(lambda: point.evaluate(rows))
     return values is None or bool(np.any((values != point.y) & np.isfinite(values)))

@@ -12,9 +12,7 @@ from gradcheck.measure.lab import Lab
 from gradcheck.measure.measurement import Measurement
 from gradcheck.numerics.arrays import Array
 from gradcheck.results import Convergence, Profile
-
-MAX_ELEMENTS = 4096
-CURVES = 3
+from gradcheck.verdict.tolerances import CURVES, PICTURED
 
 
 def profiles_of(lab: Lab) -> tuple[Profile, ...]:
@@ -23,7 +21,7 @@ def profiles_of(lab: Lab) -> tuple[Profile, ...]:
 
 
 def _profile(lab: Lab, measurement: Measurement) -> Profile:
-    kept = slice(0, MAX_ELEMENTS)
+    kept = slice(0, PICTURED)
     autodiff = () if measurement.autodiff is None else _floats(measurement.autodiff[kept])
     return Profile(
         measurement.slot.name,
@@ -43,8 +41,8 @@ def _shape(measurement: Measurement) -> tuple[int, ...]:
     """Return how the coordinates lie: as the tensor does, or in a row where only some entries are free."""
     slot = measurement.slot
     count = int(np.prod(slot.shape))
-    if count > MAX_ELEMENTS or slot.size != count:
-        return (min(slot.width, MAX_ELEMENTS),)
+    if count > PICTURED or slot.size != count:
+        return (min(slot.width, PICTURED),)
     return (2, *slot.shape) if slot.complex else slot.shape
 
 

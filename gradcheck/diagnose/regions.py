@@ -7,11 +7,7 @@ from numpy.typing import NDArray
 
 from gradcheck.diagnose.evidence import Diagnosis, Evidence
 from gradcheck.numerics.arrays import Array
-
-SEPARATED = 3
-FADING = 0.02
-# What is right at so few elements is so by a zero that any formula has.
-SELDOM = 0.05
+from gradcheck.verdict.tolerances import BORDER_DIGITS, FADING, INDICES_NAMED, SELDOM, SEPARATED, SMALLEST_MATRIX
 
 
 def part_of_complex(e: Evidence) -> Diagnosis | None:
@@ -32,7 +28,7 @@ def part_of_complex(e: Evidence) -> Diagnosis | None:
 
 def diagonal_or_not(e: Evidence) -> Diagnosis | None:
     """Name the diagonal of square matrices, or all beside it."""
-    if e.complex or len(e.shape) < 2 or e.shape[-1] != e.shape[-2] or e.shape[-1] < 3:
+    if e.complex or len(e.shape) < 2 or e.shape[-1] != e.shape[-2] or e.shape[-1] < SMALLEST_MATRIX:
         return None
     diagonal = np.broadcast_to(np.eye(e.shape[-1], dtype=bool), e.shape)
     for place, where in ((diagonal, "on"), (~diagonal, "off")):
@@ -127,7 +123,7 @@ def _border(inner: float, outer: float) -> str:
     low, high = min(inner, outer), max(inner, outer)
     if low <= 0 <= high:
         return "0"
-    for digits in range(1, 5):
+    for digits in BORDER_DIGITS:
         rounded = float(f"{(low + high) / 2:.{digits}g}")
         if low <= rounded <= high:
             return f"{rounded:g}"
@@ -160,7 +156,9 @@ def _elements(e: Evidence) -> Diagnosis | None:
         if len(lines) == 1 and wrong.shape[axis] > 1 and count > 1:
             hint = "look at what is special about this index (first, last, padding)"
             return Diagnosis("elements", f"wrong only at index {lines[0]} of axis {axis}", hint)
-    listed = ", ".join(str(list(map(int, p))) for p in places[:5]) + (", ..." if count > 5 else "")
+    listed = ", ".join(str(list(map(int, p))) for p in places[:INDICES_NAMED]) + (
+        ", ..." if count > INDICES_NAMED else ""
+    )
     hint = "look at what is special about these indices (first, last, duplicates, padding)"
     return Diagnosis("elements", f"wrong only at {count} of {total} elements: {listed}", hint)
 

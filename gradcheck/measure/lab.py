@@ -35,6 +35,7 @@ from gradcheck.numerics.packing import Slot
 from gradcheck.numerics.random_streams import stream
 from gradcheck.results import Finding, Skipped
 from gradcheck.spec.model import Case
+from gradcheck.verdict.tolerances import SHOWN
 from gradcheck.ways import Way
 
 
@@ -67,7 +68,7 @@ class Lab:
     devices: tuple[str, ...]
     asked: str | None
     changed_by_call: tuple[str, ...] = ()
-    show: int = 10
+    show: int = SHOWN
     left_out: tuple[Skipped, ...] = ()
 
     @property

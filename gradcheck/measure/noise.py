@@ -13,13 +13,10 @@ from gradcheck.backend.tensorflow.operation import floating_arrays
 from gradcheck.backend.tensorflow.runs import Run, dtype_name
 from gradcheck.numerics.arrays import Array
 from gradcheck.numerics.closeness import largest, wide
-from gradcheck.verdict.tolerances import ROUNDOFF
+from gradcheck.verdict.tolerances import NOISE_DRAWS, NOISY, ROUNDOFF
 
 if TYPE_CHECKING:
     from gradcheck.measure.lab import Lab
-
-DRAWS = 4
-NOISY = 16.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +37,7 @@ def noise_at(lab: Lab, values: Sequence[Any]) -> Noise:
     base = lab.run(values=values)
     gradient, value = own_gradient(lab, base), own_values(lab, base)
     moved_gradient, moved_value = np.zeros(gradient.size), np.zeros(value.size)
-    for number in range(DRAWS):
+    for number in range(NOISE_DRAWS):
         # An op may refuse what lies beside a valid input: weights that sum to one, a symmetric matrix.
         run = refused(lambda number=number: lab.run(values=last_digit_moved(lab, values, number)))  # type: ignore[misc]
         if run is None:
@@ -48,7 +45,7 @@ def noise_at(lab: Lab, values: Sequence[Any]) -> Noise:
         with np.errstate(all="ignore"):
             moved_gradient = np.fmax(moved_gradient, np.abs(own_gradient(lab, run) - gradient))
             moved_value = np.fmax(moved_value, np.abs(own_values(lab, run) - value))
-    few = float(np.sqrt(ROUNDOFF.get(lab.coarsest, 2.0**-24)))
+    few = float(np.sqrt(ROUNDOFF.get(lab.coarsest, ROUNDOFF["float32"])))
     layout = lab.layout
     upstream, inputs = largest(lab.cotangent), largest(lab.vector())
     in_gradient = _without_steps(moved_gradient, gradient, few, upstream, layout.inputs.ranges())
@@ -66,7 +63,7 @@ def growth_of(lab: Lab) -> float:
     base = lab.precision.point
     size, most = largest(base.y), 0.0
     unit = 2 * ROUNDOFF.get(lab.coarsest, ROUNDOFF["float32"])
-    for number in range(DRAWS):
+    for number in range(NOISE_DRAWS):
         rng = lab.rng("growth", str(number))
         moved = base.clipped(base.x * (1 + unit * rng.choice([-1.0, 1.0], base.x.size)))
         values = refused(lambda moved=moved: base.evaluate(moved[None])[0])  # type: ignore[misc]
@@ -128,7 +125,7 @@ def last_digit_moved(lab: Lab, values: Sequence[Any], number: int) -> list[Any]:
         if not leaf.differentiated or value.dtype.kind not in "fcV":
             moved.append(value)
             continue
-        unit = 2 * ROUNDOFF.get(dtype_name(value), 2.0**-24)
+        unit = 2 * ROUNDOFF.get(dtype_name(value), ROUNDOFF["float32"])
         moved.append((wide(value) * (1 + unit * rng.choice([-1.0, 1.0], value.shape))).astype(value.dtype))
     return moved
 

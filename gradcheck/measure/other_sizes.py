@@ -10,7 +10,7 @@ from gradcheck.backend.tensorflow.inputs import Leaf
 from gradcheck.backend.tensorflow.operation import Operation, flattened
 from gradcheck.measure.pulled import Pulled, pulled_at
 from gradcheck.numerics.closeness import close, largest, wide
-from gradcheck.verdict.tolerances import LARGEST_INPUT
+from gradcheck.verdict.tolerances import LARGEST_INPUT, MIXTURE, ROW_FLOOR, ROW_RTOL, SCALED_IN_DOMAIN, SCALED_ROW
 
 if TYPE_CHECKING:
     from gradcheck.measure.lab import Lab
@@ -63,7 +63,7 @@ def _is_of_all_rows(one: Any, whole: Any, rows: int) -> bool:
 
 
 def _near(a: Any, b: Any) -> bool:
-    return close(a, b, 1e-2, 1e-3 * largest(b))
+    return close(a, b, ROW_RTOL, ROW_FLOOR * largest(b))
 
 
 def _alike(lab: Lab) -> list[tuple[int, ...]]:
@@ -94,9 +94,9 @@ def _like(value: Any, leaf: Leaf, axis: int) -> Any:
     old = wide(value)
     if value.shape[axis] > 1:
         # Between two that are there, so that no domain is left and no tie is made.
-        return (0.625 * old + 0.375 * np.roll(old, -1, axis)).astype(value.dtype)
+        return (MIXTURE[0] * old + MIXTURE[1] * np.roll(old, -1, axis)).astype(value.dtype)
     low, high = leaf.domain or (-np.inf, np.inf)
-    return (0.8 * old if low <= 0 <= high else np.clip(1.1 * old, low, high)).astype(value.dtype)
+    return (SCALED_ROW * old if low <= 0 <= high else np.clip(SCALED_IN_DOMAIN * old, low, high)).astype(value.dtype)
 
 
 def twice_along(lab: Lab, plain: Operation, axis: int) -> tuple[list[Any], Pulled] | None:

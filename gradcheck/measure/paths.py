@@ -8,14 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.numerics.arrays import Array
-from gradcheck.verdict.tolerances import SEEN, UNSEEN
-
-BUDGET = 48
-HALVINGS = 14
-# A branch goes from one to the other in a narrow stretch of the way, even if it is continuous.
-NARROW = 0.03
-# The change between neighbours, beside the larger of both, that counts as wild, and how often they must turn.
-WILD, TURNS = 0.3, 3
+from gradcheck.verdict.tolerances import HALVINGS, NARROW, PATH_BUDGET, SEEN, TURNS, UNSEEN, WILD
 
 
 def needed(wrong: Callable[[Array], bool], sample: Array, far: Array) -> NDArray[np.int64]:
@@ -25,7 +18,7 @@ def needed(wrong: Callable[[Array], bool], sample: Array, far: Array) -> NDArray
     while size > 1 and chosen.size > 1:
         size = -(-size // 2)
         start = 0
-        while start < chosen.size and tries < BUDGET:
+        while start < chosen.size and tries < PATH_BUDGET:
             fewer = np.delete(chosen, slice(start, start + size))
             tries += 1
             if fewer.size and wrong(moved(sample, far, fewer)):

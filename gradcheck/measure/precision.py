@@ -28,15 +28,19 @@ from gradcheck.numerics.arrays import Array
 from gradcheck.numerics.chunks import chunks_of
 from gradcheck.numerics.closeness import close, largest
 from gradcheck.numerics.packing import Slot
-from gradcheck.verdict.tolerances import ROUNDOFF
+from gradcheck.verdict.tolerances import (
+    MOST_VALUES,
+    ROUNDOFF,
+    SAME_HALF_OP,
+    SAME_OP,
+    SAME_TRACED,
+    SAME_VALUE_FLOOR,
+    SAME_VALUE_RTOL,
+)
 
 if TYPE_CHECKING:
     from gradcheck.measure.lab import Lab
 
-# How far values and gradient of a trace may be from those of eager before the trace counts as another op.
-SAME, SAME_HALF = 1e-4, 2e-2
-# How far a forward may be from eager when it is traced, before it is evaluated in eager alone.
-SAME_TRACED = 1e-6
 FLOAT64, REWRITTEN, NATIVE = "float64", "float64 (rewritten graph)", "own dtype"
 
 
@@ -74,7 +78,7 @@ def choose(lab: Lab, operation: Operation, name: str) -> Precision:
             if gradient is None:
                 continue
             precision = replace(precision, gradient=gradient)
-            loose = SAME_HALF if lab.rounds_to_half or precision.op.halves else SAME
+            loose = SAME_HALF_OP if lab.rounds_to_half or precision.op.halves else SAME_OP
             # A traced graph may hold another op than eager does; then the mode is what is wrong.
             faithful = _faithful(lab, precision, gradient, loose)
         if precision.trusted and faithful:
@@ -206,7 +210,7 @@ def _precision(lab: Lab, op: VectorOp, name: str, anyway: bool = False) -> Preci
     # A fine staircase looks like rounding, but for the dtypes in the graph.
     low_inside = not op.all_double() and has_low_precision(point, lab.rng("precision", name))
     if low_inside:
-        op.roundoff = 2.0**-24
+        op.roundoff = ROUNDOFF["float32"]
         point = replace(point, roundoff=op.roundoff)
     return Precision(op, point, not low_inside, alive)
 
@@ -268,6 +272,9 @@ def _same_values(found: Array, own: Array, noise: float = 0.0) -> bool:
     agreeing = 0
     for part in chunks_of(own.size):
         with np.errstate(all="ignore"):
-            near = np.abs(found[part] - own[part]) <= 0.05 * np.abs(own[part]) + 0.02 * scale + noise
+            near = (
+                np.abs(found[part] - own[part])
+                <= SAME_VALUE_RTOL * np.abs(own[part]) + SAME_VALUE_FLOOR * scale + noise
+            )
         agreeing += int(np.sum(near & both[part]))
-    return agreeing > 0.5 * int(both.sum())
+    return agreeing > MOST_VALUES * int(both.sum())

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gradcheck.backend.tensorflow.faults import refusals
-from gradcheck.measure.noise import DRAWS
 from gradcheck.numerics.arrays import Array
 from gradcheck.numerics.chunks import chunks_of
 from gradcheck.spec.model import Case
 from gradcheck.verdict.rounding import last_digits_moved
-from gradcheck.verdict.tolerances import ROUNDOFF, rounding_tolerance
+from gradcheck.verdict.tolerances import NOISE_DRAWS, ROUNDOFF, rounding_tolerance
 
 if TYPE_CHECKING:
     from gradcheck.measure.lab import Lab
@@ -38,7 +37,7 @@ def rounding_of(lab: Lab) -> Rounding:
     gradient = lab.gradient
     rng = lab.rng("rounding")
     moved_gradient, moved_value = np.zeros(gradient.size), np.zeros(point.y.size)
-    for _ in range(DRAWS):
+    for _ in range(NOISE_DRAWS):
         there = point.clipped(last_digits_moved(point.x, unit, rng))
         if not op.wide:
             there = op.quantize(there[None])[0]

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from gradcheck.measure.lab import Lab
 from gradcheck.numerics.closeness import wide
+from gradcheck.verdict.tolerances import FLIPPED, POINT_FACTORS
 
 
 def free_coordinates(lab: Lab) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -36,7 +37,7 @@ def another_point(lab: Lab, name: str = "another point", flipped: float = 0.0) -
         if not leaf.differentiated or leaf.structure:
             moved.append(value)
             continue
-        new = wide(value) * rng.uniform(0.6, 0.9, value.shape)
+        new = wide(value) * rng.uniform(*POINT_FACTORS, value.shape)
         if flipped and leaf.domain is None:
             new = np.where(rng.random(value.shape) < flipped, -new, new)
         if leaf.domain is not None and not (leaf.domain[0] <= 0 <= leaf.domain[1]):
@@ -47,7 +48,7 @@ def another_point(lab: Lab, name: str = "another point", flipped: float = 0.0) -
 
 def another_point_of_like_signs(lab: Lab, name: str) -> list[Any]:
     """Return inputs near those of the case, of either sign where the sample has both."""
-    moved = another_point(lab, name, flipped=0.4)
+    moved = another_point(lab, name, flipped=FLIPPED)
     return [
         np.copysign(new, own) if own.dtype.kind in "fV" and ((own >= 0).all() or (own <= 0).all()) else new
         for new, own in zip(moved, lab.values, strict=True)

@@ -8,9 +8,15 @@ import numpy as np
 
 from gradcheck.numerics.arrays import Array
 from gradcheck.numerics.chunks import chunks_of
-
-# Factors closer to one than this are nobody's mistake; of fewer elements a factor has to be plain.
-SHARED, ENOUGH, FEW_SHARED = 1e-4, 4, 0.1
+from gradcheck.verdict.tolerances import (
+    ENOUGH,
+    FACTOR_SPREADS,
+    FEW_SHARED,
+    LOSS_MARGIN,
+    SHARED_FACTOR,
+    SMALLEST,
+    SYSTEMATIC,
+)
 
 
 def last_digits_moved(values: Array, unit: float, rng: np.random.Generator) -> Array:
@@ -62,7 +68,7 @@ def _coarseness(found: Array, exact: Array, roundoff: float) -> float:
     if not both.any() or _loss(found, exact).systematic:
         return 0.0
     typical = float(np.median(np.abs(found[both] - exact[both])))
-    return min(8 * typical, float(np.sqrt(roundoff)) * float(np.abs(exact[both]).max()))
+    return min(LOSS_MARGIN * typical, float(np.sqrt(roundoff)) * float(np.abs(exact[both]).max()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +84,7 @@ def _differs(found: Array, base: Array, exact: Array, tolerance: Array, loss: _L
     with np.errstate(all="ignore"):
         lost = np.zeros(base.shape)
         if not loss.systematic:
-            lost = np.fmax(8 * np.fmax(np.abs(base - exact), loss.typical * np.abs(exact)), loss.quantum)
+            lost = np.fmax(LOSS_MARGIN * np.fmax(np.abs(base - exact), loss.typical * np.abs(exact)), loss.quantum)
         allowed = 2 * tolerance + lost + np.sqrt(roundoff) * np.fmax(np.abs(base), np.abs(exact))
         allowed = np.where(np.isfinite(allowed), allowed, np.inf)
         different = np.abs(found - base) > allowed
@@ -92,28 +98,32 @@ def _loss(base: Array, exact: Array) -> _Loss:
     with np.errstate(all="ignore"):
         # A difference of nearly equal numbers leaves some roundings of these, whatever remains.
         apart = float(np.max(np.abs(base - exact), where=usable, initial=0.0))
-        quantum = min(8 * apart, 1e-3 * float(np.max(np.abs(exact), where=usable, initial=0.0)))
+        quantum = min(LOSS_MARGIN * apart, SMALLEST * float(np.max(np.abs(exact), where=usable, initial=0.0)))
         relative = (base / exact)[usable & (exact != 0)]
     if not relative.size:
         return _Loss(quantum=quantum)
     relative -= 1
     # Off by one factor: what rounding loses has no common sign and size.
-    systematic = relative.size >= 4 and abs(relative.mean()) > 10 * relative.std()
+    systematic = relative.size >= ENOUGH and abs(relative.mean()) > SYSTEMATIC * relative.std()
     return _Loss(float(np.median(np.abs(relative))), quantum, bool(systematic))
 
 
-def bias_of(own: Array, exact: Array, roundoff: float, shared: float = SHARED) -> float | None:
+def bias_of(own: Array, exact: Array, roundoff: float, shared: float = SHARED_FACTOR) -> float | None:
     """Return the common factor (less one) by which the own dtype is off, None if it looks like rounding.
 
     Rounding errors have no common sign, so their mean is small beside their spread; but one of a
     number that all elements share (a step size, to some power) moves them together, by little: by
     less than `shared`.
     """
-    usable = np.isfinite(own) & np.isfinite(exact) & (np.abs(exact) > 1e-3 * np.abs(exact).max(initial=0.0))
+    usable = np.isfinite(own) & np.isfinite(exact) & (np.abs(exact) > SMALLEST * np.abs(exact).max(initial=0.0))
     if not usable.any():
         return None
     relative = np.divide(own, exact, where=usable, out=np.ones(own.size))
     relative -= 1
     mean = float(np.mean(relative, where=usable))
     least = shared if usable.sum() >= ENOUGH else FEW_SHARED
-    return mean if abs(mean) > max(4 * float(np.std(relative, where=usable)), 4 * roundoff, least) else None
+    return (
+        mean
+        if abs(mean) > max(FACTOR_SPREADS * float(np.std(relative, where=usable)), FACTOR_SPREADS * roundoff, least)
+        else None
+    )

@@ -136,6 +136,168 @@ CONDITIONING_FACTOR = 16.0
 # Each rounding is also one of the largest element: sums leave it in the smallest results.
 SHARED_ROUNDING = 0.1
 
+# --- Linearity in the upstream ----------------------------------------------------------------------------------------
+# What is nothing beside the gradient and the upstream in float64.
+LINEAR_NOTHING = 1e-12
+# A gradient in float64 is linear to seven digits, or so many roundings of a coarser one; float32 inside to 16 of its.
+LINEAR_RTOL, LINEAR_ROUNDINGS, LINEAR_SINGLE_ROUNDINGS = 1e-7, 256, 16
+# Of what float32 sums leave: a rounding of the largest; in float64 a thousandth of it.
+LINEAR_FLOOR = 1e-3
+# Large and small factors of the upstream, as loss scaling and means make them: in float64, with half precision inside,
+# and in the op's own dtype.
+WIDE_SCALE, HALF_SCALE, OWN_SCALE = 2.0**20, 2.0**10, 2.0**4
+# What half precision inside a gradient may leave of its linearity, and a change of the upstream that it does not see
+# at this share of the elements.
+COARSE, UNSEEN_BY_HALF, UNCHANGED_SHARE = 2.0**-6, 2.0**-14, 0.5
+# Gathered rows: one gradient in the own dtype, taken in two ways.
+GATHERED_RTOL, GATHERED_FLOOR = 1e-2, 1e-3
+
+# --- Variables --------------------------------------------------------------------------------------------------------
+# Gradients of variables handed over in another order: the same numbers in the own dtype.
+ORDER_RTOL, ORDER_ATOL = 1e-3, 1e-6
+
+# --- What is shown ----------------------------------------------------------------------------------------------------
+# Names of ops, places and indices in one sentence.
+NAMED, PLACES_NAMED, INDICES_NAMED = 3, 4, 5
+# Elements and step curves in a picture.
+PICTURED, CURVES = 4096, 3
+# Digits with which the border of a region is tried, the fewest first.
+BORDER_DIGITS = (1, 2, 3, 4)
+# Worst elements per finding that are kept.
+SHOWN = 10
+
+# --- Modes ------------------------------------------------------------------------------------------------------------
+# Draws of inputs moved a little, by a share of their size, to see whether a difference between modes is a tie; half
+# precision keeps its tolerance, which is all there is, float32 gets eight times as much.
+NUDGES, NUDGED, TIE_SAFETY = 2, 1e-2, 8.0
+# A difference between two modes that cannot be overlooked, and the share of it that the right mode may be off.
+PLAIN_GAP, RIGHT_MODE = 1e-3, 0.1
+
+# --- Lost digits ------------------------------------------------------------------------------------------------------
+# Roundings that a gradient in its own dtype may lose beside its conditioning, and times what that explains.
+LOST_ROUNDINGS, LOST_MARGIN = 64.0, 4
+# A smaller element is compared with the largest: it is what larger terms left.
+SMALLEST = 1e-3
+# Numbers within this factor of the largest of a dtype are not called finite in it.
+NEAR_OVERFLOW = 16
+# The share of a factor that autodiff or a trace shows where it shares it.
+SHARED_BY_AUTODIFF, SHARED_BY_TRACE = 1 / 4, 1 / 2
+
+# --- Repeatability ----------------------------------------------------------------------------------------------------
+# Calls of a freshly imported module that show whether it counts them.
+COUNTED_CALLS = 3
+# Roundings by which two runs of one program may part, as threads add up in another order; two modes may part by more.
+REPEATED_ROUNDINGS, OTHER_MODE_ROUNDINGS = 64.0, 1e5
+# The shares of the largest element of a result, and of all results, that count for each.
+REPEATED_FLOOR = 0.1
+# By what variables are multiplied to see who reads them, and the share of inputs that change their sign.
+ASSIGNED_FACTOR, FLIPPED = 0.75, 0.4
+
+# --- Second derivatives -----------------------------------------------------------------------------------------------
+# Elements whose second derivative is differenced, and roundings of the largest that may be left of another.
+SECOND_LIMIT, SECOND_ROUNDINGS = 512, 256
+# Second derivatives in the own dtype: to a percent, in half precision to ten.
+SECOND_RTOL, HALF_SECOND_RTOL = 1e-2, 0.1
+# A second derivative smaller than this is none.
+SECOND_NOTHING = 1e-6
+# The step along all inputs, as a share of their size.
+SECOND_STEP = 2.0**-17
+
+# --- Slopes at the sample ---------------------------------------------------------------------------------------------
+# Outputs that are looked at one by one, and how far a gradient is from autodiff that is worth a look at one alone.
+OUTPUTS_ALONE, ALONE_RTOL, ALONE_FLOOR = 8, 1e-4, 1e-2
+
+# --- Unknown sizes ----------------------------------------------------------------------------------------------------
+# A function traced for any size beside eager, in the own dtype: of an element and of the largest of all.
+UNKNOWN_RTOL, HALF_UNKNOWN_RTOL, UNKNOWN_FLOOR = 1e-3, 5e-2, 1e-2
+# Times what the own dtype was seen to lose.
+UNKNOWN_LOSS = 4
+
+# --- Causes -----------------------------------------------------------------------------------------------------------
+# Two gradients are one to a thousandth, and hardly any of the error is left over.
+CLOSE, LEFT_OVER = 1e-3, 0.02
+# Two factors that differ by half a percent of what they are off by are two.
+FACTOR_LEFT_OVER = 0.005
+# What is zero beside the largest element, and in itself.
+ZERO_RTOL, ZERO_ATOL = 1e-9, 1e-12
+# Elements smaller than this share of the largest say nothing of a factor.
+WEAK = 1e-3
+# The fractions that people write have denominators up to this, and a ratio is one to so many digits.
+DENOMINATORS, FRACTION_RTOL = 12, 1e-4
+# Terms that are taken apart, and the fewest numbers that are no multiples of anything by chance.
+MAX_TERMS, LONG_ENOUGH = 8, 3
+# The fewest elements that count as a number of elements where all of them have one output each.
+COUNTABLE = 5
+# The largest exponent in float64.
+LARGEST_EXPONENT = 700.0
+# Wrong and right values that separate a region, the share of elements at which an error may fade, and of those that
+# are right by a zero that any formula has.
+SEPARATED, FADING, SELDOM = 3, 0.02, 0.05
+# The smallest matrix whose diagonal is told from the rest.
+SMALLEST_MATRIX = 3
+# Further draws for a diagnosis, the widest input that is drawn whole, entries that stand for a larger one.
+TRIALS, TRIAL_LIMIT, SAMPLED = 4, 256, 16
+# Relative gaps to autodiff: plainly wrong; and of the usual relative error, what is little.
+CLEARLY, FAINT = 1e-2, 1e-2
+# Beside the largest, what is as good as zero.
+VANISHING = 1e-6
+# How a trial draws: factors of the values at hand, and the least spread; how a push does.
+TRIAL_FACTORS, LEAST_SPREAD = (0.5, 1.5), 1e-3
+
+# --- The budget of a case ---------------------------------------------------------------------------------------------
+# Evaluations that move every coordinate once, and numbers that go in and out of them, beyond which directions are
+# taken.
+EVALUATIONS, NUMBERS = 2500, 2**25
+# Shares of the time that a case has: for moving every coordinate once, for all ladders, and for what only
+# sharpens the name of a mistake.
+FULL_SHARE, LADDERS_SHARE, CAUSES_SHARE = 1 / 24, 1 / 6, 1 / 120
+# Evaluations of a ladder, and ladders that are climbed however long it takes.
+RUNGS, FEWEST_LADDERS = 26, 4
+# So few evaluations are timed one by one; so many are timed together, as they are taken together.
+TIMED_ALONE, TIMED_TOGETHER = 32, 64
+# What an evaluation takes at least, on a clock that stands still.
+LEAST_SECONDS = 1e-6
+
+# --- Noise of the own dtype -------------------------------------------------------------------------------------------
+# Draws of inputs moved by their last digit, and times what these move that is noise (measured: 8 blames rounding).
+NOISE_DRAWS, NOISY = 4, 16.0
+
+# --- Rows and points beside those of the sample -----------------------------------------------------------------------
+# The first row alone gives its own outputs, but for rounding.
+ROW_RTOL, ROW_FLOOR = 1e-2, 1e-3
+# New rows lie between two that are there, as this mixture; of a single row they are scaled.
+MIXTURE, SCALED_ROW, SCALED_IN_DOMAIN = (0.625, 0.375), 0.8, 1.1
+# By what inputs are scaled for another point.
+POINT_FACTORS = (0.6, 0.9)
+
+# --- The way to a site ------------------------------------------------------------------------------------------------
+# Tries to leave out coordinates, and halvings of the way.
+PATH_BUDGET, HALVINGS = 48, 14
+# A branch goes from right to wrong in a narrow stretch of the way, even if it is continuous.
+NARROW = 0.03
+# The change between neighbours, beside the larger of both, that counts as wild, and how often they must turn.
+WILD, TURNS = 0.3, 3
+
+# --- Which precision --------------------------------------------------------------------------------------------------
+# How far values and gradient of a trace may be from those of eager before the trace counts as another op.
+SAME_OP, SAME_HALF_OP = 1e-4, 2e-2
+# How far a forward may be from eager when it is traced, before it is evaluated in eager alone.
+SAME_TRACED = 1e-6
+# Values in float64 are those of the own dtype if most are this close, of themselves and of the largest.
+SAME_VALUE_RTOL, SAME_VALUE_FLOOR, MOST_VALUES = 0.05, 0.02, 0.5
+
+# --- Random numbers ---------------------------------------------------------------------------------------------------
+# The seed under which ops that draw random numbers run, so that every run draws the same.
+RANDOM_SEED = 1701
+
+# --- Two results of one dtype -----------------------------------------------------------------------------------------
+# Factors closer to one than this are nobody's mistake; of fewer elements a factor has to be plain.
+SHARED_FACTOR, ENOUGH, FEW_SHARED = 1e-4, 4, 0.1
+# A mean ratio counts beside its spread and a rounding from here on; a loss is one factor if it does so clearly.
+FACTOR_SPREADS, SYSTEMATIC = 4, 10
+# Times what one way loses that another way may lose, by another path.
+LOSS_MARGIN = 8
+
 
 def difference_tolerance(
     roundoff: float, constants_roundoff: float, rtol: float | None, atol: float | None
