@@ -133,9 +133,12 @@ def _compare(lab: Lab, way: Way, run: Run) -> Iterator[Item]:
         odd |= _off_by_a_factor(lab, gradient, base_gradient, rounding.roundoff)
     if way.mode == XLA and lab.facts.decomposes and (odd.any() or odd_values.any()):
         free = odd_values & _of_one_size(own_values(lab, run), own_values(lab, base), rounding.roundoff)
+        yield from _granted((DECOMPOSITION, free))
+        odd_values &= ~free
+    if way.mode == XLA and odd.any() and (lab.custom or lab.facts.decomposes):
         own = odd & _differs_without_the_rule(lab, way, gradient - base_gradient)
-        yield from _granted((DECOMPOSITION, free), (TENSORFLOWS, own))
-        odd, odd_values = odd & ~own, odd_values & ~free
+        yield from _granted((TENSORFLOWS, own))
+        odd &= ~own
     if (odd.any() or odd_values.any()) and lab.growth > CHAOTIC_GROWTH:
         yield from _granted((CHAOS, odd), (CHAOS, odd_values))
         yield chaos(lab)
@@ -181,7 +184,9 @@ def _differs_without_the_rule(lab: Lab, way: Way, gap: Array) -> Mask:
         return np.zeros(gap.size, bool)
     with np.errstate(all="ignore"):
         own = np.abs(own_gradient(lab, there) - own_gradient(lab, here))
-        return np.asarray(np.abs(gap) <= OWN_SHARE * max(largest(own), 0.0))
+        # With other factors of a matrix every element is another one.
+        own = np.fmax(own, largest(own)) if lab.facts.decomposes else own
+        return np.asarray(np.abs(gap) <= OWN_SHARE * own)
 
 
 def _off_by_a_factor(lab: Lab, found: Array, base: Array, roundoff: float) -> np.ndarray:
