@@ -203,10 +203,10 @@ EXEMPTIONS = (
 )
 
 
-def judge(d: Discrepancy, op: Witness, rules: tuple[Rule, ...] = EXEMPTIONS) -> Verdict:
-    """Return which of the accused elements stay blamed when every exemption was heard."""
+def judge(d: Discrepancy, op: Witness, rules: tuple[Rule, ...] | None = None) -> Verdict:
+    """Return which of the accused elements stay blamed when every exemption (or each of `rules`) was tried."""
     blamed, granted = d.elements.copy(), []
-    for rule in rules:
+    for rule in EXEMPTIONS if rules is None else rules:
         if not blamed.any():
             break
         covered = rule.covers(d.only(blamed), op) & blamed
