@@ -12,6 +12,7 @@ from gradcheck.backend.tensorflow.faults import refused
 from gradcheck.checks.check import INPUTS, OUTPUTS, Check, Item
 from gradcheck.checks.other_values import region_nearby
 from gradcheck.diagnose.chaos import chaos
+from gradcheck.diagnose.evidence import Diagnosis
 from gradcheck.diagnose.finding import hardened
 from gradcheck.diagnose.gather import diagnosis_of
 from gradcheck.diagnose.inner_rules import inner_rule
@@ -19,6 +20,7 @@ from gradcheck.diagnose.regions import in_region
 from gradcheck.diagnose.rows import rows_of
 from gradcheck.differences.assess import Outcome, assess
 from gradcheck.differences.ladder import Label
+from gradcheck.differences.stencils import long_slopes
 from gradcheck.differences.subgradients import outside_of_subgradients
 from gradcheck.findings import ERROR
 from gradcheck.measure.gradients import gradient_at, measured_point, tolerance_of
@@ -41,6 +43,9 @@ from gradcheck.verdict.tolerances import (
     ROUNDOFF,
     SAME_RTOL,
     SLOPE_RTOL,
+    STAIRS_RTOL,
+    STAIRS_SHARE,
+    STAIRS_STEPS,
 )
 
 _INCONCLUSIVE = {
@@ -312,7 +317,7 @@ def _nonfinite(lab: Lab, measurement: Measurement) -> Finding:
 
 def _mismatch(lab: Lab, measurement: Measurement, measurements: Sequence[Measurement]) -> Finding:
     inner = None if measurement.declared else inner_rule(lab, lab.precision.point.x, measurement.part)
-    diagnosis = inner or diagnosis_of(lab, measurement, measurements)
+    diagnosis = inner or _stairs(lab, measurement) or diagnosis_of(lab, measurement, measurements)
     if diagnosis.moving and (region := region_nearby(lab, measurement.slot)) is not None:
         diagnosis = in_region(region)
     contrast = odd_one_out(measurement, lab.facts.stops)
@@ -326,6 +331,26 @@ def _mismatch(lab: Lab, measurement: Measurement, measurements: Sequence[Measure
         hint=hint,
         wrt=measurement.slot.name,
         elements=rows_of(measurement, measurement.wrong, lab.show),
+    )
+
+
+def _stairs(lab: Lab, measurement: Measurement) -> Diagnosis | None:
+    """Return the diagnosis for the slope of a function that the forward follows in fine steps, as a table does."""
+    if not lab.facts.stopping or measurement.declared or not measurement.slot.plain:
+        return None
+    point = measured_point(lab)
+    coordinates = np.arange(measurement.part.start, measurement.part.stop)[measurement.wrong]
+    slopes = long_slopes(point, coordinates, STAIRS_STEPS)
+    g, fine = measurement.gradient[measurement.wrong], measurement.value[measurement.wrong]
+    with np.errstate(all="ignore"):
+        off, close = np.abs(slopes - g), STAIRS_RTOL * np.abs(g).max(initial=0.0)
+        # A gradient that is a little wrong is close to no slope: there long and fine differences agree.
+        if not np.all(off <= close) or not np.median(off) < STAIRS_SHARE * np.median(np.abs(slopes - fine)):
+            return None
+    return Diagnosis(
+        "straight-through",
+        "the forward follows a smooth function in fine steps, and the gradient is the slope of that function",
+        "if this is meant, name the smooth function: `surrogate:`",
     )
 
 

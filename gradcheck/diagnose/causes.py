@@ -21,6 +21,7 @@ from gradcheck.verdict.tolerances import (
     FRACTION_RTOL,
     LONG_ENOUGH,
     MAX_TERMS,
+    MOST_AXES,
     WEAK,
     ZERO_ATOL,
     ZERO_RTOL,
@@ -37,6 +38,7 @@ def diagnose(evidence: Evidence) -> Diagnosis:
         _exchanged,
         _factor,
         _transposed,
+        _not_transposed,
         _swapped,
         part_of_complex,
         diagonal_or_not,
@@ -123,19 +125,34 @@ def _simple(ratio: float) -> bool:
 
 
 def _element_count(ratio: float, e: Evidence) -> tuple[int, str] | None:
-    """Return the count of elements that a ratio equals, and what it counts."""
-    size, out = math.prod(e.shape), e.output_size
-    candidates = {size: "the number of elements"} if out <= size else {out: "the number of outputs"}
-    if out < size:
-        candidates |= {out: "the number of outputs"}
-        candidates |= {size // out: "the number of elements per output"} if out else {}
-        candidates = {n: f"the size of axis {axis}" for axis, n in enumerate(e.shape)} | candidates
-    elif size < out and e.repeated:
-        candidates |= {out // max(size, 1): "the number of outputs per element"}
+    """Return the count of elements that a ratio equals, and what it counts: those that a mean would have divided by."""
+    size = math.prod(e.shape)
+    candidates: dict[int, str] = {}
+    for shape in e.output_shapes:
+        for count in _summed(e.shape, shape):
+            candidates.setdefault(count, "the number of elements per output")
+        for count in _summed(shape, e.shape):
+            candidates.setdefault(count, "the number of outputs per element")
+    for axis, count in enumerate(e.shape):
+        if count in candidates:
+            candidates[count] = f"the size of axis {axis}"
+    if size >= COUNTABLE:
+        candidates[size] = "the number of elements"
     for count, what in sorted(candidates.items()):
-        if count >= (2 if size != out else COUNTABLE) and any(abs(ratio - c) <= CLOSE * c for c in (count, 1 / count)):
+        if count > 1 and any(abs(ratio - c) <= CLOSE * c for c in (count, 1 / count)):
             return count, what
     return None
+
+
+def _summed(shape: tuple[int, ...], result: tuple[int, ...]) -> set[int]:
+    """Return over how many elements a sum can go that makes `result` of `shape`: the axes that it leaves out."""
+    left = [n for n in result if n > 1]
+    axes = [n for n in shape if n > 1]
+    if len(axes) > MOST_AXES:
+        return set()
+    kept = (chosen for chosen in combinations(range(len(axes)), len(left)) if [axes[i] for i in chosen] == left)
+    counts = {math.prod(n for i, n in enumerate(axes) if i not in chosen) for chosen in kept}
+    return counts - {1}
 
 
 def _transposed(e: Evidence) -> Diagnosis | None:
@@ -148,6 +165,17 @@ def _transposed(e: Evidence) -> Diagnosis | None:
                 "transpose the returned gradient",
             )
     return None
+
+
+def _not_transposed(e: Evidence) -> Diagnosis | None:
+    """Name the Jacobian itself in the place of its transpose: a rotation that is not turned back."""
+    if e.jvp is None or not explained(e, e.jvp):
+        return None
+    return Diagnosis(
+        "transposed",
+        "the gradient is J u where J^T u belongs: the Jacobian is not transposed",
+        "transpose the factor that the upstream is multiplied with (tf.matmul: transpose_a, transpose_b)",
+    )
 
 
 def _exchanged(e: Evidence) -> Diagnosis | None:
@@ -181,7 +209,9 @@ def _one_output(e: Evidence) -> Diagnosis | None:
     if len(e.outputs) < 2:
         return None
     bad = [name for name, g, r in e.outputs if not close(g, r, e.usable) and not _both_zero(g, r)]
-    if len(bad) != 1:
+    reached = [name for name, g, r in e.outputs if not _both_zero(g, r)]
+    # Of an input that reaches one output only the output says nothing.
+    if len(bad) != 1 or len(reached) < 2:
         return None
     return Diagnosis(
         "one-output",

@@ -35,8 +35,8 @@ class Evidence:
     (gradient, reference); `terms` are the parts of the reference that come through each use
     of the input; `outputs` pairs (gradient, reference) for the upstream of one output alone;
     `trials` are further draws, the case's own first; `reaches` says whether the outputs depend on
-    the input at all; `patterns` are what a sum over an axis is multiplied with (the output, ...).
-    Complex inputs have a last axis of two.
+    the input at all; `jvp` is J u where input and output have one shape; `patterns` are what a sum
+    over an axis is multiplied with (the output, ...).  Complex inputs have a last axis of two.
     """
 
     gradient: Array
@@ -50,6 +50,7 @@ class Evidence:
     outputs: Sequence[tuple[str, Array, Array]] = ()
     trials: Sequence[Trial] = ()
     diagonal: Array | None = None
+    jvp: Array | None = None
     upstream: Array | None = None
     complex: bool = False
     reaches: bool = True

@@ -29,6 +29,7 @@ from gradcheck.verdict.tolerances import (
     REPEATED_ROUNDINGS,
     SAME_IN_FLOAT64,
     SAMPLED,
+    SECOND_STEP,
     TRIAL_FACTORS,
     TRIAL_LIMIT,
     TRIALS,
@@ -69,6 +70,7 @@ def diagnosis_of(lab: Lab, measurement: Measurement, measurements: Sequence[Meas
             outputs=_by_output(lab, measurement),
             trials=_trials(lab, measurement),
             diagonal=_diagonal(lab, measurement),
+            jvp=_jvp(lab, measurement),
             upstream=_same_shape_upstream(lab, measurement.slot),
             complex=measurement.slot.complex and measurement.slot.plain,
             reaches=_reaches(lab, measurement),
@@ -259,6 +261,20 @@ def _judged_at(
     return _told_apart(
         lab, wrong, found.outcome == Outcome.AGREES, part, None if autodiff is None else autodiff[measurement.part]
     )
+
+
+def _jvp(lab: Lab, measurement: Measurement) -> Array | None:
+    """Return the difference of the forward along the upstream, None where input and output have other shapes."""
+    slot, upstream = measurement.slot, _same_shape_upstream(lab, measurement.slot)
+    if upstream is None or not slot.plain:
+        return None
+    point = lab.precision.point
+    step = SECOND_STEP * float(np.median(point.sizes[measurement.part]))
+    rows = np.repeat(point.x[None], 2, axis=0)
+    rows[0, measurement.part] += step * upstream.ravel()
+    rows[1, measurement.part] -= step * upstream.ravel()
+    values = refused(lambda: point.evaluate(point.clipped(rows)))
+    return None if values is None else ((values[0] - values[1]) / (2 * step)).reshape(slot.shape)
 
 
 def _diagonal(lab: Lab, measurement: Measurement) -> Array | None:

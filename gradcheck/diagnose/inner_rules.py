@@ -23,7 +23,7 @@ def inner_rule(lab: Lab, x: Array, coordinates: np.ndarray | slice) -> Diagnosis
         return None
     point = replace(lab.precision.point, x=x)
     gradient = lab.gradient_near(point)
-    if gradient is None:
+    if gradient is None or lab.bypassed or not np.any(gradient[coordinates] != 0):
         return None
     for name in inside[:INNER_RULES]:
         op = keeping(lab, name)

@@ -253,9 +253,14 @@ def _four_points(
         )
 
 
-def long_slopes(point: Point, coordinates: NDArray[np.int64]) -> Array:
-    """Return slopes (2, n) over long steps, in which a rounding to float32 inside is lost."""
-    widths = np.outer((2.0**-6, 1.3 * 2.0**-9), point.sizes[coordinates])
+def long_slopes(
+    point: Point, coordinates: NDArray[np.int64], shares: tuple[float, float] = (2.0**-6, 1.3 * 2.0**-9)
+) -> Array:
+    """Return slopes (2, n) over long steps, in which a rounding to float32 inside is lost.
+
+    A step is each of `shares` of a coordinate's size.
+    """
+    widths = np.outer(shares, point.sizes[coordinates])
     sides = coordinate_sides(point, None, np.tile(coordinates, 2), widths.ravel())
     with np.errstate(all="ignore"):
         slopes = np.sum((sides.plus - sides.minus) * sides.v, axis=1) / (sides.step_plus - sides.step_minus)

@@ -228,6 +228,12 @@ DENOMINATORS, FRACTION_RTOL = 12, 1e-4
 MAX_TERMS, LONG_ENOUGH = 8, 3
 # The fewest elements that count as a number of elements where all of them have one output each.
 COUNTABLE = 5
+# Axes beyond which nobody looks for the ones that a mean left out.
+MOST_AXES = 6
+# Steps, as shares of an input's size, over which a fine staircase looks like the smooth function that it stands for.
+STAIRS_STEPS = (2.0**-3, 1.3 * 2.0**-4)
+# How close the gradient is to that slope, and how much closer than fine differences are.
+STAIRS_RTOL, STAIRS_SHARE = 0.05, 0.2
 # The largest exponent in float64.
 LARGEST_EXPONENT = 700.0
 # Wrong and right values that separate a region, the share of elements at which an error may fade, and of those that

@@ -50,6 +50,26 @@ def test_a_count_is_one_of_axes():
     assert cause(2 * rows, rows, output_shapes=((5, 6),)) == "constant-factor"
 
 
+def test_an_axis_that_the_output_still_has_is_no_mean():
+    """A factor of 2 for scores of 2 keys is the root of 4, not a mean over a batch of 2."""
+    queries = RNG.normal(size=(2, 3, 4))
+    assert cause(2 * queries, queries, output_shapes=((2, 3, 2),)) == "constant-factor"
+    assert cause(4 * queries, queries, output_shapes=((2, 3),)) == "mean-not-sum"
+
+
+def test_a_jacobian_that_is_not_transposed():
+    turned = RNG.normal(size=(4, 3))
+    assert cause(turned, jvp=turned) == "transposed"
+    assert "J^T u" in told(turned, jvp=turned).message
+    assert cause(REFERENCE + turned, jvp=turned) == "unknown"
+
+
+def test_an_input_that_reaches_one_output_says_nothing_of_the_other():
+    nothing = np.zeros((4, 3))
+    outputs = [("output 0", REFERENCE / 6, REFERENCE), ("output 1", nothing, nothing)]
+    assert cause(REFERENCE / 6, outputs=outputs) != "one-output"
+
+
 def test_transposed():
     square = RNG.normal(size=(3, 3))
     assert cause(square.T, square) == "transposed"
