@@ -68,7 +68,7 @@ class NothingSelected(GradcheckError):
     exit_code = 5
 
 
-def told(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
     """Return an exception of gradcheck's own in one line, with the place that raised it."""
     place = error.__traceback__
     while place is not None and place.tb_next is not None:

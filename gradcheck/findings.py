@@ -96,7 +96,7 @@ CATALOGUE: dict[str, CodeInfo] = {
         ERROR,
         "the gradient differs from the reference",
         "a wrong formula in grad_fn",
-        "compare the columns of the table: the odd one out is named below it",
+        "compare the columns of the table: the message says which of them agree",
         _SQUARE.format("upstream * 3.0 * x"),
         _SQUARE.format("upstream * 2.0 * x"),
         MISMATCH_CAUSES,
@@ -258,7 +258,7 @@ CATALOGUE: dict[str, CodeInfo] = {
         WARNING,
         "the forward value is NaN or infinite at the sampled inputs",
         "inputs outside the domain, or an overflow in the forward",
-        "choose inputs inside the domain, or mend the forward",
+        "choose inputs inside the domain, or correct the forward",
     ),
     "inconclusive": CodeInfo(
         WARNING,

@@ -113,7 +113,7 @@ def _dtype_finding(name: str, dtype: str, wanted: str, inside: str = "") -> Find
 
 
 def _of_notes(notes: Sequence[GradientNote], reported: set[str]) -> Iterator[Finding]:
-    """Check what grad_fn itself returned, also where TensorFlow mended it on the way."""
+    """Check what grad_fn itself returned, also where TensorFlow corrects it on the way."""
     for note in notes:
         if (
             note.variable

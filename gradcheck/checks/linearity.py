@@ -134,7 +134,7 @@ def _reach(lab: Lab, precision: Precision) -> tuple[float, float]:
 
 
 def _noise(lab: Lab, precision: Precision, at_u: Array) -> float:
-    """Return what is nothing: a gradient that is zero but for rounding has the size of what was summed, not its own."""
+    """Return what counts as zero: a gradient that is zero but for rounding has the size of the sum, not its own."""
     if precision.op.wide:
         return LINEAR_NOTHING * max(largest(at_u), largest(precision.point.cotangent))
     return max(LINEAR_ROUNDINGS * precision.op.roundoff * largest(at_u), lab.noise.most_gradient)
@@ -184,7 +184,7 @@ def _gap(found: Array, wanted: Callable[[slice], Array], at_u: Array, at_v: Arra
 def _nan_for_zero(lab: Lab, precision: Precision, zero: Array, at_u: Array) -> NDArray[np.bool_]:
     """Return where a zero upstream gives NaN although the forward is finite.
 
-    Where the slope itself is infinite, 0 * inf is not held against the op.
+    Where the slope itself is infinite, 0 * inf is no mistake of the op.
     """
     bad = ~np.isfinite(zero) & ~np.isinf(at_u)
     return np.asarray(bad & lab.custom & bool(precision.alive.all()))

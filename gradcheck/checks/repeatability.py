@@ -70,12 +70,12 @@ def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
 
 
 def _raises_later(lab: Lab, error: BaseException) -> Finding:
-    told = finding_from(lab.recorder.gradient_failure or error, "nondeterministic", lab.recorder)
+    failure = finding_from(lab.recorder.gradient_failure or error, "nondeterministic", lab.recorder)
     return replace(
-        told,
+        failure,
         code="nondeterministic",
         cause=None,
-        message=f"the first call works, the next one on the same inputs raises {told.message}",
+        message=f"the first call works, the next one on the same inputs raises {failure.message}",
         hint="keep nothing between calls that decides what the op or its grad_fn does",
     )
 

@@ -194,7 +194,7 @@ def _by_autodiff(lab: Lab, measurement: Measurement, bias: float) -> Finding:
 
 
 def _right_in_another_mode(lab: Lab, measurement: Measurement) -> bool:
-    """Return whether the gradient is plainly wrong in the first mode alone: then the modes differ, and that is told."""
+    """Return whether the gradient is plainly wrong in the first mode alone: then it is the modes that differ."""
     first = lab.first_way
     way = next((w for w in lab.ways if w.mode != first.mode and w.device == first.device), None)
     if way is None or lab.random or lab.facts.stateless:
@@ -369,7 +369,7 @@ def odd_one_out(measurement: Measurement, stops: bool = False) -> str:
     near = np.abs(a - t) <= SLOPE_RTOL * np.maximum(np.abs(t), np.abs(a)) + measurement.error[wrong]
     same = np.abs(a - g) <= SAME_RTOL * np.maximum(np.abs(g), np.abs(a))
     if near.all():
-        return "Analytic is the odd one out: autodiff and finite differences agree."
+        return "Autodiff and finite differences agree with each other and not with it."
     if same.all() and stops:
         return "Analytic and autodiff agree and finite differences do not: there is a tf.stop_gradient in the forward."
     if same.all():

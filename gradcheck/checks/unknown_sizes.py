@@ -73,7 +73,7 @@ CHECK = Check(
 
 
 def _compared(lab: Lab, free: list[int], points: Sequence[list[Any]], loose: float) -> Finding | None:
-    """Trace once, hold the gradient at each point against eager's."""
+    """Return the finding for a gradient that is traced once and differs from eager at a point, None if none does."""
     try:
         lab.recorder.clear()
         dtypes = [slot.dtype for slot in lab.layout.outputs.slots]
@@ -90,19 +90,19 @@ def _compared(lab: Lab, free: list[int], points: Sequence[list[Any]], loose: flo
             # No gradient of the user's is involved: TensorFlow's own ops need the shape.
             return None
         cause = lab.recorder.gradient_failure or error
-        told = finding_from(cause, "dynamic-shape", lab.recorder)
-        return _finding(f"fails when traced with unknown dimensions: {told.message}", told)
+        failure = finding_from(cause, "dynamic-shape", lab.recorder)
+        return _finding(f"fails when traced with unknown dimensions: {failure.message}", failure)
     return None
 
 
-def _finding(message: str, told: Finding | None) -> Finding:
+def _finding(message: str, failure: Finding | None) -> Finding:
     finding = Finding(
         "dynamic-shape",
         message,
         hint="use tf.shape(x) instead of x.shape where a dimension may be unknown",
-        traceback=told.traceback if told else None,
-        file=told.file if told else None,
-        line=told.line if told else None,
+        traceback=failure.traceback if failure else None,
+        file=failure.file if failure else None,
+        line=failure.line if failure else None,
     )
     return seen_in(INSIDE, finding)
 

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from gradcheck.cli import signals, streams
-from gradcheck.errors import GradcheckError, Terminated, told
+from gradcheck.errors import GradcheckError, Terminated, one_line
 from gradcheck.text import clean
 from gradcheck.version import VERSION
 
@@ -104,10 +104,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except OSError as error:
         # A disk that is full, a terminal that is gone: of the machine, and not of gradcheck.
-        _complain(f"gradcheck: {told(error)}")
+        _complain(f"gradcheck: {one_line(error)}")
         return 2
     except Exception as error:
-        _complain(f"gradcheck: internal error: {told(error)}\nThis is a fault of gradcheck; please report it.")
+        _complain(f"gradcheck: internal error: {one_line(error)}\nThis is a fault of gradcheck; please report it.")
         return INTERNAL
 
 

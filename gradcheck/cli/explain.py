@@ -1,4 +1,4 @@
-"""`gradcheck explain`: what a finding means and how to mend it."""
+"""`gradcheck explain`: what a finding means and how to correct it."""
 
 from __future__ import annotations
 

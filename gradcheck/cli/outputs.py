@@ -64,7 +64,7 @@ class Outputs:
             self.console.close()
 
     def finish(self) -> None:
-        """Print and write the reports; every file is tried before an error is told.
+        """Print and write the reports; every file is tried before an error is raised.
 
         Raises UsageError naming the files that could not be written.
         """

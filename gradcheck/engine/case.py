@@ -13,7 +13,7 @@ from gradcheck.engine.limits import Limits
 from gradcheck.engine.phases import Phases
 from gradcheck.engine.report import Report, merged
 from gradcheck.engine.status import judged, rounded
-from gradcheck.errors import told
+from gradcheck.errors import one_line
 from gradcheck.findings import INTERNAL
 from gradcheck.results import ERRORED, FAILED, PASSED, CaseResult, Finding
 from gradcheck.spec.model import Case
@@ -153,7 +153,7 @@ def failure(error: BaseException, phase: str, loaded: Loaded | None) -> Finding:
         return finding_from(error, code, loaded.recorder if loaded else None)
     return Finding(
         "crashed",
-        f"gradcheck failed in phase {phase}: {told(error)}",
+        f"gradcheck failed in phase {phase}: {one_line(error)}",
         cause=INTERNAL,
         hint="this is a fault of gradcheck, not of the op; please report it with the op and its spec",
     )

@@ -14,7 +14,7 @@ from gradcheck.diagnose.finding import completed
 from gradcheck.diagnose.profiles import profiles_of
 from gradcheck.engine.limits import Limits
 from gradcheck.engine.report import Facts, Report
-from gradcheck.errors import told
+from gradcheck.errors import one_line
 from gradcheck.measure.lab import Lab
 from gradcheck.results import Finding, Skipped
 
@@ -120,7 +120,7 @@ def _run(check: Check, lab: Lab, report: Report) -> None:
         says_something = isinstance(error, (OutputsChanged, MemoryError)) or raised_by_user(error)
         if own_fault(error) or says_something or not check.exploring:
             raise
-        report.add(Skipped(check.name, f"not finished: {told(error)}"))
+        report.add(Skipped(check.name, f"not finished: {one_line(error)}"))
 
 
 def _facts(lab: Lab, limits: Limits) -> Facts:

@@ -23,7 +23,7 @@ from typing import Any
 from gradcheck.engine.limits import Limits
 from gradcheck.engine.phases import Phases
 from gradcheck.engine.status import unfinished
-from gradcheck.errors import UsageError, told
+from gradcheck.errors import UsageError, one_line
 from gradcheck.events import CaseFinished, CaseProgress, CaseStarted, Event
 from gradcheck.executors import child, endings
 from gradcheck.executors.family import Family, default_limit, look
@@ -168,7 +168,7 @@ class Processes:
                     process.start()
             except (EOFError, OSError) as error:
                 if last:
-                    raise UsageError(f"cannot start a process for a case: {told(error)}") from None
+                    raise UsageError(f"cannot start a process for a case: {one_line(error)}") from None
                 continue
             break
         return process
@@ -295,8 +295,8 @@ def start_server() -> Any:
             forkserver.ensure_running()
     except OSError as error:
         raise UsageError(
-            f"cannot start a process for TensorFlow: {told(error)}; see that the current folder exists and that TMPDIR"
-            f" ({tempfile.gettempdir()}) is a short path with space left"
+            f"cannot start a process for TensorFlow: {one_line(error)}; see that the current folder exists and that"
+            f" TMPDIR ({tempfile.gettempdir()}) is a short path with space left"
         ) from None
     finally:
         if signal.SIGINT not in masked:

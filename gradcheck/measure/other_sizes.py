@@ -126,7 +126,7 @@ def twice_along(lab: Lab, plain: Operation, axis: int) -> tuple[list[Any], Pulle
 
 
 def _numbers(given: Any) -> set[int]:
-    """Return the numbers in arguments: an op that was told a size may rely on it."""
+    """Return the numbers in arguments: an op that is given a size may rely on it."""
     return {int(item) for item in flattened(given) if isinstance(item, int | float) and float(item).is_integer()}
 
 

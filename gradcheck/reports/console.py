@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gradcheck.events import CaseFinished, CaseProgress, CaseStarted, Event, RunFinished, RunStarted
-from gradcheck.reports.wording import number, rerun_command, told, where
+from gradcheck.reports.wording import number, outcome_of, rerun_command, where
 from gradcheck.results import CaseResult, Element, Finding, RunSummary
 from gradcheck.text import clean
 
@@ -178,7 +178,7 @@ def _line(result: CaseResult) -> Text:
     text = Text()
     text.append(f"{word:<5}", style=f"bold {colour}")
     text.append(f" {clean(result.id)}")
-    words = told(result)
+    words = outcome_of(result)
     if words:
         text.append(f"  {' '.join(words.split())}", style=colour if result.status != "passed" else "dim")
     text.append(f"  {result.duration_s:.1f} s" if result.status != "skipped" else "", style="dim")

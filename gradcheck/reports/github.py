@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO
 
 from gradcheck.events import CaseFinished, Event, RunFinished, RunStarted
-from gradcheck.reports.wording import finding_text, rerun_command, result_text, told
+from gradcheck.reports.wording import finding_text, rerun_command, result_text
 from gradcheck.results import ERRORED, FAILED, PASSED, CaseResult, Finding, RunSummary
 from gradcheck.text import clean
 
@@ -20,7 +20,7 @@ MAX_SUMMARY_BYTES = 1_000_000
 class GithubReport:
     """Write `::error` lines at the end of the run, and the summary to GITHUB_STEP_SUMMARY.
 
-    Until then GitHub is told to take no line for a command: text of specs, messages and tracebacks
+    Until then GitHub is outcome to take no line for a command: text of specs, messages and tracebacks
     stand in the log, and a token that nobody can guess ends it.
     """
 
@@ -102,7 +102,7 @@ def summary_markdown(cases: list[CaseResult], summary: RunSummary) -> str:
     parts = [head, "| case | findings | max relative error |\n|---|---|---|\n"]
     size, shown = len(head.encode()), 0
     for case in bad:
-        row = f"| `{_cell(case.id)}` | {_cell(told(case))} | {case.max_rel_error:.3g} |\n"
+        row = f"| `{_cell(case.id)}` | {_cell(outcome_of(case))} | {case.max_rel_error:.3g} |\n"
         size += len(row.encode())
         if size > MAX_SUMMARY_BYTES // 2:
             break

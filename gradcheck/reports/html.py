@@ -9,7 +9,7 @@ from typing import Any
 from gradcheck.events import RunFinished
 from gradcheck.reports import pictures
 from gradcheck.reports.collected import Collected
-from gradcheck.reports.wording import number, rerun_command, told, where
+from gradcheck.reports.wording import number, outcome_of, rerun_command, where
 from gradcheck.results import CaseResult, Element, Finding, Profile
 from gradcheck.text import clean
 from gradcheck.version import VERSION
@@ -86,7 +86,7 @@ def _case(case: CaseResult) -> str:
     is_open = " open" if case.status in ("failed", "errored") else ""
     parts = [
         f'<details{is_open}><summary><span class="tag {case.status}">{case.status}</span> <code>{_text(case.id)}</code>'
-        f' <span class="soft">{_text(told(case))} &middot; {case.duration_s:.1f} s</span></summary>'
+        f' <span class="soft">{_text(outcome_of(case))} &middot; {case.duration_s:.1f} s</span></summary>'
     ]
     if case.reason:
         parts.append(f"<p>reason: {_text(case.reason)}</p>")

@@ -6,7 +6,7 @@ import re
 from xml.etree import ElementTree as Xml
 
 from gradcheck.reports.collected import Collected
-from gradcheck.reports.wording import result_text, told
+from gradcheck.reports.wording import result_text
 from gradcheck.results import ERRORED, FAILED, SKIPPED, CaseResult
 
 # What XML 1.0 cannot hold even when escaped.
@@ -54,7 +54,7 @@ def _case(case: CaseResult) -> Xml.Element:
     kind = {FAILED: "failure", ERRORED: "error", SKIPPED: "skipped"}.get(case.status)
     if kind is not None:
         codes = [f.label for f in case.findings if f.level == "error"]
-        outcome = Xml.SubElement(element, kind, message=_plain(told(case)))
+        outcome = Xml.SubElement(element, kind, message=_plain(outcome_of(case)))
         if kind != "skipped":
             outcome.set("type", codes[0] if codes else "expectation")
             outcome.text = _plain(result_text(case))

@@ -33,7 +33,7 @@ def where(finding: Finding) -> str:
     return text + (f", {finding.device}" if finding.device and finding.device != "cpu:0" else "")
 
 
-def told(result: CaseResult) -> str:
+def outcome_of(result: CaseResult) -> str:
     """Return a case's outcome in a few words: its findings, or why it was skipped."""
     if result.status == "skipped":
         return clean(result.reason or "")
@@ -92,4 +92,4 @@ def result_text(result: CaseResult, show: int = 5) -> str:
 
 def failure_text(result: CaseResult) -> str:
     """Return what is wrong with a case: one line, then every finding in full."""
-    return f"gradients of {clean(result.case)}: {told(result)}\n{result_text(result)}"
+    return f"gradients of {clean(result.case)}: {outcome_of(result)}\n{result_text(result)}"

@@ -40,8 +40,8 @@ def npy_shape(path: Path) -> tuple[int, ...]:
 def _described(header: str) -> tuple[tuple[int, ...], int]:
     """Return the shape and the bytes of a number that a header tells of."""
     try:
-        told = ast.literal_eval(header)
-        shape, descr = tuple(told["shape"]), told["descr"]
+        entries = ast.literal_eval(header)
+        shape, descr = tuple(entries["shape"]), entries["descr"]
         if not all(type(n) is int for n in shape):
             raise ValueError
     except (ValueError, SyntaxError, KeyError, TypeError, MemoryError, RecursionError):

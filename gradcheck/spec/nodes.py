@@ -125,7 +125,7 @@ def read_document(path: Path, name: str) -> Document:
 def _expanded(node: yaml.Node, known: dict[int, int]) -> int:
     """Return how many values a node has once aliases are written out, each node looked at once."""
     if id(node) not in known:
-        # A node inside itself is told of when it is read.
+        # A node inside itself is reported when it is read.
         known[id(node)] = 1
         if isinstance(node, yaml.SequenceNode):
             known[id(node)] = 1 + sum(_expanded(item, known) for item in node.value)

@@ -137,7 +137,7 @@ CONDITIONING_FACTOR = 16.0
 SHARED_ROUNDING = 0.1
 
 # --- Linearity in the upstream ----------------------------------------------------------------------------------------
-# What is nothing beside the gradient and the upstream in float64.
+# What counts as zero beside the gradient and the upstream in float64.
 LINEAR_NOTHING = 1e-12
 # A gradient in float64 is linear to seven digits, or so many roundings of a coarser one; float32 inside to 16 of its.
 LINEAR_RTOL, LINEAR_ROUNDINGS, LINEAR_SINGLE_ROUNDINGS = 1e-7, 256, 16
@@ -239,7 +239,7 @@ LARGEST_EXPONENT = 700.0
 # Wrong and right values that separate a region, the share of elements at which an error may fade, and of those that
 # are right by a zero that any formula has.
 SEPARATED, FADING, SELDOM = 3, 0.02, 0.05
-# The smallest matrix whose diagonal is told from the rest.
+# The smallest matrix whose diagonal is looked at by itself.
 SMALLEST_MATRIX = 3
 # Further draws for a diagnosis, the widest input that is drawn whole, entries that stand for a larger one.
 TRIALS, TRIAL_LIMIT, SAMPLED = 4, 256, 16

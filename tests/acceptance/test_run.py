@@ -51,7 +51,7 @@ def test_a_wrong_factor_fails_with_a_table_and_the_mended_op_passes(run_cli, wri
     assert wrong.code == 1
     assert "gradient-mismatch/constant-factor" in wrong.out
     assert "gradient / reference = 1.5" in wrong.out
-    assert "Analytic is the odd one out" in wrong.out
+    assert "Autodiff and finite differences agree" in wrong.out
     assert "--seed 0" in wrong.out
     assert all(len(line) <= 80 for line in wrong.out.splitlines() if "│" in line or "─" in line)
     right = run_cli("run", write_spec(SPEC, OPS.format(factor="2.0")))

@@ -122,8 +122,8 @@ def user_traceback(error: BaseException) -> str:
     lines = traceback.format_list(frames) if frames else []
     quoted = [f'  File "{f}", line {n}\n' for f, n in FRAME.findall(said(error)) if is_user_file(f) and not frames]
     last = f"{type(error).__name__}: {said(error)}"
-    told = shortened("".join([*lines, *quoted, last]).rstrip(), MAX_TRACEBACK)
-    return "\n".join(_without_library_frames(re.sub(r"\x1b\[[0-9;]*m", "", told).splitlines()))
+    text = shortened("".join([*lines, *quoted, last]).rstrip(), MAX_TRACEBACK)
+    return "\n".join(_without_library_frames(re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines()))
 
 
 def _without_library_frames(lines: list[str]) -> list[str]:

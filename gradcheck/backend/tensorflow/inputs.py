@@ -117,7 +117,7 @@ def _cast(values: np.ndarray[Any, Any], kind: str, name: str) -> np.ndarray[Any,
 
 
 def _check_given(spec: Input, name: str, values: Any) -> None:
-    """Hold what the user gave against what they said of it; drawn numbers are made to fit."""
+    """Raise InputError unless given numbers are what the spec says of them; drawn numbers are made to fit."""
     array = np.asarray(values)
     if spec.ragged is not None and (array.ndim == 0 or len(array) != sum(spec.ragged)):
         raise InputError(f"input `{name}` has shape {list(array.shape)}, `ragged` asks for {sum(spec.ragged)} rows")
@@ -148,7 +148,7 @@ def _check_structure(structure: str, name: str, values: np.ndarray[Any, Any]) ->
 
 
 def _sparse(leaf: Leaf, source: str, rng: np.random.Generator) -> Leaf:
-    # Given numbers say themselves where there is nothing.
+    # Of given numbers the zeros are not stored.
     stored = leaf.values != 0 if source in ("values", "file") else rng.random(leaf.values.shape) < 0.5
     if stored.size and not stored.any():
         stored.flat[0] = True

@@ -36,7 +36,7 @@ def nested_names(name: str, value: Any) -> list[str]:
 
 
 def positional_count(grad_fn: Callable[..., Any]) -> tuple[int, float] | None:
-    """Return how many upstreams a grad_fn takes, at least and at most; None if that cannot be told."""
+    """Return how many upstreams a grad_fn takes, at least and at most; None if that is not known."""
     parameters = _parameters(grad_fn)
     if parameters is None:
         return None
