@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO
 
 from gradcheck.events import CaseFinished, Event, RunFinished, RunStarted
-from gradcheck.reports.wording import finding_text, rerun_command, result_text
+from gradcheck.reports.wording import finding_text, outcome_of, rerun_command, result_text
 from gradcheck.results import ERRORED, FAILED, PASSED, CaseResult, Finding, RunSummary
 from gradcheck.text import clean
 
