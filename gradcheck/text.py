@@ -4,18 +4,39 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
-_LIBRARIES = ("site-packages", "dist-packages", f"{os.sep}lib{os.sep}python")
+_INSTALLED = re.compile(r"[/\\](?:site|dist)-packages[/\\]([^/\\.]+)")
+_STANDARD_LIBRARY = re.compile(r"[/\\]lib[/\\]python[\d.]*[/\\]", re.IGNORECASE)
+# What runs between gradcheck and an op, or below it, and never is the op.
+_FRAMEWORKS = {"tensorflow", "keras", "tf_keras", "numpy", "wrapt", "absl", "gast", "astunparse", "optree"}
 # `File "x.py", line 3` in Python's own tracebacks and in those of faulthandler.
 FRAME = re.compile(r'File "([^"]+)", line (\d+)')
 
 
-def is_user_file(file: str) -> bool:
-    """Return whether a file of a traceback is the user's own, and no library's or gradcheck's."""
-    if file.startswith(("<", _HERE + os.sep)) or "__autograph_generated" in file:
-        return False
-    return not any(part in file for part in _LIBRARIES)
+def user_files(files: Sequence[str]) -> set[str]:
+    """Return the files of a traceback, outermost first, in which the user's code is.
+
+    These are the user's own files; where there are none, those of the installed package that was
+    entered first, because the op is defined there.
+    """
+    outside = [file for file in files if not _is_internal(file)]
+    own = {file for file in outside if _package(file) is None and not _STANDARD_LIBRARY.search(file)}
+    if own:
+        return own
+    packages = [package for file in outside if (package := _package(file)) and package not in _FRAMEWORKS]
+    return {file for file in outside if packages and _package(file) == packages[0]}
+
+
+def _is_internal(file: str) -> bool:
+    return file.startswith(("<", _HERE + os.sep)) or "__autograph_generated" in file
+
+
+def _package(file: str) -> str | None:
+    """Return the top-level name of the installed package that a file belongs to."""
+    names = _INSTALLED.findall(file)
+    return names[-1] if names else None
 
 
 def clean(text: str) -> str:

@@ -7,7 +7,7 @@ import signal
 from dataclasses import replace
 
 from gradcheck.results import Finding
-from gradcheck.text import FRAME, is_user_file
+from gradcheck.text import FRAME, user_files
 
 
 def timed_out(seconds: float, phase: str, output: str) -> Finding:
@@ -34,7 +34,9 @@ def died(exit_code: int | None, phase: str, output: str) -> Finding:
 def _placed(code: str, message: str, output: str, hint: str) -> Finding:
     """Return a finding with the user's lines that faulthandler wrote, innermost first, into the output."""
     stack = output[output.rfind("(most recent call first)") :] if "(most recent call first)" in output else ""
-    mine = [(file, int(line)) for file, line in FRAME.findall(stack) if is_user_file(file)]
+    frames = FRAME.findall(stack)
+    files = user_files([file for file, _ in reversed(frames)])
+    mine = [(file, int(line)) for file, line in frames if file in files]
     if not mine:
         return Finding(code, message, hint=hint)
     file, line = mine[0]

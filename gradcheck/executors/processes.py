@@ -26,6 +26,7 @@ from gradcheck.engine.status import unfinished
 from gradcheck.errors import UsageError, one_line
 from gradcheck.events import CaseFinished, CaseProgress, CaseStarted, Event
 from gradcheck.executors import child, endings
+from gradcheck.executors.clock import RunningClock
 from gradcheck.executors.family import Family, default_limit, look
 from gradcheck.executors.lifeline import OURS, PARENT, SAFE_PATH
 from gradcheck.results import CaseResult, Finding
@@ -103,6 +104,7 @@ class Processes:
         self._running: list[_Running] = []
         self._leaving: list[_Running] = []
         self._ending: list[Any] = []
+        self._clock = RunningClock()
         self._watched = 0.0
         self._signs = selectors.DefaultSelector()
         self._context = start_server()
@@ -152,7 +154,7 @@ class Processes:
         sender.close()
         printer.close()
         os.set_blocking(output.fileno(), False)
-        now = time.monotonic()
+        now = self._clock.now()
         family = Family(process.pid)
         running = _Running(case, process, messages, _Output(output), family, now, now + self._seconds(case))
         for sign in (messages, output, process.sentinel):
@@ -178,7 +180,7 @@ class Processes:
 
     def _step(self) -> Iterator[Event]:
         """Wait for the next sign of life, then handle all that came."""
-        patience = max(0.0, min(r.deadline for r in self._running) - time.monotonic())
+        patience = max(0.0, min(r.deadline for r in self._running) - self._clock.now())
         signs: dict[_Running, list[Any]] = {}
         for key, _ in self._signs.select(min(patience, WATCH_S)):
             signs.setdefault(key.data, []).append(key.fileobj)
@@ -186,7 +188,7 @@ class Processes:
             if running.output.pipe in files and not running.output.read():
                 self._signs.unregister(running.output.pipe)
             yield from self._hear(running, ended=running.process.sentinel in files)
-        now = time.monotonic()
+        now = self._clock.now()
         if now - self._watched >= WATCH_S:
             self._watched = now
             self._reap(0)
@@ -204,7 +206,7 @@ class Processes:
             while running.messages.poll():
                 kind, value = running.messages.recv()
                 if kind == "started":
-                    running.started = time.monotonic()
+                    running.started = self._clock.now()
                     running.deadline = running.started + self._seconds(running.case)
                 elif kind == "phase":
                     self._enter(running, *value)
@@ -229,7 +231,7 @@ class Processes:
         running.deadline = running.started + self._seconds(running.case)
         if known is not None:
             # A last, optional phase: it may take as long as all before, and its end is not waited for.
-            now = time.monotonic()
+            now = self._clock.now()
             running.deadline = min(running.deadline, now + max(OPTIONAL_S, now - running.started))
 
     def _finish(self, running: _Running, result: CaseResult) -> Iterator[Event]:
@@ -246,7 +248,7 @@ class Processes:
 
     def _timed_out(self, running: _Running) -> CaseResult:
         if running.known is not None:
-            spent = time.monotonic() - running.started
+            spent = self._clock.now() - running.started
             note = f"{running.phase}: the op did not come to an end there; not checked (a `domain` bounds the inputs)"
             return replace(running.known, duration_s=spent, notes=(*running.known.notes, note))
         with contextlib.suppress(OSError, TypeError):
@@ -264,7 +266,7 @@ class Processes:
 
     def _unfinished(self, running: _Running, finding: Finding) -> CaseResult:
         running.phases.leave()
-        spent = time.monotonic() - running.started
+        spent = self._clock.now() - running.started
         return unfinished(running.case, finding, spent, running.output.text(), running.phases.seconds)
 
 

@@ -36,7 +36,9 @@ def project(tmp_path):
     return run
 
 
-def test_the_action_annotates_reports_and_fails(project, tmp_path):
+@pytest.mark.parametrize("paths", ["spec.yaml", "right.yaml\nspec.yaml\n"])
+def test_the_action_annotates_reports_and_fails(project, tmp_path, paths):
+    (tmp_path / "right.yaml").write_text("module: ops.py\ncases:\n  op: {skip: no time, inputs: {x: {shape: [3]}}}\n")
     action = yaml.safe_load((ROOT / ".github/actions/gradcheck/action.yml").read_text())
     step = action["runs"]["steps"][-1]
     defaults = {name.upper(): entry["default"] for name, entry in action["inputs"].items()}
@@ -44,7 +46,7 @@ def test_the_action_annotates_reports_and_fails(project, tmp_path):
     summary = tmp_path / "summary.md"
     variables = {
         **{name: defaults[name] for name in step["env"]},
-        "PATHS": "spec.yaml",
+        "PATHS": paths,
         "GITHUB_STEP_SUMMARY": str(summary),
     }
     # The way GitHub starts `shell: bash`.

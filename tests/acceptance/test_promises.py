@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -194,3 +197,50 @@ def test_ops_without_keras_are_checked_where_keras_cannot_be_imported(write_spec
     name, _, value = variable.partition("=")
     command = [sys.executable, "-m", "gradcheck", "run", str(spec), "--mode", "eager"]
     assert subprocess.run(command, env={**os.environ, name: value}, capture_output=True).returncode == 0
+
+
+SLOW = """
+import os, time
+import tensorflow as tf
+STARTED = os.environ["STARTED"]
+
+def op(x):
+    if tf.executing_eagerly() and not os.path.exists(STARTED):
+        open(STARTED, "w").close()
+        time.sleep(3)
+    return x * x
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="needs signals that stop a process")
+def test_a_pause_of_the_run_is_no_timeout(write_spec, tmp_path):
+    spec = write_spec("module: ops.py\ncases:\n  op: {inputs: {x: {shape: [3]}}}\n", SLOW)
+    begun = tmp_path / "begun"
+    command = [sys.executable, "-m", "gradcheck", "run", str(spec), "--timeout", "8", "--mode", "eager"]
+    process = subprocess.Popen(
+        command, env={**os.environ, "STARTED": str(begun)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        while not begun.exists() and process.poll() is None:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(10)
+        process.send_signal(signal.SIGCONT)
+        out, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 0, out
+
+
+def test_findings_of_an_installed_package_name_file_and_line(tmp_path):
+    site = tmp_path / "lib" / "python3.11" / "site-packages"
+    package = site / "installedops"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "ops.py").write_text("def op(x):\n    raise ValueError('not for these')\n")
+    (tmp_path / "spec.yaml").write_text("module: installedops.ops\ncases:\n  op: {inputs: {x: {shape: [3]}}}\n")
+    command = [sys.executable, "-m", "gradcheck", "run", str(tmp_path / "spec.yaml"), "--mode", "eager"]
+    environment = {**os.environ, "PYTHONPATH": str(site)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "not for these (ops.py:2)" in " ".join(done.stdout.split())

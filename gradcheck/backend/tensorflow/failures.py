@@ -12,7 +12,7 @@ import tensorflow as tf
 from gradcheck.backend.tensorflow.recorder import ContractBroken, Recorder
 from gradcheck.backend.tensorflow.runs import OutputsChanged
 from gradcheck.results import Finding
-from gradcheck.text import FRAME, is_user_file, shortened
+from gradcheck.text import FRAME, shortened, user_files
 
 MAX_MESSAGE, MAX_TRACEBACK = 2_000, 8_000
 
@@ -107,31 +107,33 @@ def user_place(error: BaseException) -> Place | None:
     """Return the innermost line of user code in the traceback or in TensorFlow's message."""
     places = [Place(f.filename, f.lineno or 0) for f in traceback.extract_tb(error.__traceback__)]
     places += [Place(file, int(line)) for file, line in FRAME.findall(said(error))]
-    mine = [place for place in places if is_user_file(place.file)]
-    return mine[-1] if mine else None
+    files = user_files([place.file for place in places])
+    return next((place for place in reversed(places) if place.file in files), None)
 
 
 def raised_by_user(error: BaseException) -> bool:
     """Return whether a line of the user's code was running when the exception came up."""
-    return any(is_user_file(frame.filename) for frame in traceback.extract_tb(error.__traceback__))
+    return bool(user_files([frame.filename for frame in traceback.extract_tb(error.__traceback__)]))
 
 
 def user_traceback(error: BaseException) -> str:
     """Return the user's own lines of a traceback, or all of it if there are none."""
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if is_user_file(f.filename)]
-    lines = traceback.format_list(frames) if frames else []
-    quoted = [f'  File "{f}", line {n}\n' for f, n in FRAME.findall(said(error)) if is_user_file(f) and not frames]
+    entered, quoted = traceback.extract_tb(error.__traceback__), FRAME.findall(said(error))
+    files = user_files([*(frame.filename for frame in entered), *(file for file, _ in quoted)])
+    lines = traceback.format_list([frame for frame in entered if frame.filename in files])
+    if not lines:
+        lines = [f'  File "{file}", line {number}\n' for file, number in quoted if file in files]
     last = f"{type(error).__name__}: {said(error)}"
-    text = shortened("".join([*lines, *quoted, last]).rstrip(), MAX_TRACEBACK)
-    return "\n".join(_without_library_frames(re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines()))
+    text = shortened("".join([*lines, last]).rstrip(), MAX_TRACEBACK)
+    return "\n".join(_without_library_frames(re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines(), files))
 
 
-def _without_library_frames(lines: list[str]) -> list[str]:
+def _without_library_frames(lines: list[str], files: set[str]) -> list[str]:
     """Drop the frames of TensorFlow and of gradcheck that TensorFlow quotes in its messages."""
     kept, dropped = [], None
     for line in lines:
         frame, indent = FRAME.search(line), len(line) - len(line.lstrip())
-        if frame is not None and not is_user_file(frame.group(1)):
+        if frame is not None and frame.group(1) not in files:
             dropped = indent
         elif dropped is None or frame is not None or indent <= dropped:
             # The line that a dropped frame quotes, which stands further in, goes with it.

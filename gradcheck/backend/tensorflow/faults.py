@@ -15,7 +15,7 @@ from gradcheck.backend.tensorflow.inputs import InputError
 from gradcheck.backend.tensorflow.recorder import ContractBroken
 from gradcheck.backend.tensorflow.runs import OutputsChanged
 from gradcheck.backend.tensorflow.target import TargetError
-from gradcheck.text import is_user_file
+from gradcheck.text import user_files
 
 _OWN = os.path.dirname(os.path.abspath(version.__file__)) + os.sep
 # The one place at which the user's op is called, and the libraries that call its gradient.
@@ -39,7 +39,7 @@ def own_fault(error: BaseException) -> bool:
     if not files:
         return False
     if files[-1].startswith(_OWN):
-        return not any(is_user_file(file) for file in files)
+        return not user_files(files)
     return not any(file == _CALLS_THE_OP or any(name in file for name in _LIBRARIES) for file in files)
 
 
