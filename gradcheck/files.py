@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import tempfile
 from pathlib import Path
+
+# Windows has neither.
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+_NO_WAIT = getattr(os, "O_NONBLOCK", 0)
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -16,7 +21,14 @@ def write_whole(path: Path, text: str) -> None:
     if path.exists() and not path.is_file():
         path.write_text(text, encoding="utf-8")
         return
-    path = path.resolve()
+    put_in_place(path.resolve(), text)
+
+
+def put_in_place(path: Path, text: str) -> None:
+    """Write a text file under a temporary name and move it to `path`, also where a link or a pipe was.
+
+    What a link points to is left alone.  Raises OSError.
+    """
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
@@ -28,6 +40,21 @@ def write_whole(path: Path, text: str) -> None:
         with contextlib.suppress(OSError):
             os.unlink(name)
         raise
+
+
+def read_regular(path: Path, limit: int) -> str:
+    """Return the text of a regular file of at most `limit` bytes.
+
+    Raises OSError for a link, a pipe or a device, and ValueError for a longer file or one that is no UTF-8.
+    """
+    handle = os.open(path, os.O_RDONLY | _NO_LINK | _NO_WAIT)
+    with os.fdopen(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(f"{path} is not a regular file")
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise ValueError(f"{path} is longer than {limit} bytes")
+    return data.decode("utf-8")
 
 
 def _umask() -> int:
