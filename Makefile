@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
+SEEDS ?= 5
 T ?=
 
-.PHONY: demo test lint format numerics verdicts composed bench faults soak fuzz mistakes readme clean help
+.PHONY: demo test lint format numerics verdicts composed flips bench faults soak fuzz mistakes readme clean help
 
 help:
 	@echo "make demo      set up and check the shipped specs"
@@ -14,6 +15,7 @@ help:
 	@echo "make numerics  rates of the finite differences over 76 functions"
 	@echo "make verdicts  verdicts on right and wrong gradients, beside tf.test.compute_gradient"
 	@echo "make composed  verdicts on ops put together at random"
+	@echo "make flips     verdicts that change with the seed (SEEDS=5)"
 	@echo "make bench     times against the peers, each a ratio with its bound"
 	@echo "make faults    every fault of users' code, machine and specs, for real"
 	@echo "make soak      five hundred cases in one run: memory and open files of the parent"
@@ -52,6 +54,9 @@ verdicts: $(VENV)/.ready
 
 composed: $(VENV)/.ready
 	$(BIN)/python -m tests.rates.composed -j $(JOBS)
+
+flips: $(VENV)/.ready
+	$(BIN)/python -m tests.rates.flips -j $(JOBS) --seeds $(SEEDS)
 
 bench: $(VENV)/.ready
 	$(BIN)/python -m tests.benchmarks.bench --json bench.json

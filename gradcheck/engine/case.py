@@ -44,6 +44,11 @@ class Notebook:
         self.phases.enter(phase)
         self.progress(phase, self.result() if with_result else None)
 
+    def has_time(self, limits: Limits) -> bool:
+        """Return whether there is time for an exploring check at the current sample."""
+        samples = len(self.case.dtypes or (None,)) * self.case.samples
+        return limits.has_time_for_more(time.perf_counter() - self.started, len(self.reports) / samples)
+
     def result(self) -> CaseResult:
         """Return what is known by now."""
         case = self.case
@@ -177,7 +182,7 @@ def _check_sample(
     lab = prepare(loaded, dtype, sample, devices)
     lab.show = limits.show
     try:
-        run_checks(lab, report, limits, notebook.enter)
+        run_checks(lab, report, limits, notebook)
     finally:
         if notebook.failed is None and report.has_error():
             notebook.failed = lab

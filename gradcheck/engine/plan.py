@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Protocol
 
 from gradcheck.backend.tensorflow.failures import Stopped, first_line, raised_by_user
 from gradcheck.backend.tensorflow.faults import own_fault
@@ -26,14 +26,23 @@ OF_ONE_VARIABLE = frozenset({"gradient-shape", "gradient-dtype", "gradient-misma
 LIKE_USED_UP = frozenset({"mode-unsupported", "dynamic-shape", "second-order-missing"})
 # Inputs that nobody asked for may send an op into an endless loop; what is known before stands then.
 MAY_NEVER_END = "far_values"
+NO_TIME = "no time left (`timeout`)"
 # Coordinates from which on a case's arrays are worth giving back between its checks.
 LARGE = 2**18
 
-Enter = Callable[[str, bool], None]
+
+class Progress(Protocol):
+    """Say what runs, and whether there is time for more."""
+
+    def enter(self, phase: str, with_result: bool = False) -> None:
+        """Begin a phase; `with_result` says that it may never end."""
+
+    def has_time(self, limits: Limits) -> bool:
+        """Return whether there is time for an exploring check."""
 
 
-def run_checks(lab: Lab, report: Report, limits: Limits, enter: Enter) -> None:
-    """Run every check that applies and add what it yields to the report.
+def run_checks(lab: Lab, report: Report, limits: Limits, progress: Progress) -> None:
+    """Run every check that applies and for which there is time, and add what it yields to the report.
 
     Raises what a check raises, after the report's facts were filled in.
     """
@@ -42,12 +51,14 @@ def run_checks(lab: Lab, report: Report, limits: Limits, enter: Enter) -> None:
     try:
         for check in CHECKS:
             reason = decided or check.reason_to_skip(lab, report.findings)
+            if reason is None and check.exploring and not progress.has_time(limits):
+                reason = NO_TIME
             if reason is not None:
                 report.add(Skipped(check.name, reason))
                 continue
             if check.phase == MAY_NEVER_END:
                 report.facts = _facts(lab, limits)
-            enter(check.phase, check.phase == MAY_NEVER_END)
+            progress.enter(check.phase, check.phase == MAY_NEVER_END)
             if large:
                 give_back()
             known = len(report.findings)

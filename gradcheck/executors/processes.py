@@ -150,7 +150,8 @@ class Processes:
     def _start(self, case: Case) -> _Running:
         messages, sender = self._context.Pipe(duplex=False)
         output, printer = self._context.Pipe(duplex=False)
-        process = self._begun((case, self.limits, sender, printer))
+        limits = replace(self.limits, seconds=self._seconds(case))
+        process = self._begun((case, limits, sender, printer))
         sender.close()
         printer.close()
         os.set_blocking(output.fileno(), False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -244,3 +245,27 @@ def test_findings_of_an_installed_package_name_file_and_line(tmp_path):
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "not for these (ops.py:2)" in " ".join(done.stdout.split())
+
+
+NAPPING = """
+import time
+import tensorflow as tf
+
+def nap(x):
+    time.sleep(0.1)
+    return x
+
+@tf.custom_gradient
+def op(x):
+    y = tf.sin(tf.numpy_function(nap, [x], x.dtype))
+    y.set_shape(x.shape)
+    return y, lambda u: tf.convert_to_tensor(u) * tf.cos(x)
+"""
+
+
+def test_a_slow_op_is_judged_by_what_there_was_time_for(run_cli, write_spec):
+    spec = write_spec("module: ops.py\ncases:\n  op: {modes: [eager], inputs: {x: {shape: [3]}}}\n", NAPPING)
+    outcome = run_cli("run", spec, "--timeout", "14", "--format", "json")
+    (case,) = json.loads(outcome.out)["cases"]
+    assert case["status"] == "passed", case
+    assert ("other sites", "no time left (`timeout`)") in {(s["name"], s["reason"]) for s in case["skipped_checks"]}

@@ -1,6 +1,6 @@
 """Verdicts on right and wrong gradients, beside TensorFlow's own checker on the same ops.
 
-    python -m tests.rates.measurements [-j N] [PATH ...]
+    python -m tests.rates.verdicts [-j N] [PATH ...]
 
 Prints, per dtype, how many wrong gradients were found and had their cause named, and how many
 right ones were blamed or left undecided; then the same for `tf.test.compute_gradient`, which
@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-FOLDERS = ["tests/measurements", "tests/specs", "specs", "tests/others/tensorflow.yaml"]
+FOLDERS = ["tests/verdicts", "tests/specs", "specs", "tests/others/tensorflow.yaml"]
 # Other people's ops, where the package is installed.
 OTHERS = {"tensorflow_probability": "tests/others/probability.yaml"}
 PEER_LIMIT = 1e-3
@@ -42,7 +42,7 @@ def peer_verdict(case) -> str:
 
     from gradcheck.backend.tensorflow.failures import Stopped
     from gradcheck.backend.tensorflow.loading import load
-    from gradcheck.measure.lab import prepare
+    from gradcheck.measure.prepare import prepare
 
     try:
         lab = prepare(load(case), case.dtypes[0] if case.dtypes else None, 0, ("cpu:0",))
@@ -107,7 +107,7 @@ def main() -> int:
 
 
 def show(counts: Counter, disagreements) -> None:
-    """Print both tables and every case whose measurement is not the wanted one."""
+    """Print both tables and every case whose verdict is not the wanted one."""
     dtypes = sorted({dtype for _, dtype, _ in counts})
     wrong = Table(title="wrong gradients")
     for name in ("dtype", "cases", "found", "code and cause named", "compute_gradient finds", "cannot be asked"):
