@@ -4,36 +4,25 @@ from __future__ import annotations
 
 import pickle
 import random
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from gradcheck.backend.tensorflow.failures import finding_from, first_line, outputs_changed
-from gradcheck.backend.tensorflow.faults import own_fault, refused
+from gradcheck.backend.tensorflow.faults import own_fault
 from gradcheck.backend.tensorflow.install import install
 from gradcheck.backend.tensorflow.loading import load
-from gradcheck.backend.tensorflow.operation import State, differentiable, floating_arrays
-from gradcheck.backend.tensorflow.runs import Gradients, OutputsChanged, Run, as_tensor, dense, to_array
-from gradcheck.backend.tensorflow.tracing import GradientTape
-from gradcheck.checks.check import CUSTOM, FIXED, VARIABLES, Check, Item, Need
-from gradcheck.diagnose.finding import seen_in, softened
+from gradcheck.backend.tensorflow.operation import State
+from gradcheck.backend.tensorflow.runs import Gradients, OutputsChanged, Run
+from gradcheck.checks.check import Check, Item
+from gradcheck.checks.disturbances import DISTURBANCES, stale
 from gradcheck.measure.lab import Lab
-from gradcheck.measure.noise import explains, noise_at
-from gradcheck.numerics.closeness import close, largest, wide
+from gradcheck.measure.sameness import close_arrays, same_runs
 from gradcheck.results import Finding, Skipped
-from gradcheck.sites.coordinates import another_point
 from gradcheck.verdict.tolerances import (
-    ASSIGNED_FACTOR,
     COUNTED_CALLS,
-    FLIPPED,
-    OTHER_MODE_ROUNDINGS,
-    REPEATED_FLOOR,
-    REPEATED_ROUNDINGS,
-    ROUNDOFF,
 )
-from gradcheck.ways import EAGER
 
 
 def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
@@ -48,17 +37,17 @@ def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
             raise
         yield _raises_later(lab, error)
         return
-    if not _same(lab, lab.first, again):
+    if not same_runs(lab, lab.first, again):
         yield _counted(lab) or _nondeterministic(lab, lab.first, again)
         return
-    for part in PARTS:
-        name = f"repeatability: {part.name}"
-        missing = next((need.otherwise for need in part.needs if not need.met(lab)), None)
+    for disturbance in DISTURBANCES:
+        name = f"repeatability: {disturbance.name}"
+        missing = next((need.otherwise for need in disturbance.needs if not need.met(lab)), None)
         if missing is not None:
             yield Skipped(name, missing)
             continue
         try:
-            finding = part.ask(lab, lab.first)
+            finding = disturbance.ask(lab, lab.first)
         except Exception as error:
             if own_fault(error):
                 raise
@@ -80,40 +69,9 @@ def _raises_later(lab: Lab, error: BaseException) -> Finding:
     )
 
 
-def _same(lab: Lab, a: Run, b: Run, factor: float = REPEATED_ROUNDINGS) -> bool:
-    if len(a.outputs) != len(b.outputs):
-        return False
-    pairs = [*zip(a.outputs, b.outputs, strict=True), *zip(a.gradients, b.gradients, strict=True)]
-    if all(_identical(x, y) for x, y in pairs):
-        return True
-    # A gradient that is zero but for rounding has the size of what was summed.
-    floor = max((largest(x) for x, _ in pairs if _numbers(x)), default=0.0)
-    return all(_close(x, y, lab, factor, floor) for x, y in pairs)
-
-
-def _identical(x: Any, y: Any) -> bool:
-    return x is not None and y is not None and np.asarray(x).dtype == np.asarray(y).dtype and np.array_equal(x, y)
-
-
-def _numbers(x: Any) -> bool:
-    return x is not None and np.asarray(x).dtype.kind not in "OSUbiu"
-
-
-def _close(x: Any, y: Any, lab: Lab, factor: float, floor: float = 0.0) -> bool:
-    if x is None or y is None:
-        return x is None and y is None
-    x, y = np.asarray(x), np.asarray(y)
-    if x.shape != y.shape or x.dtype != y.dtype:
-        return False
-    if not _numbers(x):
-        return bool(np.all(x == y))
-    allowed = factor * ROUNDOFF.get(lab.coarsest, ROUNDOFF["float32"])
-    return close(y, x, allowed, allowed * REPEATED_FLOOR * max(largest(x), REPEATED_FLOOR * floor))
-
-
 def _nondeterministic(lab: Lab, a: Run, b: Run) -> Finding:
     pairs = zip(a.outputs, b.outputs, strict=False)
-    values = len(a.outputs) == len(b.outputs) and all(_close(x, y, lab, REPEATED_ROUNDINGS) for x, y in pairs)
+    values = len(a.outputs) == len(b.outputs) and all(close_arrays(x, y, lab) for x, y in pairs)
     what = "the gradient" if values else "the forward value"
     return Finding(
         "nondeterministic",
@@ -140,9 +98,9 @@ def _counted(lab: Lab) -> Finding | None:
         return None
     finally:
         install(lab.recorder)
-    if first is None or second is None or not all(_same(lab, a, b) for a, b in zip(first, second, strict=True)):
+    if first is None or second is None or not all(same_runs(lab, a, b) for a, b in zip(first, second, strict=True)):
         return None
-    return _stale(
+    return stale(
         "the gradient depends on how often the op was called before",
         "something is counted or kept between calls (a global, an attribute); use only the tensors of the call",
     )
@@ -160,252 +118,6 @@ def _sequence(lab: Lab) -> list[Run] | None:
 def _numpy_state() -> bytes:
     return pickle.dumps(np.random.get_state())
 
-
-def _stale(message: str, hint: str, **more: Any) -> Finding:
-    return Finding("stale-state", message, hint=hint, **more)
-
-
-def _after_another_point(lab: Lab, first: Run) -> Finding | None:
-    lab.recorder.clear()
-    point = another_point(lab)
-    try:
-        lab.run(values=point)
-    except Exception:
-        failure = lab.recorder.gradient_failure
-        if failure is None or lab.run_plain(values=point) is None:
-            raise
-        return _stale(
-            f"grad_fn raises at another point than the first, which the forward takes: {first_line(failure)}",
-            "something is kept from the first call (a cache, an attribute); use only the tensors of the call",
-        )
-    if _same(lab, first, lab.run(lab.first_way)):
-        return None
-    return _stale(
-        "the gradient is another one after the op was called at another point in between",
-        "keep nothing between calls: let grad_fn close over the tensors of its own forward",
-    )
-
-
-def _second_backward(lab: Lab, first: Run) -> Finding | None:
-    """Take the gradient twice of one forward, as a Jacobian does and a persistent tape allows."""
-    known, again = _pulled_twice(lab)
-    if isinstance(again, Exception):
-        return seen_in(
-            EAGER,
-            _stale(
-                f"a second backward pass of the same forward raises {first_line(again)}",
-                "grad_fn uses up what the forward kept; tape.jacobian and persistent tapes call it again",
-            ),
-        )
-    pairs = zip(lab.slots, known, again, strict=True)
-    changed = next((slot.name for slot, a, b in pairs if not _close(a, b, lab, REPEATED_ROUNDINGS)), None)
-    if changed is None:
-        return None
-    message = f"the gradient of `{changed}` is another one at a second backward pass of the same forward"
-    return seen_in(EAGER, _stale(message, "grad_fn changes what the forward kept", wrt=changed))
-
-
-def _pulled_twice(lab: Lab) -> tuple[list[Any], Any]:
-    """Return the gradients of two backward passes of one forward in eager; an exception in the place of the second."""
-    lab.gradients.state.restore()
-    tensors = [as_tensor(v) for v in lab.values]
-    sources = [tensors[i] for i in lab.sources]
-    with GradientTape(persistent=True) as tape:
-        tape.watch(sources)
-        outputs = [t for t in lab.operation(tensors) if differentiable(t)]
-    sources = [*sources, *lab.gradients.variables]
-    ups = [as_tensor(u) for u in lab.upstream]
-    known = [to_array(dense(g)) for g in tape.gradient(outputs, sources, output_gradients=ups)]
-    try:
-        again: Any = [to_array(dense(g)) for g in tape.gradient(outputs, sources, output_gradients=ups)]
-    except Exception as error:
-        again = error
-    lab.gradients.state.restore()
-    return known, again
-
-
-def _second_forward(lab: Lab, first: Run) -> Finding | None:
-    """Call the op once more between forward and backward, first as it is, then with its variables put back."""
-    changed = _changed_by_second_forward(lab, first, put_back=False)
-    if changed is None:
-        return None
-    message = f"the gradient of `{changed}` changes when the op is called once more between forward and backward"
-    if lab.state_changed and _changed_by_second_forward(lab, first, put_back=True) is None:
-        names = ", ".join(lab.state_changed)
-        finding = Finding(
-            "state-changed",
-            f"{message}: each call changes {names}, which grad_fn reads again",
-            hint=f"read {names} once in the forward and close over that tensor in grad_fn",
-            wrt=changed,
-        )
-        return seen_in(EAGER, finding)
-    finding = _stale(
-        message,
-        "what grad_fn needs is kept in one place for all calls (an attribute, a global);"
-        " close over the tensors of each call instead",
-        wrt=changed,
-    )
-    return seen_in(EAGER, finding)
-
-
-def _changed_by_second_forward(lab: Lab, first: Run, put_back: bool) -> str | None:
-    """Return the first input whose gradient another forward changes, None if it changes none."""
-    after = _taped(lab, again=True, put_back=put_back)
-    # In eager and on this device the gradient may be another one than in the first way.
-    for before in (first.gradients, None):
-        known = _taped(lab, again=False) if before is None else before
-        pairs = zip(lab.slots, known, after, strict=False)
-        changed = next((slot.name for slot, a, b in pairs if not _close(a, b, lab, REPEATED_ROUNDINGS)), None)
-        if changed is None:
-            return None
-    return changed
-
-
-def _taped(lab: Lab, again: bool, put_back: bool = False) -> list[Any]:
-    """Return the gradients in eager; `again` calls the op once more at another point before the backward pass."""
-    lab.gradients.state.restore()
-    tensors = [as_tensor(v) for v in lab.values]
-    watched = [tensors[i] for i in lab.sources]
-    with GradientTape() as tape:
-        tape.watch(watched)
-        outputs = [t for t in lab.operation(tensors) if differentiable(t)]
-    left = State.of(lab.gradients.state.variables)
-    if again:
-        lab.operation([as_tensor(v) for v in another_point(lab)])
-    if put_back:
-        left.restore()
-    sources = [*watched, *lab.gradients.variables]
-    gradients = tape.gradient(outputs, sources, output_gradients=[as_tensor(u) for u in lab.upstream])
-    lab.gradients.state.restore()
-    return [to_array(dense(gradient)) for gradient in gradients]
-
-
-def _fresh_start(lab: Lab, first: Run) -> Finding | None:
-    """Compare with a freshly imported module whose first call is at the other point."""
-    point = another_point(lab, flipped=FLIPPED)
-    here = lab.run(lab.first_way, values=point)
-    if not all(np.isfinite(wide(np.asarray(o))).all() for o in floating_arrays(here.outputs)):
-        point = another_point(lab)
-        here = lab.run(lab.first_way, values=point)
-    try:
-        untouched = load(lab.case)
-    finally:
-        install(lab.recorder)
-    alone = Gradients(lab.operation.with_op(untouched.op), lab.sources, (), State((), ()), lab.gradients.seed)
-    if _same(lab, alone.run(lab.first_way, point, lab.upstream), here):
-        return None
-    return _stale(
-        "the gradient at a point depends on the point at which the op was first called",
-        "something is computed at the first call and kept (a cache, a global); compute it in every call",
-    )
-
-
-def _frozen_by_tracing(lab: Lab, first: Run) -> Finding | None:
-    point = another_point(lab)
-    there: Run | None = None
-    for way in lab.ways:
-        if way.mode == "eager":
-            continue
-        runs = refused(lambda way=way: (lab.run(way), lab.run(way, values=point)))  # type: ignore[misc]
-        if runs is None or not _same(lab, first, runs[0], OTHER_MODE_ROUNDINGS):
-            continue
-        traced = runs[1]
-        there = there or lab.run(lab.first_way, values=point)
-        if not _same(lab, there, traced, OTHER_MODE_ROUNDINGS) and not explains(
-            noise_at(lab, point), lab, there, traced
-        ):
-            g = lab.gradients
-            anew = Gradients(g.operation, g.sources, g.variables, g.state, g.seed).run(way, point, lab.upstream)
-            if _same(lab, anew, traced, OTHER_MODE_ROUNDINGS):
-                # Traced at the next point it says the same there: this mode differs, and nothing is frozen.
-                continue
-            finding = _stale(
-                f"in {way.label} the gradient is right at the point of tracing and wrong at the next point",
-                "a value was frozen when the function was traced: compute it with TensorFlow ops",
-            )
-            return seen_in(way, finding)
-    return None
-
-
-def _after_assignment(lab: Lab, first: Run) -> Finding | None:
-    """Assign other values to the variables and run traced functions again."""
-    g = lab.gradients
-    kept = g.state
-    changed = {v.variable.ref() for v in lab.variables}
-    values = [
-        v * ASSIGNED_FACTOR if k.ref() in changed else v for k, v in zip(kept.variables, kept.values, strict=True)
-    ]
-    g.state = State(kept.variables, tuple(np.asarray(v).astype(k.dtype.as_numpy_dtype)
-                                          for k, v in zip(kept.variables, values, strict=True)))  # fmt: skip
-    try:
-        wanted = lab.run(lab.first_way)
-        for way in lab.ways:
-            if way.mode == "eager":
-                continue
-            got = refused(lambda way=way: lab.run(way))  # type: ignore[misc]
-            if got is not None and not _same(lab, wanted, got, OTHER_MODE_ROUNDINGS):
-                g.state = kept
-                if not _same(lab, first, lab.run(way), OTHER_MODE_ROUNDINGS):
-                    return None
-                finding = _stale(
-                    f"after an assignment to its variables the op in {way.label} still uses the old values",
-                    "a variable's value was frozen when the function was traced (.numpy(), float(variable))",
-                )
-                return seen_in(way, finding)
-    finally:
-        g.state = kept
-        kept.restore()
-    return None
-
-
-def _read_late(lab: Lab, first: Run) -> Finding | None:
-    """Assign to the variables between forward and backward; only a warning, as training does not do it."""
-    state = lab.gradients.state
-    state.restore()
-    tensors = [as_tensor(v) for v in lab.values]
-    watched = [tensors[i] for i in lab.sources]
-    with GradientTape() as tape:
-        tape.watch(watched)
-        outputs = [t for t in lab.operation(tensors) if differentiable(t)]
-    for variable in lab.variables:
-        variable.variable.assign(variable.variable * ASSIGNED_FACTOR)
-    sources = [*watched, *(v.variable for v in lab.variables)]
-    gradients = tape.gradient(outputs, sources, output_gradients=[as_tensor(u) for u in lab.upstream])
-    state.restore()
-    for slot, a, b in zip(lab.slots, first.gradients, gradients, strict=True):
-        if not _close(a, to_array(dense(b)), lab, REPEATED_ROUNDINGS):
-            finding = Finding(
-                "stale-state",
-                f"the gradient of `{slot.name}` reads a variable again in grad_fn: assigned to after the forward,"
-                " the new value is used",
-                hint="read the variable once in the forward (w = tf.convert_to_tensor(v)) and close over that tensor",
-                wrt=slot.name,
-            )
-            return softened(seen_in(EAGER, finding))
-    return None
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """Name one way to disturb the op between two calls, what it needs, and how it is tried."""
-
-    name: str
-    ask: Callable[[Lab, Run], Finding | None]
-    needs: tuple[Need, ...] = ()
-
-
-_FROM_FILE = Need(lambda lab: lab.case.module.endswith(".py"), "the module is not named as a file")
-_WITHOUT_VARIABLES = Need(lambda lab: not lab.variables, "the op has variables, which a fresh import makes anew")
-
-PARTS = (
-    _Part("after another point", _after_another_point),
-    _Part("second backward pass", _second_backward, (CUSTOM, FIXED)),
-    _Part("second forward before the backward pass", _second_forward, (CUSTOM, FIXED)),
-    _Part("in a fresh import", _fresh_start, (CUSTOM, _WITHOUT_VARIABLES, _FROM_FILE)),
-    _Part("at another point than the traced one", _frozen_by_tracing, (FIXED,)),
-    _Part("after an assignment to variables", _after_assignment, (VARIABLES, FIXED)),
-    _Part("an assignment between forward and backward", _read_late, (CUSTOM, VARIABLES, FIXED)),
-)
 
 BROKEN_CONTRACT = frozenset(
     {"gradient-shape", "gradient-dtype", "gradient-count", "gradient-missing", "gradient-nonfinite"}

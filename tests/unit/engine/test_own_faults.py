@@ -37,9 +37,9 @@ X = np.linspace(-1.0, 2.0, 6, dtype=np.float32).reshape(3, 2)
 # Something that every check calls, and what stands between them.
 PLACES = (
     ("gradcheck.checks.contract", "_of_slot"),
-    ("gradcheck.checks.repeatability", "_same"),
-    ("gradcheck.checks.repeatability", "_changed_by_second_forward"),
-    ("gradcheck.checks.repeatability", "another_point"),
+    ("gradcheck.checks.repeatability", "same_runs"),
+    ("gradcheck.checks.disturbances", "_changed_by_second_forward"),
+    ("gradcheck.checks.disturbances", "another_point"),
     ("gradcheck.checks.captures", "_order"),
     ("gradcheck.checks.linearity", "_gap"),
     ("gradcheck.checks.slopes", "_comparison"),
