@@ -12,15 +12,16 @@ from gradcheck.backend.tensorflow.faults import refused
 from gradcheck.checks.check import INPUTS, OUTPUTS, Check, Item
 from gradcheck.checks.other_values import region_nearby
 from gradcheck.diagnose.chaos import chaos
-from gradcheck.diagnose.evidence import Diagnosis
+from gradcheck.diagnose.contrast import contrast_of
 from gradcheck.diagnose.finding import hardened
 from gradcheck.diagnose.gather import diagnosis_of
 from gradcheck.diagnose.inner_rules import inner_rule
 from gradcheck.diagnose.regions import in_region
 from gradcheck.diagnose.rows import rows_of
+from gradcheck.diagnose.stairs import slope_of_stairs
+from gradcheck.diagnose.undecided import undecided
 from gradcheck.differences.assess import Outcome, assess
 from gradcheck.differences.ladder import Label
-from gradcheck.differences.stencils import long_slopes
 from gradcheck.differences.subgradients import outside_of_subgradients
 from gradcheck.findings import ERROR
 from gradcheck.measure.gradients import gradient_at, measured_point, tolerance_of
@@ -37,24 +38,10 @@ from gradcheck.verdict.tolerances import (
     FACTOR_ROUNDINGS,
     LEAST_FACTOR,
     OUTPUTS_ALONE,
-    PLACES_NAMED,
     PLAIN_GAP,
     RIGHT_MODE,
     ROUNDOFF,
-    SAME_RTOL,
-    SLOPE_RTOL,
-    STAIRS_RTOL,
-    STAIRS_SHARE,
-    STAIRS_STEPS,
 )
-
-_INCONCLUSIVE = {
-    Label.KINK: "kink",
-    Label.JUMP: "jump",
-    Label.DOMAIN: "domain",
-    Label.SINGULAR: "domain",
-    Label.NONFINITE: "domain",
-}
 
 
 def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
@@ -109,7 +96,6 @@ def _comparison(lab: Lab, measurement: Measurement) -> Comparison:
 
 
 def _findings(lab: Lab, measurement: Measurement, measurements: Sequence[Measurement]) -> Iterator[Finding]:
-    name = measurement.slot.name
     if measurement.missing:
         if measurement.wrong.any():
             yield _missing(lab, measurement)
@@ -120,7 +106,7 @@ def _findings(lab: Lab, measurement: Measurement, measurements: Sequence[Measure
         yield _redrawn(lab, measurement) or _undeclared(lab, measurement) or _mismatch(lab, measurement, measurements)
     elif (bias := _small_factor(lab, measurement)) is not None:
         yield _by_autodiff(lab, measurement, bias)
-    yield from _inconclusive(lab, name, measurement)
+    yield from undecided(measurement)
 
 
 def _redrawn(lab: Lab, measurement: Measurement) -> Finding | None:
@@ -234,7 +220,7 @@ def _outputs_alone(lab: Lab, blocked: set[str | None]) -> Iterator[Finding]:
                     _mismatch(lab, measurement, [measurement]),
                     cause="one-output",
                     message=f"the gradient of `{measurement.slot.name}` is wrong in the part of output {number}, which"
-                    f" is small beside the others. {odd_one_out(measurement)}",
+                    f" is small beside the others. {contrast_of(measurement)}",
                     hint=f"look at the upstream of output {number}",
                 )
                 return
@@ -317,10 +303,10 @@ def _nonfinite(lab: Lab, measurement: Measurement) -> Finding:
 
 def _mismatch(lab: Lab, measurement: Measurement, measurements: Sequence[Measurement]) -> Finding:
     inner = None if measurement.declared else inner_rule(lab, lab.precision.point.x, measurement.part)
-    diagnosis = inner or _stairs(lab, measurement) or diagnosis_of(lab, measurement, measurements)
+    diagnosis = inner or slope_of_stairs(lab, measurement) or diagnosis_of(lab, measurement, measurements)
     if diagnosis.moving and (region := region_nearby(lab, measurement.slot)) is not None:
         diagnosis = in_region(region)
-    contrast = odd_one_out(measurement, lab.facts.stops)
+    contrast = contrast_of(measurement, lab.facts.stops)
     hint = diagnosis.hint
     if lab.facts.stops and "tf.stop_gradient" in contrast:
         hint = "if it is meant, name a function with the gradient that is meant: `surrogate:`, or `expected_vjp:`"
@@ -332,81 +318,3 @@ def _mismatch(lab: Lab, measurement: Measurement, measurements: Sequence[Measure
         wrt=measurement.slot.name,
         elements=rows_of(measurement, measurement.wrong, lab.show),
     )
-
-
-def _stairs(lab: Lab, measurement: Measurement) -> Diagnosis | None:
-    """Return the diagnosis for the slope of a function that the forward follows in fine steps, as a table does."""
-    if not lab.facts.stopping or measurement.declared or not measurement.slot.plain:
-        return None
-    point = measured_point(lab)
-    coordinates = np.arange(measurement.part.start, measurement.part.stop)[measurement.wrong]
-    slopes = long_slopes(point, coordinates, STAIRS_STEPS)
-    g, fine = measurement.gradient[measurement.wrong], measurement.value[measurement.wrong]
-    with np.errstate(all="ignore"):
-        off, close = np.abs(slopes - g), STAIRS_RTOL * np.abs(g).max(initial=0.0)
-        # A gradient that is a little wrong is close to no slope: there long and fine differences agree.
-        if not np.all(off <= close) or not np.median(off) < STAIRS_SHARE * np.median(np.abs(slopes - fine)):
-            return None
-    return Diagnosis(
-        "straight-through",
-        "the forward follows a smooth function in fine steps, and the gradient is the slope of that function",
-        "if this is meant, name the smooth function: `surrogate:`",
-    )
-
-
-def odd_one_out(measurement: Measurement, stops: bool = False) -> str:
-    """Return the sentence that says which of the three gradients stands alone; `stops`: the op holds stop_gradient."""
-    wrong = measurement.wrong & (measurement.label != Label.KINK)
-    wrong = wrong if wrong.any() else measurement.wrong
-    if measurement.declared:
-        return f"It differs from {measurement.declared}."
-    if measurement.autodiff is None or not np.any(measurement.autodiff):
-        return "It differs from the finite difference; there is no autodiff of the bare forward."
-    g, a, t = measurement.gradient[wrong], measurement.autodiff[wrong], measurement.value[wrong]
-    decided = np.isfinite(t) & (measurement.outcome[wrong] == Outcome.WRONG)
-    if not decided.all():
-        return "Autodiff disagrees with it; the finite difference cannot decide."
-    near = np.abs(a - t) <= SLOPE_RTOL * np.maximum(np.abs(t), np.abs(a)) + measurement.error[wrong]
-    same = np.abs(a - g) <= SAME_RTOL * np.maximum(np.abs(g), np.abs(a))
-    if near.all():
-        return "Autodiff and finite differences agree with each other and not with it."
-    if same.all() and stops:
-        return "Analytic and autodiff agree and finite differences do not: there is a tf.stop_gradient in the forward."
-    if same.all():
-        return "Analytic and autodiff agree and finite differences do not: the rule of an op inside is wrong too."
-    return "All three differ; analytic and autodiff both differ from finite differences."
-
-
-def _inconclusive(lab: Lab, name: str, measurement: Measurement) -> Iterator[Finding]:
-    groups: dict[str, list[int]] = {}
-    open_ones = (measurement.outcome == Outcome.UNDECIDED) & ~measurement.agrees_with_autodiff
-    open_ones |= np.isin(measurement.label, list(_INCONCLUSIVE))
-    open_ones &= (
-        ~measurement.wrong & ~measurement.nonfinite & ~measurement.lost & (measurement.label != Label.UNMEASURED)
-    )
-    for i in np.where(open_ones)[0]:
-        label = Label(measurement.label[i])
-        if label in _INCONCLUSIVE:
-            groups.setdefault(_INCONCLUSIVE[label], []).append(int(i))
-        elif measurement.outcome[i] == Outcome.UNDECIDED and not measurement.agrees_with_autodiff[i]:
-            groups.setdefault("noise", []).append(int(i))
-    for cause, places in groups.items():
-        shown = ", ".join(str(list(measurement.slot.where(i))) for i in places[:PLACES_NAMED]) + (
-            ", ..." if len(places) > PLACES_NAMED else ""
-        )
-        yield Finding(
-            "inconclusive",
-            f"the finite difference of `{name}` cannot decide at {len(places)}"
-            f" element{'s' * (len(places) != 1)} ({shown}): {_REASONS[cause]}",
-            cause,
-            hint=f"keep inputs away with `avoid` or `domain` ({cause})",
-            wrt=name,
-        )
-
-
-_REASONS = {
-    "kink": "the slopes from left and right differ; any slope between them is accepted",
-    "jump": "the value jumps there",
-    "domain": "the edge of the domain, or an infinite slope",
-    "noise": "rounding hides the slope",
-}

@@ -10,15 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.backend.tensorflow import inputs as drawing
-from gradcheck.backend.tensorflow.failures import Stopped
 from gradcheck.backend.tensorflow.faults import refused
 from gradcheck.backend.tensorflow.graph_facts import GraphFacts, drawn_in_gradient, graph_facts
 from gradcheck.backend.tensorflow.inputs import Leaf
-from gradcheck.backend.tensorflow.loading import Loaded
+from gradcheck.backend.tensorflow.loading import Loaded, another_function
 from gradcheck.backend.tensorflow.operation import Operation, Variable, bypassed
 from gradcheck.backend.tensorflow.recorder import GradientNote, Recorder
 from gradcheck.backend.tensorflow.runs import Gradients, Run, numpy_dtype
-from gradcheck.backend.tensorflow.target import TargetError, attribute, bind, signature_of
 from gradcheck.backend.tensorflow.vector_op import Layout, VectorOp
 from gradcheck.differences.vector_function import Point
 from gradcheck.measure.budget import Coverage, coverage_of
@@ -33,7 +31,7 @@ from gradcheck.measure.rounding import Rounding, rounding_of
 from gradcheck.numerics.arrays import Array
 from gradcheck.numerics.packing import Slot
 from gradcheck.numerics.random_streams import stream
-from gradcheck.results import Finding, Skipped
+from gradcheck.results import Skipped
 from gradcheck.spec.model import Case
 from gradcheck.verdict.tolerances import SHOWN
 from gradcheck.ways import Way
@@ -146,19 +144,7 @@ class Lab:
 
     def function(self, name: str) -> Operation:
         """Return another function of the module, called on the same inputs."""
-        try:
-            op = attribute(self.loaded.module, name)
-        except TargetError as error:
-            raise Stopped(Finding("import-error", error.message, hint=error.hint)) from None
-        names = list(self.case.inputs)
-        signature = signature_of(op)
-        accepted = set(signature.parameters) if signature else set()
-        arguments = {k: v for k, v in self.case.arguments.items() if k in accepted}
-        try:
-            bound = bind(op, names, arguments)
-        except TargetError:
-            bound = bind(lambda *tensors: None, names, {})
-        return self.operation.with_op(op, bound)
+        return another_function(self.loaded, self.operation, name)
 
     def drawn_anew(self, number: int) -> list[Leaf] | None:
         """Return another draw of the inputs, None if that cannot be drawn or has other shapes."""

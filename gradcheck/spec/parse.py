@@ -12,57 +12,9 @@ from gradcheck.spec.contradictions import case_problems, input_problems, is_file
 from gradcheck.spec.model import Case, Input, Spec
 from gradcheck.spec.nodes import Document, KeyPath, read_document
 from gradcheck.spec.schema import PATTERNS, SCHEMA, is_attribute
+from gradcheck.spec.synonyms import SYNONYMS
 
 MAX_CASES = 10_000
-# What keys are called elsewhere.
-SYNONYMS = {
-    "args": "arguments",
-    "kwargs": "arguments",
-    "parameters": "arguments",
-    "params": "arguments",
-    "config": "build",
-    "init": "build",
-    "factory": "build",
-    "fn": "op",
-    "func": "op",
-    "function": "op",
-    "name": "op",
-    "layer": "op",
-    "eps": "rtol",
-    "tol": "rtol",
-    "tolerance": "rtol",
-    "grad": "expected_vjp",
-    "gradient": "expected_vjp",
-    "vjp": "expected_vjp",
-    "forward": "reference",
-    "xfail": "expect",
-    "repeat": "samples",
-    "repeats": "samples",
-    "size": "shape",
-    "type": "dtype",
-    "trainable": "differentiate",
-    "requires_grad": "differentiate",
-    "min": "domain",
-    "max": "domain",
-    "range": "domain",
-    "bounds": "domain",
-    "value": "values",
-    "data": "values",
-    "path": "file",
-    "gaussian": "normal",
-    "random": "normal",
-    "half": "float16",
-    "fp16": "float16",
-    "bf16": "bfloat16",
-    "float": "float32",
-    "fp32": "float32",
-    "double": "float64",
-    "fp64": "float64",
-    "int": "int32",
-    "long": "int64",
-    "graph": "function",
-    "jit": "xla",
-}
 # More numbers in a row than any key but a literal takes; more words than a message lists.
 MANY = 40
 

@@ -11,9 +11,9 @@ import tensorflow as tf
 from gradcheck.backend.tensorflow.copies import Copies
 from gradcheck.backend.tensorflow.failures import Stopped, finding_from
 from gradcheck.backend.tensorflow.install import install
-from gradcheck.backend.tensorflow.operation import Creations
+from gradcheck.backend.tensorflow.operation import Creations, Operation
 from gradcheck.backend.tensorflow.recorder import Recorder
-from gradcheck.backend.tensorflow.target import TargetError, import_module, resolve
+from gradcheck.backend.tensorflow.target import TargetError, attribute, bind, import_module, resolve, signature_of
 from gradcheck.results import Finding
 from gradcheck.spec.model import Case
 
@@ -54,6 +54,25 @@ def load(case: Case) -> Loaded:
         except (Exception, SystemExit) as error:
             raise Stopped(finding_from(error, "op-error", recorder)) from error
     return Loaded(case, module, op, recorder, creations, _graphs_again())
+
+
+def another_function(loaded: Loaded, operation: Operation, name: str) -> Operation:
+    """Return another function of the module, called on the same inputs as the op.
+
+    Raises Stopped with `import-error` where there is none of that name.
+    """
+    try:
+        op = attribute(loaded.module, name)
+    except TargetError as error:
+        raise Stopped(Finding("import-error", error.message, hint=error.hint)) from None
+    case, names = loaded.case, list(loaded.case.inputs)
+    signature = signature_of(op)
+    accepted = set(signature.parameters) if signature else set()
+    try:
+        bound = bind(op, names, {k: v for k, v in case.arguments.items() if k in accepted})
+    except TargetError:
+        bound = bind(lambda *tensors: None, names, {})
+    return operation.with_op(op, bound)
 
 
 def _graphs_again() -> tuple[str, ...]:

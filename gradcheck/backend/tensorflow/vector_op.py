@@ -8,7 +8,6 @@ its own dtype.
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +18,7 @@ import tensorflow as tf
 from gradcheck.backend.tensorflow.faults import own_fault
 from gradcheck.backend.tensorflow.float64_graph import Float64Graph, to_float64, wide_dtype
 from gradcheck.backend.tensorflow.operation import Operation, State, differentiable
+from gradcheck.backend.tensorflow.row_loop import BATCH, RowLoop, fastest
 from gradcheck.backend.tensorflow.runs import Gradients, pull_back
 from gradcheck.backend.tensorflow.tracing import (
     GradientTape,
@@ -33,8 +33,6 @@ from gradcheck.backend.tensorflow.tracing import (
 from gradcheck.numerics.arrays import Array
 from gradcheck.numerics.packing import Coordinates
 
-# Rows that are worth a loop in one graph; a compiled loop takes just so many, as others would be compiled anew.
-BATCH = 64
 # Rows from which on compiling the loop may pay: until then compiling takes longer than the loop.
 MANY_ROWS = 1024
 
@@ -210,7 +208,7 @@ class VectorOp:
 
         return unconverted(program)  # type: ignore[no-any-return]
 
-    def _loop(self) -> _Loop | None:
+    def _loop(self) -> RowLoop | None:
         """Return a loop over many rows, None if there can be none; compiled for very many, if that is faster."""
         if not self.traceable or self.seed is not None or len(self.state.variables) > 0:
             return None
@@ -218,10 +216,10 @@ class VectorOp:
             self._programs["loop"] = self._mapped(compiled=False)
         if self.evaluations > MANY_ROWS and "compiled" not in self._programs:
             self._programs["compiled"] = self._mapped(compiled=True)
-            self._programs["loop"] = _fastest(self._programs["compiled"], self._programs["loop"], self._vector())
+            self._programs["loop"] = fastest(self._programs["compiled"], self._programs["loop"], self._vector())
         return self._programs["loop"]  # type: ignore[no-any-return]
 
-    def _mapped(self, compiled: bool) -> _Loop | None:
+    def _mapped(self, compiled: bool) -> RowLoop | None:
         """Return f mapped over rows, None if that fails or gives other values than f alone."""
         vector = self._vector()
         wanted = self.value(vector)
@@ -229,7 +227,7 @@ class VectorOp:
         mapped = function(lambda rows: tf.map_fn(program, rows, parallel_iterations=4), jit_compile=compiled)
         specs = tf.TensorSpec([BATCH if compiled else None, vector.size], tf.float64)
         try:
-            loop = _Loop(mapped.get_concrete_function(specs), compiled)
+            loop = RowLoop(mapped.get_concrete_function(specs), compiled)
             found = loop(np.tile(vector, (2, 1)))[0]
         except Exception as error:
             if own_fault(error):
@@ -243,36 +241,6 @@ class VectorOp:
         return self.layout.inputs.pack(
             [*(self.layout.values[i] for i in self.layout.sources), *(v.numpy() for v in self.variables)]
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _Loop:
-    """Map rows by a concrete function, which takes any number of them or, if it is compiled, BATCH at a time."""
-
-    program: Any
-    compiled: bool
-
-    def __call__(self, rows: Array) -> Array:
-        if not self.compiled:
-            return np.asarray(self.program(tf.constant(rows)))
-        parts = []
-        for start in range(0, len(rows), BATCH):
-            part = rows[start : start + BATCH]
-            padded = np.concatenate([part, np.repeat(part[-1:], BATCH - len(part), axis=0)])
-            parts.append(self.program(tf.constant(padded)).numpy()[: len(part)])
-        return np.concatenate(parts)
-
-
-def _fastest(compiled: _Loop | None, plain: _Loop | None, vector: Array) -> _Loop | None:
-    """Return the loop that takes a batch of rows in less time."""
-    if compiled is None or plain is None:
-        return compiled or plain
-    rows, spent = np.tile(vector, (BATCH, 1)), []
-    for loop in (compiled, plain):
-        started = time.perf_counter()
-        loop(rows)
-        spent.append(time.perf_counter() - started)
-    return compiled if spent[0] < spent[1] else plain
 
 
 def _unpack(slot: Any, part: Any) -> Any:
