@@ -6,7 +6,7 @@ JOBS ?= 2
 SEEDS ?= 5
 T ?=
 
-.PHONY: demo test lint format numerics verdicts composed flips bench faults soak fuzz mistakes readme clean help
+.PHONY: demo test lint format numerics verdicts composed flips mutants bench faults soak fuzz mistakes readme clean help
 
 help:
 	@echo "make demo      set up and check the shipped specs"
@@ -16,6 +16,7 @@ help:
 	@echo "make verdicts  verdicts on right and wrong gradients, beside tf.test.compute_gradient"
 	@echo "make composed  verdicts on ops put together at random"
 	@echo "make flips     verdicts that change with the seed (SEEDS=5)"
+	@echo "make mutants   small mistakes in the judges of gradients that the unit tests notice"
 	@echo "make bench     times against the peers, each a ratio with its bound"
 	@echo "make faults    every fault of users' code, machine and specs, for real"
 	@echo "make soak      five hundred cases in one run: memory and open files of the parent"
@@ -57,6 +58,9 @@ composed: $(VENV)/.ready
 
 flips: $(VENV)/.ready
 	$(BIN)/python -m tests.rates.flips -j $(JOBS) --seeds $(SEEDS)
+
+mutants: $(VENV)/.ready
+	$(BIN)/python -m tests.mutants -j $(JOBS)
 
 bench: $(VENV)/.ready
 	$(BIN)/python -m tests.benchmarks.bench --json bench.json
