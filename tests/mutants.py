@@ -25,7 +25,7 @@ from queue import SimpleQueue
 
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("numerics", "differences", "verdict", "sites", "diagnose")
-TESTS = ("numerics", "differences", "verdict", "diagnose")
+TESTS = ("numerics", "differences", "verdict", "sites", "diagnose")
 WANTED = 0.85
 TIMEOUT_S = 60
 OPERATORS: dict[type, type] = {

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gradcheck.verdict.rounding import beyond
+from gradcheck.verdict.rounding import beyond, bias_of, last_digits_moved
 from gradcheck.verdict.tolerances import rounding_tolerance
 
 ROUNDOFF = 2.0**-24
@@ -40,3 +40,67 @@ def test_a_number_that_one_way_lacks_is_blamed():
     found = BASE.copy()
     found[7] = np.nan
     assert np.flatnonzero(differs(found)).tolist() == [7]
+
+
+def test_last_digits_move_each_number_by_one_unit_up_or_down():
+    values = np.array([1.0, -2.0, 0.0, 4.0] * 20)
+    moved = last_digits_moved(values, 1e-3, np.random.default_rng(0))
+    nonzero = values != 0
+    ratio = moved[nonzero] / values[nonzero] - 1
+    assert np.allclose(np.abs(ratio), 1e-3)
+    assert (ratio > 0).any()
+    assert (ratio < 0).any()
+    assert (moved[~nonzero] == 0).all()
+
+
+def test_the_same_results_do_not_differ_and_what_is_no_number_in_one_way_only_does():
+    assert not differs(BASE).any()
+    found = BASE.copy()
+    found[3] = np.nan
+    assert np.flatnonzero(differs(found)).tolist() == [3]
+
+
+def test_one_wrong_element_is_seen_and_a_common_factor_too():
+    found = BASE.copy()
+    found[7] *= 1.01
+    assert np.flatnonzero(differs(found)).tolist() == [7]
+    assert differs(1.01 * BASE)[2:].all()
+
+
+def test_what_the_base_loses_another_way_may_lose():
+    """Both ways of a difference of nearly equal numbers are off by as much, in other directions."""
+    exact = RNG.normal(size=40)
+    base = exact * (1 + 1e-3 * RNG.choice([-1.0, 1.0], 40))
+    found = exact * (1 + 2e-3 * RNG.choice([-1.0, 1.0], 40))
+    tolerance = rounding_tolerance(exact, np.zeros(40), ROUNDOFF)
+    assert not beyond(found, base, exact, tolerance, ROUNDOFF).any()
+    assert beyond(found, exact, exact, tolerance, ROUNDOFF).any()
+
+
+@pytest.mark.parametrize("factor", [1.01, 0.99, -1.0, 2.0])
+def test_a_common_factor_is_a_bias(factor):
+    assert np.isclose(bias_of(factor * EXACT, EXACT, ROUNDOFF), factor - 1)
+
+
+def test_rounding_and_a_single_wrong_element_are_no_bias():
+    assert bias_of(BASE, EXACT, ROUNDOFF) is None
+    found = EXACT.copy()
+    found[5] *= 3
+    assert bias_of(found, EXACT, ROUNDOFF) is None
+
+
+def test_a_small_factor_counts_where_a_small_one_is_asked_for():
+    found = EXACT * (1 + 1e-4)
+    assert bias_of(found, EXACT, 2.0**-53) is None
+    assert np.isclose(bias_of(found, EXACT, 2.0**-53, shared=1e-5), 1e-4)
+
+
+def test_few_elements_need_a_larger_factor():
+    assert bias_of(EXACT[2:5] * 1.002, EXACT[2:5], ROUNDOFF, shared=1e-3) is None
+    assert np.isclose(bias_of(EXACT[2:5] * 1.5, EXACT[2:5], ROUNDOFF, shared=1e-3), 0.5)
+
+
+def test_of_no_usable_elements_there_is_no_bias():
+    assert bias_of(np.zeros(0), np.zeros(0), ROUNDOFF) is None
+    assert bias_of(np.full(3, np.nan), np.ones(3), ROUNDOFF) is None
+    assert bias_of(np.ones(3), np.zeros(3), ROUNDOFF) is None
