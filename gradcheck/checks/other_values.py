@@ -82,7 +82,8 @@ def ask_far(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
         yield from _exempted(FAR.name, look)
         some = [narrowed(lab, w, site.x) if w.own_dtype else followed(lab, w, site.x) for w in look.wrong[:MOST_BLAMED]]
         wrong = with_shared_onset(lab, [*wrong, *(w for w in some if not is_degenerate(w))])
-        if sum(not w.exempt for w in wrong) >= MOST_BLAMED or len(wrong) >= MOST_BLAMED**2:
+        # What is wrong towards zero may be exempt by what is seen further out.
+        if sum(not w.exempt and not w.inward for w in wrong) >= MOST_BLAMED or len(wrong) >= MOST_BLAMED**2:
             break
     yield from findings_of(lab, wrong)
 

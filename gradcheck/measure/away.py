@@ -16,7 +16,7 @@ from gradcheck.differences.ladder import Label
 from gradcheck.differences.vector_function import Point
 from gradcheck.measure.gradients import tolerance_of
 from gradcheck.measure.noise import own_gradient, own_values
-from gradcheck.measure.paths import erratic, grows_slowly, moved, needed, onsets
+from gradcheck.measure.paths import erratic, fades, grows_slowly, moved, needed, onsets
 from gradcheck.numerics.arrays import Array
 from gradcheck.numerics.closeness import largest
 from gradcheck.verdict.discrepancy import Discrepancy, Exemption
@@ -26,10 +26,11 @@ from gradcheck.verdict.tolerances import (
     ASKED_AT_ONCE,
     AUTODIFF_RTOL,
     BESIDE_SHARES,
+    BEYOND_ONSET,
+    DISORDER,
     LARGEST_INPUT,
     LARGEST_SLOPE,
     NEGLIGIBLE,
-    OUTGROWN,
     OVERFLOW_MARGIN,
     PLAIN_REACH,
     SAME_ONSET,
@@ -68,6 +69,7 @@ class Away:
     restless: bool = False
     start: float = 0.0
     onset: float = 0.0
+    inward: bool = False
 
     @property
     def exempt(self) -> bool:
@@ -236,30 +238,58 @@ def followed(lab: Lab, wrong: Away, far: Array) -> Away:
     alone = moved(sample, far, chosen)
     grows = bool(np.any(np.abs(alone[chosen]) > np.abs(sample[chosen])))
     first, last = onsets(gap, sample, alone)
-    slowly = grows and np.isfinite(gap(alone)) and grows_slowly(first, last)
-    onset = sample + last * (alone - sample)
-    narrow, wide = (share * np.abs(alone[chosen]) for share in BESIDE_SHARES)
-    # Near zero a share of the value is too little to see how the op goes on.
-    at_sample = np.fmax(wide, BESIDE_SHARES[-1] * np.abs(sample[chosen]))
-    around = (_slopes_around(lab, wrong.coordinate, alone, chosen, step) for step in (narrow, wide, at_sample))
-    # A plain wave looks random too at steps longer than it, but its slopes are those that it has at the sample.
-    grown = OUTGROWN * largest(lab.gradient)
-    restless = any(erratic(slopes) and np.median(np.abs(slopes)) > grown for slopes in around)
+    begin, onset = (sample + share * (alone - sample) for share in (first, last))
+    gradual = grows_slowly(first, last) or fades(begin[chosen], onset[chosen])
+    slowly = grows and np.isfinite(gap(alone)) and gradual
+    restless = any(_in_disorder(lab, wrong.coordinate, x, sample, chosen) for x in _beyond(sample, onset, alone))
     places = tuple((int(i), float(alone[i])) for i in chosen)
     start = float(sample[chosen[0]]) if chosen.size else 0.0
-    begin = float(onset[chosen[0]]) if chosen.size else 0.0
-    return replace(wrong, moved=places, slowly=slowly, restless=restless, start=start, onset=begin)
+    return replace(
+        wrong,
+        moved=places,
+        slowly=slowly,
+        restless=restless,
+        start=start,
+        onset=float(onset[chosen[0]]) if chosen.size else 0.0,
+        inward=not grows,
+    )
+
+
+def _beyond(sample: Array, onset: Array, alone: Array) -> list[Array]:
+    """Return points beyond the place where a gap begins, up to as far as the sample lies before it."""
+    before, behind = onset - sample, alone - onset
+    way = np.where(np.abs(before) < np.abs(behind), before, behind)
+    return [onset + share * way for share in BEYOND_ONSET]
+
+
+def _in_disorder(lab: Lab, coordinate: int, x: Array, sample: Array, chosen: NDArray[np.int64]) -> bool:
+    """Return whether the slopes around x follow no order and multiply a relative change, as chaos does.
+
+    A plain wave looks random too at steps that are longer than it, but multiplies by little.
+    """
+    values = refused(lambda: lab.precision.op.value(x))
+    if values is None:
+        return False
+    size = float(np.abs(lab.precision.point.cotangent * values).sum())
+    reach = float(np.abs(x[chosen]).max(initial=0.0))
+    narrow, wide = (share * np.abs(x[chosen]) for share in BESIDE_SHARES)
+    # Near zero a share of the value is too little to see how the op goes on.
+    for step in (narrow, wide, np.fmax(wide, BESIDE_SHARES[-1] * np.abs(sample[chosen]))):
+        slopes = _slopes_around(lab, coordinate, x, chosen, step)
+        if erratic(slopes) and np.median(np.abs(slopes)) * reach > DISORDER * size:
+            return True
+    return False
 
 
 def with_shared_onset(lab: Lab, wrong: Sequence[Away]) -> list[Away]:
     """Return what is wrong, exempt too where the gap begins at or beyond the place at which an exempt one begins.
 
     An iteration that stops to converge does so at a place, and what lies beyond means as little
-    wherever one looks: at one point its slopes are in disorder, at the next they happen not to be.
+    wherever one looks, towards zero too.
     """
     exempt = [w for w in wrong if w.exempt and w.moved]
     return [
-        replace(w, restless=True) if not w.exempt and any(_begins_beyond(lab, w, other) for other in exempt) else w
+        replace(w, slowly=True) if not w.exempt and any(_begins_beyond(lab, w, other) for other in exempt) else w
         for w in wrong
     ]
 

@@ -49,6 +49,14 @@ def grows_slowly(first: float, last: float) -> bool:
     return last - first > NARROW * last
 
 
+def fades(begin: Array, end: Array) -> bool:
+    """Return whether the inputs change by much of what they are between two places.
+
+    What goes wrong towards zero, and beyond, does so over a stretch that is short beside the whole way.
+    """
+    return bool(np.any(np.abs(end - begin) > NARROW * np.fmax(np.abs(begin), np.abs(end))))
+
+
 def erratic(slopes: Array) -> bool:
     """Return whether slopes (n,) at neighbouring points go up and down at random, by much of what they are.
 

@@ -66,11 +66,12 @@ LARGEST_INPUT = 100_000
 # The grid of ordinary values: how far it reaches, how fine it is, and how far from a constant of the op it looks too.
 GRID_REACH, GRID_STEP, BESIDE_CONSTANTS = 6.0, 0.2, (-0.3, -0.03, 0.03, 0.3)
 # Draws of the inputs, and sites with ordinary values in all.
-REDRAWS, ORDINARY_SITES = 8, 24
-# Magnitudes that are tried with both signs: where exponentials, squares and cubes leave float32 or vanish in it.
-MAGNITUDES = (1e-6, 1e-4, 1e-2, 0.3, 2.0, 4.0, 6.5, 9.0, 15.0, 30.0, 60.0, 100.0, 300.0, 1e3, 1e4)
+REDRAWS, ORDINARY_SITES = 16, 32
+# Magnitudes that are tried with both signs: where squares and cubes leave float32 or vanish in it, and exponentials
+# (beyond 88.7; a plain op is looked at up to 100).
+MAGNITUDES = (1e-6, 1e-4, 1e-2, 0.3, 2.0, 4.0, 6.5, 9.0, 15.0, 30.0, 60.0, 95.0, 300.0, 1e3, 1e4)
 # How far each is moved at random, the fewest and most sites for them, and coordinates that move at once.
-JITTER, FEWEST_FAR_SITES, MOST_FAR_SITES, COORDINATES_MOVED = 0.1, 4, 30, 512
+JITTER, FEWEST_FAR_SITES, MOST_FAR_SITES, COORDINATES_MOVED = 0.05, 4, 30, 512
 # Shares of the coordinates that are set to zero.
 ZEROED = (0.5, 1.0)
 # How large biases get (a little, or enough to turn the sign of what they are added to), and whether inputs move
@@ -100,8 +101,13 @@ LARGEST_SLOPE, OVERFLOW_MARGIN = 1e32, 1e-6
 # The relative gaps from rounding to plainly wrong.
 UNSEEN, SEEN = 1e-9, 1e-3
 # Where slopes are taken to see whether they follow one another at all: multiples of a narrow and of a wide share of
-# the input's size; and how many times as large as at the sample they are where an iteration does not converge.
-SLOPES_BESIDE, BESIDE_SHARES, OUTGROWN = tuple(range(-4, 5)), (0.005, 0.03), 10.0
+# the input's size.
+SLOPES_BESIDE, BESIDE_SHARES = tuple(range(-4, 5)), (0.005, 0.03)
+# Where they are taken: shares of the way from the sample to the place at which a gap begins, beyond that place.
+BEYOND_ONSET = (0.25, 0.5, 0.75, 1.0)
+# How many times as large a relative change comes out where an iteration does not converge (30 steps: 1e8; a wave
+# whose frequency grows with the input has 2e4 at 100).
+DISORDER = 1e5
 # How close, beside their distance from the sample, two gaps begin that begin at one place.
 SAME_ONSET = 0.1
 # Inputs smaller than this are not called far.
@@ -278,7 +284,7 @@ POINT_FACTORS = (0.6, 0.9)
 
 # --- The way to a site ------------------------------------------------------------------------------------------------
 # Tries to leave out coordinates, and halvings of the way.
-PATH_BUDGET, HALVINGS = 48, 14
+PATH_BUDGET, HALVINGS = 48, 40
 # A branch goes from right to wrong in a narrow stretch of the way, even if it is continuous.
 NARROW = 0.03
 # The change between neighbours, beside the larger of both, that counts as wild, and how often they must turn.

@@ -479,3 +479,27 @@ def _energy(z):
 def energy(x):
     """Its inner rule returns real numbers for complex ones, which are real here."""
     return _energy(tf.complex(x, tf.zeros_like(x)))
+
+
+WAVES = {
+    "plain": tf.sin,
+    "growing": lambda x: x * tf.sin(x),
+    "cubic": lambda x: x**3 * tf.sin(x),
+    "chirp": lambda x: tf.sin(x * x),
+}
+
+
+def one_of_many_waves(kind, cut=None):
+    """A wave, with its gradient cut off far out."""
+
+    @tf.custom_gradient
+    def op(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = WAVES[kind](x)
+        slope = tape.gradient(y, x)
+        if cut is not None:
+            slope = tf.where(tf.abs(x) < cut, slope, 0.0)
+        return y, lambda upstream: tf.convert_to_tensor(upstream) * slope
+
+    return op
