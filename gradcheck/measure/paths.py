@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +38,9 @@ def moved(sample: Array, far: Array, chosen: NDArray[np.int64]) -> Array:
 
 def onsets(gap: Callable[[Array], float], sample: Array, far: Array) -> tuple[float, float]:
     """Return where on the way (0 to 1) the relative gap to the reference passes UNSEEN, and where SEEN."""
-    return _onset(gap, sample, far, UNSEEN), _onset(gap, sample, far, SEEN)
+    # Both searches look at the same places where the gap begins at once.
+    known = cache(lambda share: gap(sample + share * (far - sample)))
+    return _onset(known, UNSEEN), _onset(known, SEEN)
 
 
 def grows_slowly(first: float, last: float) -> bool:
@@ -70,12 +73,12 @@ def erratic(slopes: Array) -> bool:
     return int(turns.sum()) >= TURNS
 
 
-def _onset(gap: Callable[[Array], float], sample: Array, far: Array, level: float) -> float:
+def _onset(gap: Callable[[float], float], level: float) -> float:
     """Return where on the way (0 to 1) the gap passes a level."""
     low, high = 0.0, 1.0
     for _ in range(HALVINGS):
         middle = (low + high) / 2
-        if gap(sample + middle * (far - sample)) > level:
+        if gap(middle) > level:
             high = middle
         else:
             low = middle

@@ -284,7 +284,7 @@ POINT_FACTORS = (0.6, 0.9)
 
 # --- The way to a site ------------------------------------------------------------------------------------------------
 # Tries to leave out coordinates, and halvings of the way.
-PATH_BUDGET, HALVINGS = 48, 40
+PATH_BUDGET, HALVINGS = 48, 24
 # A branch goes from right to wrong in a narrow stretch of the way, even if it is continuous.
 NARROW = 0.03
 # The change between neighbours, beside the larger of both, that counts as wild, and how often they must turn.

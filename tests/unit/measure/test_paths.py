@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gradcheck.measure.paths import erratic, grows_slowly, needed, onsets
+from gradcheck.measure.paths import erratic, fades, grows_slowly, needed, onsets
 
 SAMPLE = np.linspace(-1.0, 1.0, 9)
 
@@ -53,3 +53,14 @@ def test_slopes_of_an_iteration_that_does_not_converge_follow_no_order():
 
 def test_what_is_no_number_has_no_order_to_speak_of():
     assert not erratic(np.full(9, np.nan))
+
+
+def test_what_fades_towards_zero_begins_and_ends_at_places_far_apart_beside_their_size():
+    assert fades(np.array([0.05, 1.0]), np.array([0.01, 1.0]))
+    assert fades(np.array([0.01]), np.array([-0.01]))
+
+
+def test_a_branch_begins_and_ends_at_one_place():
+    assert not fades(np.array([6.0, -3.0]), np.array([6.006, -3.0]))
+    assert not fades(np.zeros(1), np.zeros(1))
+    assert not fades(np.zeros(0), np.zeros(0))
