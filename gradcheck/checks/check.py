@@ -45,6 +45,14 @@ class Check:
         return None if code is None else f"{code} was found before"
 
 
+def blamed_before(lab: Lab, found: Sequence[Finding]) -> set[str | None]:
+    """Return the inputs and variables that earlier findings blame: of exchanged gradients every variable."""
+    blamed = {f.wrt for f in found if f.level == ERROR}
+    if any(f.code == "variables-order" for f in found):
+        blamed |= {variable.name for variable in lab.variables}
+    return blamed
+
+
 CUSTOM = Need(lambda lab: lab.custom, "the op has no custom gradient")
 RULE = Need(
     lambda lab: lab.custom or bool(lab.case.surrogate) or lab.facts.registered,

@@ -72,15 +72,21 @@ def _second_backward(lab: Lab, first: Run) -> Finding | None:
     return seen_in(EAGER, stale(message, "grad_fn changes what the forward kept", wrt=changed))
 
 
-def _pulled_twice(lab: Lab) -> tuple[list[Any], Any]:
-    """Return the gradients of two backward passes of one forward in eager; an exception in the place of the second."""
+def _recorded(lab: Lab, persistent: bool = False) -> tuple[Any, list[Any], list[Any]]:
+    """Return a tape of one forward at the sample in eager, the tensors that it watches, and the floating outputs."""
     lab.gradients.state.restore()
     tensors = [as_tensor(v) for v in lab.values]
-    sources = [tensors[i] for i in lab.sources]
-    with GradientTape(persistent=True) as tape:
-        tape.watch(sources)
+    watched = [tensors[i] for i in lab.sources]
+    with GradientTape(persistent=persistent) as tape:
+        tape.watch(watched)
         outputs = [t for t in lab.operation(tensors) if differentiable(t)]
-    sources = [*sources, *lab.gradients.variables]
+    return tape, watched, outputs
+
+
+def _pulled_twice(lab: Lab) -> tuple[list[Any], Any]:
+    """Return the gradients of two backward passes of one forward in eager; an exception in the place of the second."""
+    tape, watched, outputs = _recorded(lab, persistent=True)
+    sources = [*watched, *lab.gradients.variables]
     ups = [as_tensor(u) for u in lab.upstream]
     known = [to_array(dense(g)) for g in tape.gradient(outputs, sources, output_gradients=ups)]
     try:
@@ -130,12 +136,7 @@ def _changed_by_second_forward(lab: Lab, first: Run, put_back: bool) -> str | No
 
 def _taped(lab: Lab, again: bool, put_back: bool = False) -> list[Any]:
     """Return the gradients in eager; `again` calls the op once more at another point before the backward pass."""
-    lab.gradients.state.restore()
-    tensors = [as_tensor(v) for v in lab.values]
-    watched = [tensors[i] for i in lab.sources]
-    with GradientTape() as tape:
-        tape.watch(watched)
-        outputs = [t for t in lab.operation(tensors) if differentiable(t)]
+    tape, watched, outputs = _recorded(lab)
     left = State.of(lab.gradients.state.variables)
     if again:
         lab.operation([as_tensor(v) for v in another_point(lab)])
@@ -228,12 +229,7 @@ def _after_assignment(lab: Lab, first: Run) -> Finding | None:
 def _read_late(lab: Lab, first: Run) -> Finding | None:
     """Assign to the variables between forward and backward; only a warning, as training does not do it."""
     state = lab.gradients.state
-    state.restore()
-    tensors = [as_tensor(v) for v in lab.values]
-    watched = [tensors[i] for i in lab.sources]
-    with GradientTape() as tape:
-        tape.watch(watched)
-        outputs = [t for t in lab.operation(tensors) if differentiable(t)]
+    tape, watched, outputs = _recorded(lab)
     for variable in lab.variables:
         variable.variable.assign(variable.variable * ASSIGNED_FACTOR)
     sources = [*watched, *(v.variable for v in lab.variables)]

@@ -9,11 +9,10 @@ import numpy as np
 
 from gradcheck.backend.tensorflow.faults import refused
 from gradcheck.backend.tensorflow.runs import largest_number
-from gradcheck.checks.check import INPUTS, OUTPUTS, Check, Item
+from gradcheck.checks.check import INPUTS, OUTPUTS, Check, Item, blamed_before
 from gradcheck.diagnose.regions import region_of
 from gradcheck.diagnose.rows import rows_between
 from gradcheck.differences.ladder import Label
-from gradcheck.findings import ERROR
 from gradcheck.measure.lab import Lab
 from gradcheck.measure.measurement import Measurement
 from gradcheck.measure.noise import own_gradient
@@ -38,9 +37,7 @@ from gradcheck.verdict.tolerances import (
 
 def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
     """Look for NaN, infinities and lost digits that appear only in the own dtype."""
-    blocked = {f.wrt for f in found if f.level == ERROR}
-    if any(f.code == "variables-order" for f in found):
-        blocked |= {variable.name for variable in lab.variables}
+    blocked = blamed_before(lab, found)
     gradient = own_gradient(lab, lab.first)
     branch = _branch_of(lab, gradient)
     for measurement in lab.measurements:

@@ -9,7 +9,7 @@ import numpy as np
 
 from gradcheck.backend.tensorflow.failures import Stopped
 from gradcheck.backend.tensorflow.faults import refused
-from gradcheck.checks.check import INPUTS, OUTPUTS, Check, Item
+from gradcheck.checks.check import INPUTS, OUTPUTS, Check, Item, blamed_before
 from gradcheck.checks.other_values import region_nearby
 from gradcheck.diagnose.chaos import chaos
 from gradcheck.diagnose.contrast import contrast_of
@@ -23,7 +23,6 @@ from gradcheck.diagnose.undecided import undecided
 from gradcheck.differences.assess import Outcome, assess
 from gradcheck.differences.ladder import Label
 from gradcheck.differences.subgradients import outside_of_subgradients
-from gradcheck.findings import ERROR
 from gradcheck.measure.gradients import gradient_at, measured_point, tolerance_of
 from gradcheck.measure.lab import Lab
 from gradcheck.measure.measurement import Measurement, measurements_with
@@ -46,9 +45,7 @@ from gradcheck.verdict.tolerances import (
 
 def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
     """Compare every input's gradient with finite differences and autodiff, and name the mistake."""
-    blocked = {f.wrt for f in found if f.level == ERROR}
-    if any(f.code == "variables-order" for f in found):
-        blocked |= {variable.name for variable in lab.variables}
+    blocked = blamed_before(lab, found)
     # The gradient of a `reference` that has other values is not the slope of the op.
     other_values = bool(lab.case.reference) and any(f.code == "value-mismatch" for f in found)
     measurements = lab.measurements
@@ -61,8 +58,8 @@ def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
         yield from exempted(measurement)
         if any(exemption.reason == CHAOS for exemption in measurement.exempted):
             yield chaos(lab)
-        blamed_before = measurement.slot.name in blocked
-        if blamed_before or (other_values and measurement.agrees_with_autodiff[measurement.wrong].all()):
+        blamed = measurement.slot.name in blocked
+        if blamed or (other_values and measurement.agrees_with_autodiff[measurement.wrong].all()):
             continue
         for finding in _findings(lab, measurement, measurements):
             # Two exchanged gradients are one mistake; the first finding names both.

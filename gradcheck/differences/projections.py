@@ -92,7 +92,7 @@ def _assess_by_autodiff(
     """Assess a gradient by autodiff, which random directions confirm; None if they do not.
 
     `apart` are the elements at which the two differ, worst first: the worst and some others are measured
-    too and have to say the same, a few of them beyond doubt.
+    too and have to say the same, a few of them clearly.
     """
     if not np.isfinite(autodiff).all() or not directions_agree(point, autodiff, rng):
         return None

@@ -10,7 +10,7 @@ from gradcheck.spec.model import Case
 
 
 class Executor(Protocol):
-    """Run cases and tell what happens; `environment` is what the workers said of themselves."""
+    """Run cases and yield what happens; `environment` describes the machines that run them."""
 
     environment: dict[str, Any]
 

@@ -1,4 +1,4 @@
-"""Tell what the op under check raises from a fault of gradcheck's own."""
+"""Whether an exception comes from the op under check or is a fault of gradcheck's own."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ _DECOMPOSITIONS = ("SelfAdjointEigV2", "Eig", "Svd", "Qr", "XlaSvd", "XlaSelfAdj
 
 @dataclass(frozen=True, slots=True)
 class GraphFacts:
-    """Tell what a trace of the op holds: stateful and stateless random ops, and the variables it reads.
+    """Hold what a trace of the op holds: stateful and stateless random ops, and the variables it reads.
 
     `stops` says that it holds tf.stop_gradient, `unsized` that the data decides the size of an output,
     `lists` that it keeps tensors in a list, as loops do, `decomposes` that it decomposes a matrix;

@@ -92,23 +92,17 @@ class Gradients:
         return self._functions[key]
 
     def _make(self, way: Way) -> Callable[..., Any]:
-        operation, sources, variables = self.operation, self.sources, self.variables
+        if way.mode == "eager":
+            return self._taped(self.operation)
+        if way.tape == "outside":
+            return self._taped(self._forward(way.mode))
+        return function(self._taped(self.operation), jit_compile=way.mode == "xla")  # type: ignore[no-any-return]
+
+    def _taped(self, forward: Callable[[Any], Any]) -> Callable[..., Any]:
+        """Return value and gradient of a forward, with the tape around it."""
+        sources, variables = self.sources, self.variables
 
         def value_and_gradient(tensors: Any, upstream: Any) -> Any:
-            with GradientTape() as tape:
-                watched = [tensors[i] for i in sources]
-                tape.watch(watched)
-                outputs = operation(tensors)
-            _expect(outputs, upstream)
-            return outputs, pull_back(tape, outputs, [*watched, *variables], upstream)
-
-        if way.mode == "eager":
-            return value_and_gradient
-        if way.tape == "inside":
-            return function(value_and_gradient, jit_compile=way.mode == "xla")  # type: ignore[no-any-return]
-        forward = self._forward(way.mode)
-
-        def tape_outside(tensors: Any, upstream: Any) -> Any:
             with GradientTape() as tape:
                 watched = [tensors[i] for i in sources]
                 tape.watch(watched)
@@ -116,7 +110,7 @@ class Gradients:
             _expect(outputs, upstream)
             return outputs, pull_back(tape, outputs, [*watched, *variables], upstream)
 
-        return tape_outside
+        return value_and_gradient
 
 
 def _on(device: str) -> Any:
