@@ -11,17 +11,30 @@ from typing import TYPE_CHECKING, Any
 from gradcheck.version import VERSION
 
 if TYPE_CHECKING:
-    from gradcheck.api import assert_gradients, assert_spec, check
+    from gradcheck.api import ArgumentError, CheckResult, assert_gradients, assert_spec, check
     from gradcheck.results import CaseResult
 
 __version__ = VERSION
 
-__all__ = ["CaseResult", "__version__", "assert_gradients", "assert_spec", "check"]
+__all__ = [
+    "ArgumentError",
+    "CaseResult",
+    "CheckResult",
+    "__version__",
+    "assert_gradients",
+    "assert_spec",
+    "check",
+]
+_API = ("ArgumentError", "CheckResult", "assert_gradients", "assert_spec", "check")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
 
 
 def __getattr__(name: str) -> Any:
     # On first use, so that the command line starts without loading what it may not need.
-    if name in ("check", "assert_gradients", "assert_spec"):
+    if name in _API:
         from gradcheck import api
 
         return getattr(api, name)

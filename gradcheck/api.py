@@ -6,40 +6,72 @@ import inspect
 import sys
 import threading
 import types
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from gradcheck.engine.case import check_started
 from gradcheck.engine.limits import Limits
-from gradcheck.reports.wording import failure_text
+from gradcheck.errors import SpecError
+from gradcheck.reports.wording import checked_text, failure_text, outcome_of
 from gradcheck.results import PASSED, SKIPPED, CaseResult
 from gradcheck.runner import Options, results_of
-from gradcheck.spec.model import Case, Input
-from gradcheck.spec.parse import parse_data
-from gradcheck.spec.schema import DTYPES, SCHEMA
 
 _OP = "gradcheck_op"
 _ONE_AT_A_TIME = threading.RLock()
 _FUNCTIONS = ("reference", "surrogate", "expected_vjp")
-_WORDS = frozenset(SCHEMA["definitions"]["drawn"]["properties"])
 
 
-def check(fn: Callable[..., Any], inputs: Mapping[str, Any] | Sequence[Any], **options: Any) -> CaseResult:
-    """Check the gradients of `fn` and return what was found.
+class ArgumentError(SpecError, ValueError):
+    """Report options or inputs of `check` that no spec could have either."""
 
-    `inputs` maps parameter names to tensors, arrays, numbers, nested structures of them, or
-    what a spec would say (`{"shape": [4, 3]}`); a sequence is bound by position.  `options`
-    are the keys of a case in a spec; `reference`, `surrogate` and `expected_vjp` take
+    def __str__(self) -> str:
+        return "\n".join(_as_argument(problem) for problem in self.problems)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class CheckResult(CaseResult):
+    """Hold what `check` found; true if the gradients are right, the table of mismatches when printed."""
+
+    @property
+    def passed(self) -> bool:
+        """Return whether gradients were compared and none is wrong."""
+        return self.status == PASSED
+
+    def __bool__(self) -> bool:
+        return self.passed
+
+    def __repr__(self) -> str:
+        words = outcome_of(self)
+        return f"<gradcheck of {self.case}: {self.status}{': ' + words if words else ''}>"
+
+    def __str__(self) -> str:
+        return checked_text(self)
+
+    def _repr_html_(self) -> str:
+        """Return the result as notebooks show it."""
+        from gradcheck.reports.html import fragment
+
+        return fragment(self)
+
+
+def check(fn: Callable[..., Any], inputs: Any, **options: Any) -> CheckResult:
+    """Check the gradients of `fn` and return what was found; the result is true if they are right.
+
+    `inputs` is a tensor, a list or tuple of inputs in the order of `fn`'s parameters, or a mapping from
+    parameter names to inputs.  An input is a tensor, an array, a number, a nested structure of them,
+    or what a spec would say (`{"shape": [4, 3]}`); other objects are handed to `fn` as they are.
+    `options` are the keys of a case in a spec; `reference`, `surrogate` and `expected_vjp` take
     functions, `name` names the case, `show` is the number of worst elements per finding.
     Runs in this process, whose random state is left as it was found; `timeout` is not kept.
 
-    Raises SpecError for options or inputs that a spec could not have either, TypeError if `fn` cannot be called,
-    RuntimeError inside of a graph.
+    Raises ArgumentError (a ValueError) for options or inputs that a spec could not have either, TypeError if
+    `fn` cannot be called, RuntimeError inside of a graph.
     """
     import tensorflow as tf
 
+    from gradcheck.backend.tensorflow.given import call_of, case_of
     from gradcheck.backend.tensorflow.install import installed, redecorated
     from gradcheck.backend.tensorflow.loading import Loaded
     from gradcheck.backend.tensorflow.operation import Creations
@@ -51,7 +83,11 @@ def check(fn: Callable[..., Any], inputs: Mapping[str, Any] | Sequence[Any], **o
     show = options.pop("show", 10)
     name = options.pop("name", None) or getattr(fn, "__name__", type(fn).__name__)
     functions = {key: options[key] for key in _FUNCTIONS if callable(options.get(key))}
-    case = _case(fn, name, inputs, {**options, **{key: f"gradcheck_{key}" for key in functions}})
+    try:
+        keys = {**options, **{key: f"gradcheck_{key}" for key in functions}}
+        case = case_of(name, _OP, call_of(fn, inputs), keys)
+    except SpecError as error:
+        raise ArgumentError(error.problems) from None
     recorder, creations = Recorder(intended=case.intended), Creations()
     home = _home(fn)
 
@@ -71,15 +107,22 @@ def check(fn: Callable[..., Any], inputs: Mapping[str, Any] | Sequence[Any], **o
         raise RuntimeError("gradcheck.check runs the op eagerly: call it outside of tf.Graph and tf.function")
     # TensorFlow's decorators are replaced for the whole process, so that two checks cannot overlap.
     with _ONE_AT_A_TIME, random_state_kept(), quiet(), whole_tracebacks(), installed(recorder, [home]):
-        return check_started(case, start, Limits(show=show), lambda phase, known: None, interruptible=True)
+        result = check_started(case, start, Limits(show=show), lambda phase, known: None, interruptible=True)
+    return CheckResult(**{field.name: getattr(result, field.name) for field in fields(CaseResult)})
 
 
-def assert_gradients(fn: Callable[..., Any], inputs: Mapping[str, Any] | Sequence[Any], **options: Any) -> None:
-    """Check as `check` does and raise AssertionError with the table of mismatches if the case does not pass."""
+def assert_gradients(fn: Callable[..., Any], inputs: Any, **options: Any) -> None:
+    """Check as `check` does and raise AssertionError with the table of mismatches if the case does not pass.
+
+    A case in which nothing could be compared does not pass either.
+    """
     __tracebackhide__ = True
     result = check(fn, inputs, **options)
     if result.status not in (PASSED, SKIPPED):
         raise AssertionError(failure_text(result))
+    if result.status == PASSED and not result.comparisons and not result.expected:
+        why = "; ".join(finding.message for finding in result.findings) or "no input has a gradient"
+        raise AssertionError(f"gradients of {result.case}: nothing was compared: {why}")
 
 
 def assert_spec(path: str | Path) -> None:
@@ -105,85 +148,10 @@ def _home(fn: Any) -> dict[str, Any]:
     return names if isinstance(names, dict) else (vars(module) if module is not None else {})
 
 
-def _case(fn: Any, name: str, inputs: Mapping[str, Any] | Sequence[Any], options: Mapping[str, Any]) -> Case:
-    named = dict(inputs) if isinstance(inputs, Mapping) else dict(zip(_names(fn), inputs, strict=False))
-    if not isinstance(inputs, Mapping) and len(named) < len(inputs):
-        named.update({f"x{i}": value for i, value in enumerate(inputs) if i >= len(named)})
-    body = {"op": _OP, **options, "inputs": {key: _described(value) for key, value in named.items()}}
-    safe = "".join(c if c.isprintable() and not c.isspace() and c not in ":/" else "_" for c in name) or "op"
-    spec = parse_data({"module": "gradcheck_case", "cases": {safe: _lists(body)}}, f"<{safe}>", Path.cwd())
-    case = spec.cases[0]
-    return replace(case, inputs={key: _filled(case.inputs[key], value) for key, value in named.items()})
-
-
-def _names(fn: Any) -> Iterator[str]:
-    target = getattr(fn, "call", fn)
-    try:
-        parameters = inspect.signature(target).parameters.values()
-    except (TypeError, ValueError):
-        return
-    for parameter in parameters:
-        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
-            yield parameter.name
-
-
-def _lists(value: Any) -> Any:
-    """Return data as a spec would hold it: lists where Python has tuples."""
-    if isinstance(value, Mapping):
-        return {key: item if key in ("build", "arguments") else _lists(item) for key, item in value.items()}
-    return [_lists(item) for item in value] if isinstance(value, tuple) else value
-
-
-def _is_described(value: Any) -> bool:
-    return isinstance(value, Mapping) and bool(value) and set(value) <= _WORDS and not _holds_tensors(value)
-
-
-def _holds_tensors(value: Mapping[str, Any]) -> bool:
-    return any(hasattr(item, "dtype") for key, item in value.items() if key not in ("values", "constant"))
-
-
-def _described(value: Any) -> Any:
-    """Return what a spec says of an input; the numbers of tensors and arrays are filled in later."""
-    if _is_described(value):
-        return value
-    if isinstance(value, Mapping):
-        return {"items": {str(key): _described(item) for key, item in value.items()}}
-    if isinstance(value, (list, tuple)) and any(_is_array(item) or isinstance(item, Mapping) for item in value):
-        return {"items": [_described(item) for item in value]}
-    if not _is_array(value):
-        return value
-    array, extra = _array(value)
-    return {"shape": list(array.shape), "dtype": _dtype(value, array), "constant": 0, **extra}
-
-
-def _is_array(value: Any) -> bool:
-    return hasattr(value, "dtype")
-
-
-def _array(value: Any) -> tuple[Any, dict[str, Any]]:
-    """Return the numbers of a tensor, and how a spec says that it is sparse or ragged."""
-    import numpy as np
-    import tensorflow as tf
-
-    if isinstance(value, tf.SparseTensor):
-        return np.asarray(tf.sparse.to_dense(tf.sparse.reorder(value))), {"sparse": True}
-    if isinstance(value, tf.RaggedTensor):
-        return np.asarray(value.values), {"ragged": value.row_lengths().numpy().tolist()}
-    return np.asarray(value), {}
-
-
-def _dtype(value: Any, array: Any) -> str:
-    name = getattr(value.dtype, "name", str(value.dtype))
-    return name if name in DTYPES else ("string" if array.dtype.kind in "OSU" else str(array.dtype))
-
-
-def _filled(spec: Input, value: Any) -> Input:
-    if _is_described(value):
-        return spec
-    if isinstance(spec.items, Mapping):
-        return replace(spec, items={key: _filled(spec.items[str(key)], item) for key, item in value.items()})
-    if spec.items is not None:
-        return replace(spec, items=tuple(_filled(s, v) for s, v in zip(spec.items, value, strict=True)))
-    if not _is_array(value):
-        return spec
-    return replace(spec, source="values", parameters=_array(value)[0], shape=None)
+def _as_argument(problem: Any) -> str:
+    """Return a problem of a case in the words of a call: `inputs['x']: dtype: ...`."""
+    keys = problem.path.split(".")[2:]
+    first, rest = (f"inputs['{keys[1]}']", keys[2:]) if keys[:1] == ["inputs"] and len(keys) > 1 else ("", keys)
+    place = ": ".join(part for part in (first, ".".join(rest)) if part)
+    hint = f"; {problem.hint}" if problem.hint else ""
+    return f"gradcheck.check: {place + ': ' if place else ''}{problem.message}{hint}"

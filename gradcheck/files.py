@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and the project that a folder belongs to."""
 
 from __future__ import annotations
 
@@ -11,6 +11,17 @@ from pathlib import Path
 # Windows has neither.
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0)
+
+
+_ROOT_MARKS = ("pyproject.toml", "setup.cfg", ".git")
+
+
+def project_root(folder: str) -> str | None:
+    """Return the nearest folder from `folder` upwards that is the root of a project, None if there is none."""
+    for place in (Path(folder).absolute(), *Path(folder).absolute().parents):
+        if any((place / mark).exists() for mark in _ROOT_MARKS):
+            return str(place)
+    return None
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -24,6 +24,7 @@ COMMANDS = {
     "list": "listing:list_cases",
     "run": "run:run",
     "scaffold": "scaffolding:scaffold",
+    "scan": "scan:scan",
     "schema": "schema:schema",
     "validate": "validate:validate",
     "watch": "watch:watch",

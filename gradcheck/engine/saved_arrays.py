@@ -11,8 +11,8 @@ import numpy as np
 
 from gradcheck.measure.lab import Lab
 from gradcheck.results import Saved
+from gradcheck.spec.discover import SAVED_FAILURE
 
-ARRAYS = "failure.npz"
 LONGEST_NAME = 80
 
 
@@ -37,7 +37,7 @@ def save(lab: Lab, folder: Path) -> Saved:
         upstream.append(f"upstream.{i}.npy")
         np.save(folder / upstream[-1], _plain(value))
     arrays.update(_gradients(lab))
-    np.savez(folder / ARRAYS, **arrays)
+    np.savez(folder / SAVED_FAILURE, **arrays)
     return Saved(folder.as_posix(), lab.dtype, inputs, tuple(upstream))
 
 

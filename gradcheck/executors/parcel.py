@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gradcheck.errors import UsageError
+from gradcheck.files import project_root
 from gradcheck.spec.model import Case, Input
 
 MAX_BYTES = 64 * 2**20
@@ -63,12 +64,15 @@ def _modules(case: Case) -> Iterator[Path]:
         yield from _python_files(folder)
         return
     top = case.module.split(".")[0]
-    beside = Path.cwd() / top
-    if beside.is_dir():
-        yield from _python_files(beside)
-    elif beside.with_suffix(".py").exists():
-        yield beside.with_suffix(".py")
-    elif importlib.util.find_spec(top) is None:
+    for place in (Path.cwd(), Path(project_root(case.folder) or Path.cwd())):
+        beside = place / top
+        if beside.is_dir():
+            yield from _python_files(beside)
+            return
+        if beside.with_suffix(".py").exists():
+            yield beside.with_suffix(".py")
+            return
+    if importlib.util.find_spec(top) is None:
         raise UsageError(f"{case.id}: there is no module {top}")
 
 

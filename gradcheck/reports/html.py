@@ -67,6 +67,11 @@ class HtmlReport(Collected):
         )
 
 
+def fragment(case: CaseResult) -> str:
+    """Return one case as part of a page of somebody else's, as notebooks show it."""
+    return _case(case)
+
+
 def _text(value: object) -> str:
     return escape(clean(str(value)))
 

@@ -93,3 +93,11 @@ def result_text(result: CaseResult, show: int = 5) -> str:
 def failure_text(result: CaseResult) -> str:
     """Return what is wrong with a case: one line, then every finding in full."""
     return f"gradients of {clean(result.case)}: {outcome_of(result)}\n{result_text(result)}"
+
+
+def checked_text(result: CaseResult, show: int = 5) -> str:
+    """Return a case's verdict, and below it everything that it has to say."""
+    words = outcome_of(result)
+    first = f"gradients of {clean(result.case)}: {result.status}{', ' + words if words else ''}"
+    counted = f"{result.elements} elements compared, largest relative error {result.max_rel_error:.2g}"
+    return "\n".join(part for part in (first, result_text(result, show) or counted) if part)

@@ -5,15 +5,22 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from gradcheck.errors import NothingSelected, Problem, SpecError, UsageError
 from gradcheck.spec.model import Case, Spec
+from gradcheck.spec.nodes import MAX_BYTES
 from gradcheck.spec.parse import parse
 
 MAX_TOKENS = 200
+# The file of a saved failure (`--save-failures`): the specs beside it were written by gradcheck.
+SAVED_FAILURE = "failure.npz"
+_NOT_SEARCHED = {"__pycache__", "node_modules", "site-packages"}
+_SPEC_KEY = re.compile(rb"""^(?:\xef\xbb\xbf)?(["']?)(?:module|cases)\1[ \t]*:""", re.MULTILINE)
+# A spec in braces, as JSON is.
+_FLOW_SPEC = re.compile(rb"""\s*\{[^}]*?(["']?)\b(?:module|cases)\1\s*:""")
 
 
 def find_files(paths: Iterable[str]) -> list[tuple[Path, str, str | None]]:
@@ -29,8 +36,7 @@ def find_files(paths: Iterable[str]) -> list[tuple[Path, str, str | None]]:
         if separator and (path.is_dir() or not case):
             raise UsageError(f"'{text}': a case is asked for as FILE::CASE")
         if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.suffix in (".yaml", ".yml") and not _hidden(p, path))
-            found.extend((p, _name(p), None) for p in inside if p.is_file())
+            found.extend((p, _name(p), None) for p in _searched(path) if is_spec(p))
         elif path.is_file():
             found.append((path, _name(path), case or None))
         else:
@@ -41,15 +47,42 @@ def find_files(paths: Iterable[str]) -> list[tuple[Path, str, str | None]]:
     return list(unique.values())
 
 
+def other_files(paths: Iterable[str]) -> int:
+    """Return how many YAML files in the folders among `paths` are no specs."""
+    return sum(not is_spec(p) for text in paths if _exists(text) and Path(text).is_dir() for p in _searched(Path(text)))
+
+
+def is_spec(path: Path) -> bool:
+    """Return whether a YAML file has `module` or `cases` at its top: other tools have YAML files too."""
+    try:
+        with path.open("rb") as file:
+            text = file.read(MAX_BYTES)
+    except OSError:
+        return True
+    return _SPEC_KEY.search(text) is not None or _FLOW_SPEC.match(text) is not None
+
+
+def _searched(root: Path) -> Iterator[Path]:
+    """Yield the YAML files below a folder, sorted; not those of virtual environments or saved failures."""
+    for place, folders, names in os.walk(root):
+        here = Path(place)
+        folders[:] = sorted(f for f in folders if not f.startswith(".") and not _is_foreign(here / f))
+        if SAVED_FAILURE in names and here != root:
+            continue
+        for name in sorted(names):
+            if name.endswith((".yaml", ".yml")) and not name.startswith(".") and (here / name).is_file():
+                yield here / name
+
+
+def _is_foreign(folder: Path) -> bool:
+    return folder.name in _NOT_SEARCHED or (folder / "pyvenv.cfg").exists()
+
+
 def _exists(text: str) -> bool:
     try:
         return os.path.exists(text)
     except ValueError:
         return False
-
-
-def _hidden(path: Path, root: Path) -> bool:
-    return any(part.startswith(".") for part in path.relative_to(root).parts)
 
 
 def _name(path: Path) -> str:
@@ -65,6 +98,17 @@ def load(paths: Iterable[str]) -> tuple[Spec, ...]:
 
     Raises SpecError with the problems of all files, UsageError for a path or case that is
     not there.
+    """
+    specs, error = read_specs(paths)
+    if error is not None:
+        raise error
+    return specs
+
+
+def read_specs(paths: Iterable[str]) -> tuple[tuple[Spec, ...], SpecError | None]:
+    """Return the specs that can be read, and the problems of all others.
+
+    Raises UsageError for a path or case that is not there.
     """
     specs: list[Spec] = []
     problems: list[Problem] = []
@@ -82,9 +126,7 @@ def load(paths: Iterable[str]) -> tuple[Spec, ...]:
                 raise UsageError(f"{name} has no case '{wanted}'{hint}")
             spec = replace(spec, cases=chosen)
         specs.append(spec)
-    if problems:
-        raise SpecError(tuple(problems))
-    return tuple(specs)
+    return tuple(specs), SpecError(tuple(problems)) if problems else None
 
 
 def select(specs: Iterable[Spec], expression: str = "", tags: Iterable[str] = ()) -> list[Case]:

@@ -30,7 +30,10 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Describe one case; `module` is a dotted name or an absolute path ending in .py."""
+    """Describe one case; `module` is a dotted name or an absolute path ending in .py.
+
+    With `factory`, `inputs` are those that stand in the spec; the factory may return further ones.
+    """
 
     id: str
     name: str
@@ -40,6 +43,7 @@ class Case:
     module: str
     op: str
     inputs: Mapping[str, Input]
+    factory: str | None = None
     build: Mapping[str, Any] | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
     reference: str | None = None
@@ -71,5 +75,4 @@ class Spec:
     """Hold the cases of one file."""
 
     file: str
-    module: str
     cases: tuple[Case, ...]

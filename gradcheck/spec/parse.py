@@ -169,13 +169,17 @@ def _meaning_problems(document: Document, path: Path, bad: list[KeyPath]) -> Ite
         case_problems(document, ("defaults",), data["defaults"]) if isinstance(data.get("defaults"), dict) else ()
     )
     if "module" in data and sound(("module",)):
-        yield from _module_problems(document, path, data["module"])
+        yield from _module_problems(document, path, ("module",), data["module"])
     defaults = data.get("defaults") if sound(("defaults",)) else {}
     cases = data.get("cases")
+    if "module" not in data and sound(()):
+        yield from _lacking_modules(document, cases)
     for name, case in cases.items() if isinstance(cases, dict) else ():
         here: KeyPath = ("cases", name)
         if isinstance(case, dict):
-            if "op" not in case and not is_attribute(name):
+            if "module" in case and sound((*here, "module")):
+                yield from _module_problems(document, path, (*here, "module"), case["module"])
+            if "op" not in case and "factory" not in case and not is_attribute(name):
                 yield document.problem(here, f"'{name}' is no name of an op; say which with `op:`", at_key=True)
             yield from _reference_problems(document, here, defaults or {}, case)
             yield from case_problems(document, here, case)
@@ -187,14 +191,28 @@ def _meaning_problems(document: Document, path: Path, bad: list[KeyPath]) -> Ite
                     yield from input_problems(document, path.parent, (*here, "inputs", key), value)
 
 
-def _module_problems(document: Document, path: Path, module: str) -> Iterator[Problem]:
+def _lacking_modules(document: Document, cases: Any) -> Iterator[Problem]:
+    """Yield the cases without a module in a file without one; one problem for the file if no case has any."""
+    bodies = {name: case for name, case in cases.items() if isinstance(case, dict)} if isinstance(cases, dict) else {}
+    lacking = [name for name, case in bodies.items() if "module" not in case]
+    hint = "give the Python file of the ops: `module: ops.py`"
+    if len(lacking) == len(bodies):
+        yield document.problem((), "`module` is missing", hint)
+        return
+    for name in lacking:
+        yield document.problem(
+            ("cases", name), "`module` is missing here and at the top of the file", hint, at_key=True
+        )
+
+
+def _module_problems(document: Document, path: Path, where: KeyPath, module: str) -> Iterator[Problem]:
     if _is_file(module):
         if not module.endswith(".py"):
-            yield document.problem(("module",), f"{_shown(module)} is neither a .py file nor a dotted module name")
+            yield document.problem(where, f"{_shown(module)} is neither a .py file nor a dotted module name")
         elif not is_file(path.parent / module):
-            yield document.problem(("module",), f"there is no file {_shown(module)} beside this spec")
+            yield document.problem(where, f"there is no file {_shown(module)} beside this spec")
     elif not is_attribute(module):
-        yield document.problem(("module",), f"{_shown(module)} is neither a .py file nor a dotted module name")
+        yield document.problem(where, f"{_shown(module)} is neither a .py file nor a dotted module name")
 
 
 def _reference_problems(
@@ -211,27 +229,28 @@ def _is_file(module: str) -> bool:
 
 def _build(document: Document, path: Path) -> Spec:
     data = document.data
-    module = data["module"]
-    if _is_file(module):
-        module = str((path.parent / module).resolve())
-    defaults = data.get("defaults", {})
-    cases = tuple(_case(document, path, module, name, {**defaults, **case}) for name, case in data["cases"].items())
-    return Spec(document.file, module, cases)
+    defaults = {"module": data["module"], **data.get("defaults", {})} if "module" in data else data.get("defaults", {})
+    return Spec(
+        document.file, tuple(_case(document, path, name, {**defaults, **case}) for name, case in data["cases"].items())
+    )
 
 
 _TUPLES = ("intended", "expect", "modes", "tapes", "devices", "dtypes", "tags", "upstream")
 
 
-def _case(document: Document, path: Path, module: str, name: str, data: dict[str, Any]) -> Case:
+def _case(document: Document, path: Path, name: str, data: dict[str, Any]) -> Case:
     fields: dict[str, Any] = {
-        key: tuple(data[key]) if key in _TUPLES else data[key] for key in data if key not in ("op", "inputs")
+        key: tuple(data[key]) if key in _TUPLES else data[key] for key in data if key not in ("op", "inputs", "module")
     }
+    module = data["module"]
+    if _is_file(module):
+        module = str((path.parent / module).resolve())
     if isinstance(fields.get("variables"), list):
         fields["variables"] = tuple(fields["variables"])
     for key in ("order", "samples", "seed"):
         if key in fields:
             fields[key] = int(fields[key])
-    inputs = {key: _input(key, value) for key, value in data["inputs"].items()}
+    inputs = {key: _input(key, value) for key, value in data.get("inputs", {}).items()}
     place = document.keys.get(("cases", name))
     return Case(
         id=f"{document.file}::{name}",

@@ -154,7 +154,7 @@ SCHEMA: dict[str, Any] = {
     "$schema": "http://json-schema.org/draft-07/schema#",
     "title": "gradcheck spec",
     "type": "object",
-    "required": ["module", "cases"],
+    "required": ["cases"],
     "additionalProperties": False,
     "properties": {
         "module": {"type": "string", "minLength": 1, "description": "Python file relative to this one, or dotted name"},
@@ -170,7 +170,8 @@ SCHEMA: dict[str, Any] = {
     "definitions": {
         "case": {
             "type": "object",
-            "required": ["inputs"],
+            "if": {"not": {"required": ["factory"]}},
+            "then": {"required": ["inputs"]},
             "properties": {
                 "op": _attribute,
                 "inputs": {
@@ -179,9 +180,11 @@ SCHEMA: dict[str, Any] = {
                     "additionalProperties": {"$ref": "#/definitions/input"},
                 },
                 **_COMMON,
+                "factory": {**_attribute, "description": "called without arguments; returns the op, or (op, inputs)"},
+                "module": {"type": "string", "minLength": 1, "description": "another module than the file's"},
             },
             "additionalProperties": False,
-            "dependencies": _CONTRADICTIONS,
+            "dependencies": {**_CONTRADICTIONS, **_exclusive(("factory", "op"), ("factory", "build"))},
         },
         "input": {
             "if": {"type": "object"},

@@ -9,7 +9,6 @@ SYNONYMS = {
     "params": "arguments",
     "config": "build",
     "init": "build",
-    "factory": "build",
     "fn": "op",
     "func": "op",
     "function": "op",

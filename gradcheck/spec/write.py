@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from gradcheck.spec.model import Case, Input
+from gradcheck.spec.schema import is_attribute
 
 _PLACE = ("id", "name", "spec", "folder", "line", "module", "op", "inputs", "expect", "skip", "upstream", "samples")
 _DEFAULTS = {field.name: field.default for field in fields(Case)}
@@ -22,7 +23,7 @@ def reproduction(case: Case, folder: Path, inputs: Mapping[str, str], upstream: 
     `inputs` maps leaf names to .npy files in `folder`; what is not saved is written as it
     was; `dtype` is the one of `dtypes` in which the case failed.
     """
-    body: dict[str, Any] = {"op": case.op}
+    body: dict[str, Any] = {} if case.factory else {"op": case.op}
     for field in fields(Case):
         value = getattr(case, field.name)
         if field.name not in _PLACE and value not in (_DEFAULTS[field.name], None, {}):
@@ -32,6 +33,9 @@ def reproduction(case: Case, folder: Path, inputs: Mapping[str, str], upstream: 
     if upstream:
         body["upstream"] = list(upstream)
     body["inputs"] = {name: _input(spec, name, case, folder, inputs) for name, spec in case.inputs.items()}
+    if case.factory:
+        made = {name: {"file": file} for name, file in inputs.items() if is_attribute(name) and "." not in name}
+        body["inputs"] = {**made, **body["inputs"]}
     module = case.module
     if module.endswith(".py"):
         module = Path(os.path.relpath(module, folder)).as_posix()

@@ -135,3 +135,61 @@ def test_a_tf_function_that_was_called_before_is_seen_through():
     op(tf.ones([4, 3]))
     result = gradcheck.check(op, {"x": {"shape": [4, 3]}})
     assert [(f.code, f.cause) for f in result.findings if f.level == "error"] == [("gradient-mismatch", "region")]
+
+
+def test_one_tensor_a_list_a_tuple_or_a_mapping_are_inputs():
+    x = tf.constant([1.0, 2.0, 3.0])
+    for given in (x, [x], (x,), {"x": x}, np.ones(3, np.float32)):
+        assert gradcheck.check(cube, given)
+    assert gradcheck.check(scaled_product, (x, x)).findings[0].wrt == "x"
+
+
+def test_a_result_is_the_verdict():
+    right = gradcheck.check(cube, tf.constant([1.0, 2.0]))
+    wrong = gradcheck.check(scaled_product, {"x": {"shape": [3]}, "y": {"shape": [3]}})
+    assert right
+    assert right.passed
+    assert not wrong
+    assert not wrong.passed
+    assert "finite diff" in str(wrong)
+    assert "\n" not in repr(wrong)
+    assert "constant-factor" in repr(wrong)
+    assert "<table>" in wrong._repr_html_()
+
+
+def test_dtypes_are_named_as_tensorflow_and_numpy_name_them():
+    assert gradcheck.check(cube, {"x": {"shape": [3], "dtype": tf.float64}})
+    assert gradcheck.check(cube, {"x": {"shape": [3], "dtype": np.float64}}, dtypes=[tf.float32, tf.float64])
+
+
+def test_python_objects_are_handed_to_the_op_as_they_are():
+    class Solver:
+        power = 2
+
+    def solved(x, solver, axis):
+        @tf.custom_gradient
+        def inner(x):
+            return tf.reduce_sum(x**solver.power, axis), lambda u: tf.expand_dims(u, axis) * solver.power * x
+
+        return inner(x)
+
+    assert gradcheck.check(solved, (tf.ones([2, 3]), Solver(), 0))
+
+
+def test_what_is_wrong_with_an_argument_is_said_of_the_argument():
+    with pytest.raises(ValueError, match=r"^gradcheck.check: inputs\['x'\]: dtype: 'flaot32'.*did you mean `float32`"):
+        gradcheck.check(cube, {"x": {"shape": [3], "dtype": "flaot32"}})
+    with pytest.raises(ValueError, match=r"^gradcheck.check: samples: must be at least 1, is 0"):
+        gradcheck.check(cube, tf.ones(3), samples=0)
+
+
+def test_nothing_compared_is_no_pass():
+    with pytest.raises(AssertionError, match="nothing was compared"):
+        gradcheck.assert_gradients(lambda x: tf.cast(x, tf.float32), {"x": {"shape": [3], "dtype": "int32"}})
+    with pytest.raises(AssertionError, match="nothing was compared"):
+        gradcheck.assert_gradients(cube, {"x": {"shape": [0, 3]}})
+
+
+def test_the_package_shows_what_there_is():
+    assert {"check", "assert_gradients", "assert_spec", "CheckResult"} <= set(dir(gradcheck))
+    assert "annotations" not in dir(gradcheck)

@@ -11,9 +11,18 @@ import tensorflow as tf
 from gradcheck.backend.tensorflow.copies import Copies
 from gradcheck.backend.tensorflow.failures import Stopped, finding_from
 from gradcheck.backend.tensorflow.install import install
+from gradcheck.backend.tensorflow.factories import made
 from gradcheck.backend.tensorflow.operation import Creations, Operation
 from gradcheck.backend.tensorflow.recorder import Recorder
-from gradcheck.backend.tensorflow.target import TargetError, attribute, bind, import_module, resolve, signature_of
+from gradcheck.backend.tensorflow.target import (
+    TargetError,
+    attribute,
+    bind,
+    import_module,
+    method_of_op,
+    resolve,
+    signature_of,
+)
 from gradcheck.results import Finding
 from gradcheck.spec.model import Case
 
@@ -39,7 +48,7 @@ def load(case: Case) -> Loaded:
     install(recorder)
     with creations.watch():
         try:
-            module = import_module(case.module)
+            module = import_module(case.module, case.folder)
         except TargetError as error:
             raise Stopped(Finding(error.code, error.message, hint=error.hint)) from None
         except (Exception, SystemExit) as error:
@@ -48,7 +57,10 @@ def load(case: Case) -> Loaded:
             message = "the module turned eager execution off; gradcheck checks TensorFlow 2 code"
             raise Stopped(Finding("import-error", message, hint="leave out tf.compat.v1.disable_eager_execution()"))
         try:
-            op = resolve(module, case.op, case.build)
+            if case.factory is not None:
+                op, case = made(module, case)
+            else:
+                op = resolve(module, case.op, case.build)
         except TargetError as error:
             raise Stopped(Finding(error.code, error.message, hint=error.hint)) from None
         except (Exception, SystemExit) as error:
@@ -62,7 +74,8 @@ def another_function(loaded: Loaded, operation: Operation, name: str) -> Operati
     Raises Stopped with `import-error` where there is none of that name.
     """
     try:
-        op = attribute(loaded.module, name)
+        method = method_of_op(loaded.module, loaded.op, name)
+        op = attribute(loaded.module, name) if method is None else method
     except TargetError as error:
         raise Stopped(Finding("import-error", error.message, hint=error.hint)) from None
     case, names = loaded.case, list(loaded.case.inputs)

@@ -16,6 +16,7 @@ from typing import Any
 
 from gradcheck.backend.tensorflow.install import unwrapped
 from gradcheck.backend.tensorflow.keras_types import is_layer, is_model, is_own
+from gradcheck.files import project_root
 
 SHOWN = 8
 
@@ -28,11 +29,16 @@ class TargetError(Exception):
         self.code, self.message, self.hint = code, message, hint
 
 
-def import_module(module: str) -> types.ModuleType:
-    """Import a file (its folder importable for its own helpers) or a dotted name."""
+def import_module(module: str, folder: str) -> types.ModuleType:
+    """Import a file (its folder importable for its own helpers) or a dotted name.
+
+    A dotted name is looked up from the current folder, from the root of the project to which `folder`
+    belongs, and among what is installed.
+    """
     if not module.endswith(".py"):
-        if os.getcwd() not in sys.path:
-            sys.path.insert(0, os.getcwd())
+        for place in (project_root(folder), os.getcwd()):
+            if place is not None and place not in sys.path:
+                sys.path.insert(0, place)
         return importlib.import_module(module)
     folder = os.path.dirname(module)
     package = _package_of(module)
@@ -128,6 +134,19 @@ def attribute(module: types.ModuleType, name: str) -> Any:
             hint = f"did you mean `{close[0]}`?" if close else _defined(value)
             raise TargetError("import-error", f"there is no `{name}` in {where}", hint) from None
     return value
+
+
+def method_of_op(module: types.ModuleType, op: Any, name: str) -> Any | None:
+    """Return the method `Class.method` bound to the op's own instance, None if the op is no instance of the class."""
+    owner, _, method = name.rpartition(".")
+    subject = getattr(op, "__self__", op)
+    try:
+        cls = attribute(module, owner) if owner else None
+    except TargetError:
+        return None
+    if not inspect.isclass(cls) or not isinstance(subject, cls) or _is_static(cls, method):
+        return None
+    return getattr(subject, method, None)
 
 
 # A method under tf.function holds its object by a weak reference only.

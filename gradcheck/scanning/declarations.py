@@ -1,0 +1,225 @@
+"""Find custom gradients in one Python file by its syntax tree."""
+
+from __future__ import annotations
+
+import ast
+import re
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+TOP_LEVEL, METHOD, CLOSURE = "top level", "method", "closure"
+# What TensorFlow calls the ways to give an op a gradient of one's own, and how each is listed.
+HOW = {
+    "custom_gradient": "custom_gradient",
+    "RegisterGradient": "RegisterGradient",
+    "recompute_grad": "recompute_grad",
+    "grad_pass_through": "grad_pass_through",
+    "py_function": "py_function",
+    "numpy_function": "py_function",
+}
+# Most files hold none of these words and need not be parsed.
+_WORDS = re.compile(b"|".join(word.encode() for word in HOW))
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """Name one custom gradient of a file.
+
+    `name` is the function's qualified name, `kind` where it stands, `how` what declares it, `owner` the
+    name at the top of the module that one must call to reach it.
+    """
+
+    line: int
+    name: str
+    kind: str
+    how: str
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """Hold what one file declares, what each of its top-level names uses, and what it imports by name.
+
+    `uses` maps a top-level name to the names in its body; `imported` maps a name to (module, name there);
+    `ops` are the functions and layers at the top that can be checked without a spec, with their lines.
+    """
+
+    declarations: tuple[Declaration, ...] = ()
+    uses: dict[str, frozenset[str]] = field(default_factory=dict)
+    imported: dict[str, tuple[str, str]] = field(default_factory=dict)
+    ops: dict[str, int] = field(default_factory=dict)
+    calls_at_import: bool = False
+
+
+def read(path: Path) -> Module | None:
+    """Return what a file declares; None if none of the words that declare a gradient is in it.
+
+    Raises OSError, SyntaxError or ValueError for a file that cannot be read as Python.
+    """
+    text = path.read_bytes()
+    return parsed(text, str(path)) if _WORDS.search(text) else None
+
+
+def parsed(text: bytes, name: str) -> Module:
+    """Return what Python source declares.
+
+    Raises SyntaxError or ValueError.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            tree = ast.parse(text, name)
+        except RecursionError:
+            raise ValueError("nested too deeply") from None
+    reader = _Reader(_aliases(tree))
+    reader.visit(tree)
+    declarations = tuple(sorted(reader.found, key=lambda d: (d.line, d.name)))
+    uses = {name: _names(nodes) for name, nodes in _tops(tree).items()}
+    layers = _layers(tree)
+    owners = {d.owner for d in declarations if d.how != "RegisterGradient"}
+    ops = {
+        node.name: node.lineno
+        for node in tree.body
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and (node.name in owners or node.name in layers)
+    }
+    ops |= {name: nodes[0].lineno for name, nodes in _tops(tree).items() if name in owners and name not in ops}
+    return Module(declarations, uses, _imports(tree), ops, any(_acts(node) for node in tree.body))
+
+
+class _Reader(ast.NodeVisitor):
+    """Walk a module and keep the declarations with the scopes that they stand in."""
+
+    def __init__(self, aliases: dict[str, str]) -> None:
+        self.aliases = aliases
+        self.scopes: list[tuple[str, bool]] = []
+        self.assigned = ""
+        self.found: list[Declaration] = []
+
+    def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:  # noqa: N802
+        for decorator in node.decorator_list:
+            how = self._how(decorator)
+            if how in HOW:
+                self._add(node.lineno, node.name, how)
+            else:
+                self.visit(decorator)
+        for default in [*node.args.defaults, *node.args.kw_defaults]:
+            if default is not None:
+                self.visit(default)
+        self._inside(node, is_class=False)
+
+    visit_AsyncFunctionDef = visit_FunctionDef  # noqa: N815
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> None:  # noqa: N802
+        self._inside(node, is_class=True)
+
+    def visit_Assign(self, node: ast.Assign) -> None:  # noqa: N802
+        names = [target.id for target in node.targets if isinstance(target, ast.Name)]
+        if not self.scopes and names:
+            self.assigned = names[0]
+        self.generic_visit(node)
+        self.assigned = "" if not self.scopes else self.assigned
+
+    def visit_Call(self, node: ast.Call) -> None:  # noqa: N802
+        how = self._how(node.func)
+        if isinstance(node.func, ast.Call):
+            how = how if how == "RegisterGradient" else ""
+        if how in HOW and how != "RegisterGradient" and (node.args or how != "custom_gradient"):
+            self._add(node.lineno, _argument(node), how)
+        elif how == "RegisterGradient" and isinstance(node.func, ast.Call):
+            self._add(node.lineno, _argument(node), how)
+        self.generic_visit(node)
+
+    def _how(self, node: ast.expr) -> str:
+        name = _last(node.func if isinstance(node, ast.Call) else node)
+        return self.aliases.get(name, name)
+
+    def _inside(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef, is_class: bool) -> None:
+        self.scopes.append((node.name, is_class))
+        for child in node.body:
+            self.visit(child)
+        self.scopes.pop()
+
+    def _add(self, line: int, name: str, how: str) -> None:
+        inside = [scope for scope, is_class in self.scopes if not is_class]
+        kind = CLOSURE if inside else (METHOD if self.scopes else TOP_LEVEL)
+        parts = [part for scope, is_class in self.scopes for part in ((scope,) if is_class else (scope, "<locals>"))]
+        owner = self.scopes[0][0] if self.scopes else (self.assigned or name)
+        self.found.append(Declaration(line, ".".join([*parts, name]), kind, HOW[how], owner))
+
+
+def _argument(node: ast.Call) -> str:
+    """Return the name of the function that is handed to a declaring call."""
+    if not node.args:
+        return "<function>"
+    first = node.args[0]
+    return "<lambda>" if isinstance(first, ast.Lambda) else (_last(first) or "<function>")
+
+
+def _last(node: ast.expr) -> str:
+    if isinstance(node, ast.Call):
+        return _last(node.func)
+    return node.attr if isinstance(node, ast.Attribute) else (node.id if isinstance(node, ast.Name) else "")
+
+
+def _aliases(tree: ast.Module) -> dict[str, str]:
+    """Return the other names under which a file knows the declaring functions."""
+    aliases: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            aliases |= {item.asname: item.name for item in node.names if item.asname and item.name in HOW}
+        elif isinstance(node, ast.Assign) and isinstance(node.value, (ast.Attribute, ast.Name)):
+            if _last(node.value) in HOW:
+                aliases |= {target.id: _last(node.value) for target in node.targets if isinstance(target, ast.Name)}
+    return aliases
+
+
+def _tops(tree: ast.Module) -> dict[str, list[ast.stmt]]:
+    """Return the statements that define each name at the top of a module."""
+    tops: dict[str, list[ast.stmt]] = {}
+    for node in tree.body:
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            tops.setdefault(node.name, []).append(node)
+        elif isinstance(node, ast.Assign):
+            for target in node.targets:
+                if isinstance(target, ast.Name):
+                    tops.setdefault(target.id, []).append(node)
+    return tops
+
+
+def _names(nodes: list[ast.stmt]) -> frozenset[str]:
+    found: set[str] = set()
+    for top in nodes:
+        for node in ast.walk(top):
+            if isinstance(node, ast.Name):
+                found.add(node.id)
+            elif isinstance(node, ast.Attribute):
+                found.add(node.attr)
+    return frozenset(found)
+
+
+def _imports(tree: ast.Module) -> dict[str, tuple[str, str]]:
+    found: dict[str, tuple[str, str]] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            found |= {item.asname or item.name: (node.module or "", item.name) for item in node.names}
+    return found
+
+
+def _layers(tree: ast.Module) -> set[str]:
+    """Return the classes of a module that are Keras layers or models by their bases."""
+    known = {"Layer", "Model"}
+    found: set[str] = set()
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and any(_last(base) in known for base in node.bases):
+            known.add(node.name)
+            found.add(node.name)
+    return found
+
+
+def _acts(node: ast.stmt) -> bool:
+    """Return whether a statement at the top of a module does something that a second import would do again."""
+    if isinstance(node, ast.Expr):
+        return not isinstance(node.value, ast.Constant) and _last(node.value) != "RegisterGradient"
+    return isinstance(node, (ast.For, ast.While, ast.With))
