@@ -58,6 +58,10 @@ class UsageError(GradcheckError):
     exit_code = 2
 
 
+class NeedsInput(Exception):
+    """Report that an op cannot be checked before more is said about its inputs; the message says what to write."""
+
+
 class Terminated(KeyboardInterrupt):
     """End the run because the process was asked to (SIGTERM)."""
 

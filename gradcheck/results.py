@@ -133,6 +133,15 @@ class Saved:
 
 
 @dataclass(frozen=True, slots=True)
+class Guessed:
+    """Hold what an op without a spec was checked with, as a spec would say it."""
+
+    inputs: Mapping[str, Any]
+    arguments: Mapping[str, Any]
+    build: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class CaseResult:
     """Hold all that is known about one case after its check."""
 
@@ -161,6 +170,7 @@ class CaseResult:
     output: str = ""
     profiles: tuple[Profile, ...] = ()
     saved: Saved | None = None
+    guessed: Guessed | None = None
 
     @property
     def warnings(self) -> int:

@@ -184,10 +184,12 @@ def _report(key: str, stated: Mapping[str, Any]) -> _Report:
     return JsonReport(stated)
 
 
-def exit_code(summary: RunSummary) -> int:
-    """Return the exit code of a run."""
+def exit_code(summary: RunSummary, bad_specs: bool = False) -> int:
+    """Return the exit code of a run; `bad_specs` says that specs with errors were left out."""
     if summary.stop_reason in STOPPED:
         return STOPPED[summary.stop_reason]
     if summary.faults:
         return 3
+    if bad_specs:
+        return 2
     return 1 if summary.failed or summary.errored else 0

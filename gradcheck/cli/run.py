@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Generator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,13 +18,17 @@ from gradcheck.results import CaseResult, RunSummary
 from gradcheck.spec.model import Case
 from gradcheck.ways import MODES
 
+if TYPE_CHECKING:
+    from gradcheck.cli.selection import Selection
+
 DTYPES = ("float16", "bfloat16", "float32", "float64", "complex64", "complex128")
 FORMATS = ("console", "json", "jsonl", "github")
 _FILE = click.Path(dir_okay=False)
 
 
 @click.command(epilog="Example: gradcheck run specs/ -k softmax --mode eager -v")
-@click.argument("paths", nargs=-1, required=True, shell_complete=complete_case)
+@click.argument("paths", nargs=-1, metavar="[TARGET]...", shell_complete=complete_case)
+@click.option("--input", "inputs", multiple=True, metavar="NAME=SHAPE", help="An input of FILE.py::NAME, as x=4,3.")
 @click.option("-k", "expression", default="", help="Only cases that match: words with and, or, not.")
 @click.option("--tag", "tags", multiple=True, help="Only cases with this tag (repeatable).")
 @click.option("--shard", metavar="I/N", help="Only the I-th of N parts; new specs do not move old cases.")
@@ -38,6 +42,7 @@ _FILE = click.Path(dir_okay=False)
 @click.option("--order", type=click.Choice(["1", "2"]), help="2 checks the second derivative too.")
 @click.option("-j", "--jobs", default="1", show_default=True, help="Processes at once; auto takes all cores.")
 @click.option("-x", "--fail-fast", is_flag=True, help="Stop at the first case that does not pass.")
+@click.option("--continue-on-spec-errors", is_flag=True, help="Run the other specs; exit 2 all the same.")
 @click.option("--timeout", type=click.FloatRange(0, 1e9, min_open=True), help="Seconds per case.")
 @click.option("--memory-limit", "memory", metavar="SIZE", help="Memory per case, as 4G.  [default: 80% / jobs]")
 @click.option("--executor", metavar="URL", help="Run on a Dask cluster: dask://host:port.")
@@ -52,11 +57,14 @@ _FILE = click.Path(dir_okay=False)
 @click.option("-q", "--quiet", is_flag=True, help="Show only what did not pass.")
 @click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto", help="Colour the output.")
 def run(**options: Any) -> int:
-    """Check the gradients of specs.
+    """Check the gradients of specs, or of a Python file without one.
 
-    PATHS are spec files, folders (searched for *.yaml and *.yml) or FILE::CASE. Results go to
-    standard output, progress to standard error.
+    TARGET is a spec, a folder (searched for *.yaml and *.yml; the current one by default),
+    SPEC::CASE, FILE.py::OP with its inputs as --input x=4,3 or ids=5:int32, or FILE.py, whose custom
+    gradients and layers are checked with guessed inputs. Results go to standard output, progress to
+    standard error.
     """
+    options["paths"] = options["paths"] or (".",)
     from gradcheck import history
     from gradcheck.cli.outputs import check_files, exit_code, keep_modules, make_outputs
     from gradcheck.cli.selection import repeated, selected
@@ -69,7 +77,8 @@ def run(**options: Any) -> int:
     check_files(options)
     if cluster is None:
         _warm_up()
-    cases, remark = selected(options)
+    selection = selected(options)
+    cases = selection.cases
     keep_modules(options, cases)
     records = history.read(Path(history.FOLDER))
     how = Options(
@@ -85,8 +94,8 @@ def run(**options: Any) -> int:
         save=options["save_failures"],
     )
     outputs = make_outputs(options, cases, _stated(cases, options, jobs), repeated(options))
-    if remark:
-        outputs.err.print(remark, soft_wrap=True)
+    for remark in (*selection.remarks, *_problem_lines(selection)):
+        outputs.err.print(remark, soft_wrap=True, markup=False, highlight=False)
     finished: list[CaseResult] = []
     try:
         summary = _consume(run_cases(cases, how), outputs, finished)
@@ -95,7 +104,14 @@ def run(**options: Any) -> int:
         outputs.close()
         history.add(Path(history.FOLDER), finished)
     outputs.finish()
-    return exit_code(summary)
+    return exit_code(summary, selection.problems is not None)
+
+
+def _problem_lines(selection: Selection) -> list[str]:
+    if selection.problems is None:
+        return []
+    count = len({problem.file for problem in selection.problems.problems})
+    return [str(selection.problems), f"{count} spec{'s' * (count != 1)} with errors left out; exit code 2"]
 
 
 def _warm_up() -> None:

@@ -5,34 +5,60 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from gradcheck import history
-from gradcheck.errors import NothingSelected, UsageError
-from gradcheck.spec.discover import load, select
-from gradcheck.spec.model import Case
+from gradcheck.errors import NothingSelected, SpecError, UsageError
+from gradcheck.scanning.targets import cases_of, is_source
+from gradcheck.spec.discover import other_files, read_specs, select
+from gradcheck.spec.model import Case, Spec
 
 
-def selected(options: Mapping[str, Any]) -> tuple[list[Case], str]:
-    """Return the cases to run, and a remark on the choice (empty if there is none).
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Hold the cases to run, remarks on the choice, and the problems of specs that could not be read."""
 
-    Raises SpecError, UsageError or NothingSelected.
+    cases: list[Case]
+    remarks: tuple[str, ...] = ()
+    problems: SpecError | None = None
+
+
+def selected(options: Mapping[str, Any]) -> Selection:
+    """Return the cases to run.
+
+    Raises SpecError (unless the run is to continue without these specs), UsageError or NothingSelected.
     """
     shard = shard_of(options["shard"]) if options["shard"] else None
-    cases = select(load(options["paths"]), options["expression"], options["tags"])
+    sources = [path for path in options["paths"] if is_source(path)]
+    if options["inputs"] and not sources:
+        raise UsageError("--input describes the inputs of an op without a spec: give FILE.py::NAME")
+    rest = [path for path in options["paths"] if path not in sources]
+    specs, problems = read_specs(rest)
+    if problems is not None and not options["continue_on_spec_errors"]:
+        raise problems
+    alone = [case for path in sources for case in cases_of(path, options["inputs"])]
+    try:
+        cases = select([*specs, Spec("", tuple(alone))], options["expression"], options["tags"])
+    except NothingSelected:
+        if problems is not None:
+            raise problems from None
+        raise
+    remarks = []
+    others = other_files(rest) if options["verbose"] else 0
+    if others:
+        remarks.append(f"{others} YAML file{'s' * (others != 1)} without `module` or `cases` left out")
     if shard is not None:
         cases = in_shard(cases, *shard)
-    remark = ""
     if options["last_failed"]:
         failed = history.failed(history.read(Path(history.FOLDER)))
         chosen = [case for case in cases if case.id in failed]
-        remark = f"running the {len(chosen)} of {len(cases)} cases that did not pass last time"
+        remarks.append(f"running the {len(chosen)} of {len(cases)} cases that did not pass last time")
         if not chosen:
-            remark = f"no failure of these cases is recorded; running all {len(cases)}"
+            remarks[-1] = f"no failure of these cases is recorded; running all {len(cases)}"
         cases = chosen or cases
-    return [with_options(case, options) for case in cases], remark
+    return Selection([with_options(case, options) for case in cases], tuple(remarks), problems)
 
 
 def shard_of(text: str) -> tuple[int, int]:
@@ -84,6 +110,9 @@ def repeated(options: Mapping[str, Any]) -> Iterable[str]:
         for value in options[key]:
             yield flag
             yield value
+    for text in options["inputs"]:
+        yield "--input"
+        yield text
     for key in ("samples", "coverage", "order"):
         if options[key] is not None:
             yield f"--{key}"

@@ -12,10 +12,10 @@ from gradcheck.diagnose.finding import completed
 from gradcheck.engine.limits import Limits
 from gradcheck.engine.phases import Phases
 from gradcheck.engine.report import Report, merged
-from gradcheck.engine.status import judged, rounded
-from gradcheck.errors import one_line
+from gradcheck.engine.status import judged, judged_guess, rounded
+from gradcheck.errors import NeedsInput, one_line
 from gradcheck.findings import INTERNAL
-from gradcheck.results import ERRORED, FAILED, PASSED, CaseResult, Finding
+from gradcheck.results import ERRORED, FAILED, PASSED, SKIPPED, CaseResult, Finding, Guessed
 from gradcheck.spec.model import Case
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ class Notebook:
     reports: list[Report] = field(default_factory=list)
     phases: Phases = field(default_factory=Phases)
     failed: Lab | None = None
+    guessed: Guessed | None = None
+    needs: str | None = None
 
     def enter(self, phase: str, with_result: bool = False) -> None:
         """Begin a phase; `with_result` says that it may never end, so that what is known is handed on first."""
@@ -62,9 +64,12 @@ class Notebook:
             phases_s=rounded(self.phases.seconds),
             seed=case.seed,
             reason=case.reason,
+            guessed=self.guessed,
             **merged(self.reports),
         )
-        return judged(known, case)
+        if self.needs is not None:
+            return replace(known, status=SKIPPED, reason=self.needs)
+        return judged_guess(judged(known, case)) if case.guess else judged(known, case)
 
 
 def check_case(case: Case, limits: Limits, progress: Progress) -> CaseResult:
@@ -111,6 +116,10 @@ def _collect(case: Case, start: Start, limits: Limits, notebook: Notebook, inter
     loaded = None
     try:
         loaded, devices = start()
+        notebook.guessed = loaded.guess
+    except NeedsInput as error:
+        notebook.needs = str(error)
+        return
     # Also what is no Exception: the user's code raises KeyboardInterrupt and classes of its own.
     except BaseException as error:
         _add_failure(notebook, Report(), error, loaded, None, interruptible)

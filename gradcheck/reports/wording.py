@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
+from typing import Any
 
 from gradcheck.results import CaseResult, Finding
 from gradcheck.text import clean
@@ -43,7 +45,25 @@ def outcome_of(result: CaseResult) -> str:
     errors = _labels([f for f in result.findings if f.level == "error"])
     warnings = list(dict.fromkeys(f"warning: {f.label}" for f in result.findings if f.level == "warning"))
     missing = [f"expected {want}, not found" for want in result.missing]
-    return clean(", ".join(errors + missing + warnings))
+    return clean(", ".join(errors + missing + warnings + guess_words(result)))
+
+
+def guess_words(result: CaseResult) -> list[str]:
+    """Return what was guessed for a case without a spec: `guessed x: [4, 3]`."""
+    if result.guessed is None:
+        return []
+    words = [_input_words(name, item) for name, item in result.guessed.inputs.items()]
+    words += [f"{name}={value!r}" for name, value in result.guessed.arguments.items()]
+    words += [f"build {name}={value!r}" for name, value in (result.guessed.build or {}).items()]
+    return ["guessed " + ", ".join(words)] if words else []
+
+
+def _input_words(name: str, item: Mapping[str, Any]) -> str:
+    dtype = f" {item['dtype']}" if "dtype" in item else ""
+    drawn = " one-hot" if "values" in item else ""
+    if "uniform" in item:
+        drawn = f" in {item['uniform']['low']:g}..{item['uniform']['high']:g}"
+    return f"{name}: {item.get('shape', '?')}{dtype}{drawn}"
 
 
 def _labels(findings: list[Finding]) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import re
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -97,7 +96,7 @@ class _Reader(ast.NodeVisitor):
         self.assigned = ""
         self.found: list[Declaration] = []
 
-    def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:  # noqa: N802
+    def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
         for decorator in node.decorator_list:
             how = self._how(decorator)
             if how in HOW:
@@ -111,23 +110,19 @@ class _Reader(ast.NodeVisitor):
 
     visit_AsyncFunctionDef = visit_FunctionDef  # noqa: N815
 
-    def visit_ClassDef(self, node: ast.ClassDef) -> None:  # noqa: N802
+    def visit_ClassDef(self, node: ast.ClassDef) -> None:
         self._inside(node, is_class=True)
 
-    def visit_Assign(self, node: ast.Assign) -> None:  # noqa: N802
+    def visit_Assign(self, node: ast.Assign) -> None:
         names = [target.id for target in node.targets if isinstance(target, ast.Name)]
         if not self.scopes and names:
             self.assigned = names[0]
         self.generic_visit(node)
         self.assigned = "" if not self.scopes else self.assigned
 
-    def visit_Call(self, node: ast.Call) -> None:  # noqa: N802
+    def visit_Call(self, node: ast.Call) -> None:
         how = self._how(node.func)
-        if isinstance(node.func, ast.Call):
-            how = how if how == "RegisterGradient" else ""
-        if how in HOW and how != "RegisterGradient" and (node.args or how != "custom_gradient"):
-            self._add(node.lineno, _argument(node), how)
-        elif how == "RegisterGradient" and isinstance(node.func, ast.Call):
+        if _declares(node, how):
             self._add(node.lineno, _argument(node), how)
         self.generic_visit(node)
 
@@ -147,6 +142,14 @@ class _Reader(ast.NodeVisitor):
         parts = [part for scope, is_class in self.scopes for part in ((scope,) if is_class else (scope, "<locals>"))]
         owner = self.scopes[0][0] if self.scopes else (self.assigned or name)
         self.found.append(Declaration(line, ".".join([*parts, name]), kind, HOW[how], owner))
+
+
+def _declares(node: ast.Call, how: str) -> bool:
+    """Return whether a call declares a gradient: `RegisterGradient("Op")(f)`, `custom_gradient(f)`."""
+    registers = how == "RegisterGradient"
+    if isinstance(node.func, ast.Call) or registers:
+        return registers and isinstance(node.func, ast.Call)
+    return how in HOW and (bool(node.args) or how != "custom_gradient")
 
 
 def _argument(node: ast.Call) -> str:

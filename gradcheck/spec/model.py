@@ -33,6 +33,7 @@ class Case:
     """Describe one case; `module` is a dotted name or an absolute path ending in .py.
 
     With `factory`, `inputs` are those that stand in the spec; the factory may return further ones.
+    With `guess`, inputs that are not given are found by trying.
     """
 
     id: str
@@ -68,6 +69,7 @@ class Case:
     skip: str | None = None
     tags: tuple[str, ...] = ()
     upstream: tuple[str, ...] = ()
+    guess: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,10 @@ from typing import Any
 import tensorflow as tf
 
 from gradcheck.backend.tensorflow.copies import Copies
-from gradcheck.backend.tensorflow.failures import Stopped, finding_from
-from gradcheck.backend.tensorflow.install import install
 from gradcheck.backend.tensorflow.factories import made
+from gradcheck.backend.tensorflow.failures import Stopped, finding_from
+from gradcheck.backend.tensorflow.guessing import guessed
+from gradcheck.backend.tensorflow.install import install
 from gradcheck.backend.tensorflow.operation import Creations, Operation
 from gradcheck.backend.tensorflow.recorder import Recorder
 from gradcheck.backend.tensorflow.target import (
@@ -23,7 +24,8 @@ from gradcheck.backend.tensorflow.target import (
     resolve,
     signature_of,
 )
-from gradcheck.results import Finding
+from gradcheck.errors import NeedsInput
+from gradcheck.results import Finding, Guessed
 from gradcheck.spec.model import Case
 
 
@@ -37,13 +39,15 @@ class Loaded:
     recorder: Recorder
     creations: Creations
     notes: tuple[str, ...] = ()
+    guess: Guessed | None = None
 
 
 def load(case: Case) -> Loaded:
     """Import the module and build the op.
 
-    Raises Stopped with `import-error` or `op-error`.
+    Raises Stopped with `import-error` or `op-error`, NeedsInput for an op whose inputs cannot be guessed.
     """
+    guess = None
     recorder, creations = Recorder(intended=case.intended, copies=Copies()), Creations()
     install(recorder)
     with creations.watch():
@@ -57,15 +61,19 @@ def load(case: Case) -> Loaded:
             message = "the module turned eager execution off; gradcheck checks TensorFlow 2 code"
             raise Stopped(Finding("import-error", message, hint="leave out tf.compat.v1.disable_eager_execution()"))
         try:
-            if case.factory is not None:
+            if case.guess:
+                op, case, guess = guessed(module, case)
+            elif case.factory is not None:
                 op, case = made(module, case)
             else:
                 op = resolve(module, case.op, case.build)
+        except NeedsInput:
+            raise
         except TargetError as error:
             raise Stopped(Finding(error.code, error.message, hint=error.hint)) from None
         except (Exception, SystemExit) as error:
             raise Stopped(finding_from(error, "op-error", recorder)) from error
-    return Loaded(case, module, op, recorder, creations, _graphs_again())
+    return Loaded(case, module, op, recorder, creations, _graphs_again(), guess)
 
 
 def another_function(loaded: Loaded, operation: Operation, name: str) -> Operation:
