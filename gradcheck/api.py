@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import inspect
-import sys
-import threading
-import types
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from gradcheck.engine.case import check_started
+from gradcheck.engine.in_process import OP, check_here
 from gradcheck.engine.limits import Limits
 from gradcheck.errors import SpecError
 from gradcheck.reports.wording import checked_text, failure_text, outcome_of
 from gradcheck.results import PASSED, SKIPPED, CaseResult
 from gradcheck.runner import Options, results_of
 
-_OP = "gradcheck_op"
-_ONE_AT_A_TIME = threading.RLock()
 _FUNCTIONS = ("reference", "surrogate", "expected_vjp")
 
 
@@ -72,11 +66,6 @@ def check(fn: Callable[..., Any], inputs: Any, **options: Any) -> CheckResult:
     import tensorflow as tf
 
     from gradcheck.backend.tensorflow.given import call_of, case_of
-    from gradcheck.backend.tensorflow.install import installed, redecorated
-    from gradcheck.backend.tensorflow.loading import Loaded
-    from gradcheck.backend.tensorflow.operation import Creations
-    from gradcheck.backend.tensorflow.recorder import Recorder
-    from gradcheck.backend.tensorflow.runtime import logical_devices, quiet, random_state_kept, whole_tracebacks
 
     if not callable(fn):
         raise TypeError(f"fn must be a function or a layer, is {type(fn).__name__}")
@@ -85,29 +74,13 @@ def check(fn: Callable[..., Any], inputs: Any, **options: Any) -> CheckResult:
     functions = {key: options[key] for key in _FUNCTIONS if callable(options.get(key))}
     try:
         keys = {**options, **{key: f"gradcheck_{key}" for key in functions}}
-        case = case_of(name, _OP, call_of(fn, inputs), keys)
+        case = case_of(name, OP, call_of(fn, inputs), keys)
     except SpecError as error:
         raise ArgumentError(error.problems) from None
-    recorder, creations = Recorder(intended=case.intended), Creations()
-    home = _home(fn)
-
-    def start() -> tuple[Any, tuple[str, ...]]:
-        from gradcheck.backend.tensorflow.target import resolve
-
-        module = types.ModuleType("gradcheck_case")
-        vars(module).update(home)
-        setattr(module, _OP, redecorated(recorder, fn))
-        for key, function in functions.items():
-            setattr(module, f"gradcheck_{key}", function)
-        with creations.watch():
-            op = resolve(module, _OP, case.build)
-        return Loaded(case, module, op, recorder, creations), logical_devices(case.devices)
-
     if not tf.executing_eagerly():
         raise RuntimeError("gradcheck.check runs the op eagerly: call it outside of tf.Graph and tf.function")
-    # TensorFlow's decorators are replaced for the whole process, so that two checks cannot overlap.
-    with _ONE_AT_A_TIME, random_state_kept(), quiet(), whole_tracebacks(), installed(recorder, [home]):
-        result = check_started(case, start, Limits(show=show), lambda phase, known: None, interruptible=True)
+    named = {f"gradcheck_{key}": function for key, function in functions.items()}
+    result = check_here(fn, case, Limits(show=show), named)
     return CheckResult(**{field.name: getattr(result, field.name) for field in fields(CaseResult)})
 
 
@@ -138,14 +111,6 @@ def assert_spec(path: str | Path) -> None:
     bad = [result for result in results if result.status not in (PASSED, SKIPPED)]
     if bad:
         raise AssertionError("\n".join(failure_text(result) for result in bad))
-
-
-def _home(fn: Any) -> dict[str, Any]:
-    """Return the names of the module in which `fn` was written."""
-    function = inspect.unwrap(fn) if callable(fn) else fn
-    module = sys.modules.get(getattr(function, "__module__", "") or "")
-    names = getattr(function, "__globals__", None)
-    return names if isinstance(names, dict) else (vars(module) if module is not None else {})
 
 
 def _as_argument(problem: Any) -> str:

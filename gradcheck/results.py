@@ -171,6 +171,7 @@ class CaseResult:
     profiles: tuple[Profile, ...] = ()
     saved: Saved | None = None
     guessed: Guessed | None = None
+    rerun: str = ""
 
     @property
     def warnings(self) -> int:

@@ -63,7 +63,7 @@ def run(cases: list[Case], options: Options) -> Generator[Event, None, None]:
         try:
             for event in executor.run(_ordered(todo, jobs, options.durations)):
                 if isinstance(event, CaseFinished):
-                    event = CaseFinished(_strictly(event.result) if options.strict else event.result)
+                    event = CaseFinished(strictly(event.result) if options.strict else event.result)
                     results.append(event.result)
                 yield event
                 if _stops(event, options):
@@ -121,7 +121,8 @@ def _not_run(case: Case) -> CaseResult | None:
     return None
 
 
-def _strictly(result: CaseResult) -> CaseResult:
+def strictly(result: CaseResult) -> CaseResult:
+    """Return the result as failed if it passed with a warning that is not expected."""
     known = result.expected
     surplus = any(f.level == "warning" and f.code not in known and f.label not in known for f in result.findings)
     return replace(result, status=FAILED) if surplus and result.status == PASSED else result

@@ -22,6 +22,7 @@ COMMANDS = {
     "doctor": "doctor:doctor",
     "explain": "explain:explain",
     "list": "listing:list_cases",
+    "record": "record:record",
     "run": "run:run",
     "scaffold": "scaffolding:scaffold",
     "scan": "scan:scan",

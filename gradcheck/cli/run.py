@@ -73,7 +73,7 @@ def run(**options: Any) -> int:
 
     if options["timeout"] is not None and math.isnan(options["timeout"]):
         raise UsageError("--timeout nan: give seconds")
-    jobs, memory, cluster = _jobs(options["jobs"]), _memory(options["memory"]), _cluster(options["executor"])
+    jobs, memory, cluster = jobs_of(options["jobs"]), _memory(options["memory"]), _cluster(options["executor"])
     check_files(options)
     if cluster is None:
         _warm_up()
@@ -98,7 +98,7 @@ def run(**options: Any) -> int:
         outputs.err.print(remark, soft_wrap=True, markup=False, highlight=False)
     finished: list[CaseResult] = []
     try:
-        summary = _consume(run_cases(cases, how), outputs, finished)
+        summary = consume(run_cases(cases, how), outputs, finished)
     finally:
         signals.hold()
         outputs.close()
@@ -121,7 +121,8 @@ def _warm_up() -> None:
     start_server()
 
 
-def _consume(events: Generator[Event, None, None], outputs: Any, finished: list[CaseResult]) -> RunSummary:
+def consume(events: Generator[Event, None, None], outputs: Any, finished: list[CaseResult]) -> RunSummary:
+    """Hand every event of a run to the outputs, keep the results in `finished`, and return the summary."""
     summary: RunSummary | None = None
     event = next(events, None)
     while event is not None:
@@ -140,7 +141,11 @@ def _consume(events: Generator[Event, None, None], outputs: Any, finished: list[
     return summary
 
 
-def _jobs(text: str) -> int:
+def jobs_of(text: str) -> int:
+    """Return the number of processes.
+
+    Raises UsageError.
+    """
     from gradcheck.runner import cores
 
     if text == "auto":
@@ -154,13 +159,21 @@ def _memory(text: str | None) -> int | None:
     """Return bytes; less than a gigabyte is refused, because TensorFlow alone takes about half."""
     if text is None:
         return None
-    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
-    if match is None:
-        raise UsageError(f"--memory-limit {text}: must be a size such as 4G or 1500M")
-    size = int(float(match[1]) * 1024 ** " KMGT".index(match[2].upper() or " "))
+    size = size_of("--memory-limit", text)
     if size < 2**30:
         raise UsageError(f"--memory-limit {text}: must be at least 1G, TensorFlow itself takes about half of that")
     return size
+
+
+def size_of(option: str, text: str) -> int:
+    """Return bytes of a size such as 4G.
+
+    Raises UsageError.
+    """
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
+    if match is None:
+        raise UsageError(f"{option} {text}: must be a size such as 4G or 1500M")
+    return int(float(match[1]) * 1024 ** " KMGT".index(match[2].upper() or " "))
 
 
 def _cluster(url: str | None) -> str | None:

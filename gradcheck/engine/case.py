@@ -12,7 +12,8 @@ from gradcheck.diagnose.finding import completed
 from gradcheck.engine.limits import Limits
 from gradcheck.engine.phases import Phases
 from gradcheck.engine.report import Report, merged
-from gradcheck.engine.status import judged, judged_guess, rounded
+from gradcheck.engine.status import judged, rounded
+from gradcheck.engine.unspecified import judged_without_spec
 from gradcheck.errors import NeedsInput, one_line
 from gradcheck.findings import INTERNAL
 from gradcheck.results import ERRORED, FAILED, PASSED, SKIPPED, CaseResult, Finding, Guessed
@@ -69,7 +70,8 @@ class Notebook:
         )
         if self.needs is not None:
             return replace(known, status=SKIPPED, reason=self.needs)
-        return judged_guess(judged(known, case)) if case.guess else judged(known, case)
+        known = judged(known, case)
+        return judged_without_spec(known, case) if case.guess or case.recorded else known
 
 
 def check_case(case: Case, limits: Limits, progress: Progress) -> CaseResult:

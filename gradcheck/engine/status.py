@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from gradcheck.engine.unspecified import needs_input
 from gradcheck.findings import CATALOGUE, ERROR
 from gradcheck.results import ERRORED, FAILED, FAULT, PASSED, SKIPPED, CaseResult, Finding
 from gradcheck.spec.model import Case
@@ -22,28 +23,6 @@ def judged(result: CaseResult, case: Case) -> CaseResult:
         return replace(result, status=ERRORED)
     failed = any(f.level == ERROR for f in result.findings)
     return replace(result, status=FAILED if failed else PASSED)
-
-
-# What an op raises may come from inputs that it was never meant for.
-_FROM_THE_GUESS = ("op-error", "gradient-error")
-
-
-def judged_guess(result: CaseResult) -> CaseResult:
-    """Return the result of an op whose inputs were guessed: it fails by wrong gradients, not by what it raises.
-
-    A step that is meant to have the gradient of another function is no failure before somebody says which.
-    """
-    errors = [f for f in result.findings if f.level == ERROR]
-    if result.status == FAILED and all(f.cause == "straight-through" for f in errors):
-        reason = "confirm: the gradient is that of a straight-through step; write a spec with `surrogate: identity`"
-        return replace(result, status=SKIPPED, reason=reason)
-    raised = [f for f in errors if f.code in _FROM_THE_GUESS]
-    if result.status != ERRORED or not raised or len(raised) < len(errors):
-        return result
-    name = next(iter(result.guessed.inputs), "x") if result.guessed else "x"
-    message = " ".join(raised[0].message.split())
-    reason = f"needs an input: {message}; write: gradcheck run {result.id} --input {name}=SHAPE"
-    return replace(result, status=SKIPPED, reason=reason)
 
 
 def _judged_by_expectation(result: CaseResult, expect: tuple[str, ...]) -> CaseResult:
@@ -79,14 +58,9 @@ def unfinished(
         output=output,
     )
     if case.guess and set(result.phases_s) <= {"import"}:
-        reason = f"needs an input: {finding.message}, while inputs were tried; write: {input_words(case)}"
-        return replace(result, status=SKIPPED, reason=reason)
+        # Phases after the import begin when inputs were found.
+        return replace(result, status=SKIPPED, reason=needs_input(case, f"{finding.message}, while inputs were tried"))
     return judged(result, case)
-
-
-def input_words(case: Case) -> str:
-    """Return the command that checks an op without a spec on inputs that the user gives."""
-    return f"gradcheck run {case.id} --input x=SHAPE"
 
 
 def rounded(seconds: Mapping[str, float]) -> dict[str, float]:

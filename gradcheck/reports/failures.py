@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from gradcheck.events import CaseFinished, Event
@@ -27,6 +28,10 @@ class FailureSpecs:
             return
         saved = event.result.saved
         folder = Path(saved.folder)
-        text = reproduction(self.cases[event.result.id], folder, saved.inputs, saved.upstream, saved.dtype)
+        case = self.cases[event.result.id]
+        guess = event.result.guessed
+        if guess is not None:
+            case = replace(case, arguments={**guess.arguments, **case.arguments}, build=guess.build or case.build)
+        text = reproduction(case, folder, saved.inputs, saved.upstream, saved.dtype)
         write_whole(folder / "spec.yaml", text)
         self.written.append(folder / "spec.yaml")

@@ -71,7 +71,9 @@ def _labels(findings: list[Finding]) -> list[str]:
 
 
 def rerun_command(result: CaseResult, options: tuple[str, ...] = ()) -> str:
-    """Return the command that runs only this case, with this seed."""
+    """Return the command that runs only this case, with this seed, or the one that found it if it has no spec."""
+    if result.rerun:
+        return result.rerun
     return shlex.join(["gradcheck", "run", result.id, "--seed", str(result.seed), *options])
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from gradcheck.errors import UsageError
 from gradcheck.files import read_regular
-from gradcheck.scanning.declarations import Declaration, Module, read
+from gradcheck.scanning.declarations import Module, read
 from gradcheck.spec.discover import read_specs
 from gradcheck.spec.model import Case
 
@@ -67,9 +67,16 @@ def scan(paths: Iterable[str], specs: Iterable[str]) -> Scan:
     known = list(dict.fromkeys(specs))
     cases, problems = read_specs([place for place in known if os.path.exists(place)])
     unread += [f"{problem.file}: {problem.message}" for problem in (problems.problems if problems else ())]
-    reached = {**_recorded(known), **_reached(modules, [case for spec in cases for case in spec.cases])}
+    recorded, reached = _recorded(known), _reached(modules, [case for spec in cases for case in spec.cases])
     sites = tuple(
-        Scanned(shown(path), d.line, d.name, d.kind, d.how, _cover(reached, path, d))
+        Scanned(
+            shown(path),
+            d.line,
+            d.name,
+            d.kind,
+            d.how,
+            reached.get((str(path), d.owner)) or recorded.get((str(path), d.name), ""),
+        )
         for path, module in modules.items()
         for d in module.declarations
     )
@@ -106,18 +113,13 @@ def _walk(root: Path) -> Iterator[Path]:
         yield from (Path(place) / name for name in sorted(names) if name.endswith(".py"))
 
 
-# (file, name at its top) or (file, line) -> what covers it
-_Reached = Mapping[tuple[str, str | int], str]
+# (file, name in it) -> what covers it
+_Reached = dict[tuple[str, str], str]
 
 
-def _cover(reached: _Reached, path: Path, declaration: Declaration) -> str:
-    file = str(path)
-    return reached.get((file, declaration.owner)) or reached.get((file, declaration.line)) or ""
-
-
-def _reached(modules: Mapping[Path, Module], cases: Iterable[Case]) -> dict[tuple[str, str | int], str]:
+def _reached(modules: Mapping[Path, Module], cases: Iterable[Case]) -> _Reached:
     """Return the names that cases reach: their ops, and what these use in the same file or import by name."""
-    reached: dict[tuple[str, str | int], str] = {}
+    reached: _Reached = {}
     by_stem: dict[str, list[Path]] = {}
     for path in modules:
         by_stem.setdefault(path.stem if path.stem != "__init__" else path.parent.name, []).append(path)
@@ -133,7 +135,7 @@ def _follow(
     case: str,
     modules: Mapping[Path, Module],
     by_stem: Mapping[str, list[Path]],
-    reached: dict[tuple[str, str | int], str],
+    reached: _Reached,
 ) -> None:
     todo = [(path, name)]
     while todo:
@@ -165,16 +167,16 @@ def _files_of(module: str, by_stem: Mapping[str, list[Path]]) -> list[Path]:
     return [path for path in by_stem.get(parts[-1], ()) if path.as_posix().endswith(ends)]
 
 
-def _recorded(places: Iterable[str]) -> dict[tuple[str, str | int], str]:
-    """Return the lines that recordings below the given places have reached."""
-    reached: dict[tuple[str, str | int], str] = {}
+def _recorded(places: Iterable[str]) -> _Reached:
+    """Return the functions, by their qualified names, that recordings below the given places have judged."""
+    reached: _Reached = {}
     for file in _recordings(places):
         try:
             data: Any = json.loads(read_regular(file, _LARGEST_RECORD))
             for site in data["sites"]:
                 if site["status"] in ("passed", "failed"):
                     where = (file.parent / site["file"]).resolve()
-                    reached[str(where), int(site["line"])] = shown(file)
+                    reached[str(where), str(site["name"])] = shown(file)
         except (OSError, ValueError, KeyError, TypeError):
             continue
     return reached

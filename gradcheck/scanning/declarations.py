@@ -27,7 +27,7 @@ class Declaration:
     """Name one custom gradient of a file.
 
     `name` is the function's qualified name, `kind` where it stands, `how` what declares it, `owner` the
-    name at the top of the module that one must call to reach it.
+    name at the top of the module that one must call to reach it, `first` the line of its first decorator.
     """
 
     line: int
@@ -35,6 +35,7 @@ class Declaration:
     kind: str
     how: str
     owner: str
+    first: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,15 @@ def read(path: Path) -> Module | None:
     """
     text = path.read_bytes()
     return parsed(text, str(path)) if _WORDS.search(text) else None
+
+
+def line_of(file: str, name: str) -> int | None:
+    """Return the first line, decorators included, of a function with this qualified name, None if it is not there."""
+    try:
+        module = read(Path(file))
+    except (OSError, SyntaxError, ValueError):
+        return None
+    return next((d.first for d in module.declarations if d.name == name), None) if module else None
 
 
 def parsed(text: bytes, name: str) -> Module:
@@ -100,7 +110,7 @@ class _Reader(ast.NodeVisitor):
         for decorator in node.decorator_list:
             how = self._how(decorator)
             if how in HOW:
-                self._add(node.lineno, node.name, how)
+                self._add(node.lineno, node.name, how, min(d.lineno for d in node.decorator_list))
             else:
                 self.visit(decorator)
         for default in [*node.args.defaults, *node.args.kw_defaults]:
@@ -136,12 +146,12 @@ class _Reader(ast.NodeVisitor):
             self.visit(child)
         self.scopes.pop()
 
-    def _add(self, line: int, name: str, how: str) -> None:
+    def _add(self, line: int, name: str, how: str, first: int = 0) -> None:
         inside = [scope for scope, is_class in self.scopes if not is_class]
         kind = CLOSURE if inside else (METHOD if self.scopes else TOP_LEVEL)
         parts = [part for scope, is_class in self.scopes for part in ((scope,) if is_class else (scope, "<locals>"))]
         owner = self.scopes[0][0] if self.scopes else (self.assigned or name)
-        self.found.append(Declaration(line, ".".join([*parts, name]), kind, HOW[how], owner))
+        self.found.append(Declaration(line, ".".join([*parts, name]), kind, HOW[how], owner, first or line))
 
 
 def _declares(node: ast.Call, how: str) -> bool:

@@ -33,7 +33,8 @@ class Case:
     """Describe one case; `module` is a dotted name or an absolute path ending in .py.
 
     With `factory`, `inputs` are those that stand in the spec; the factory may return further ones.
-    With `guess`, inputs that are not given are found by trying.
+    With `guess`, inputs that are not given are found by trying; with `recorded`, they are those of a call in
+    the user's program.
     """
 
     id: str
@@ -70,6 +71,7 @@ class Case:
     tags: tuple[str, ...] = ()
     upstream: tuple[str, ...] = ()
     guess: bool = False
+    recorded: bool = False
 
 
 @dataclass(frozen=True, slots=True)

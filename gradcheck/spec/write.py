@@ -13,7 +13,8 @@ import yaml
 from gradcheck.spec.model import Case, Input
 from gradcheck.spec.schema import is_attribute
 
-_PLACE = ("id", "name", "spec", "folder", "line", "module", "op", "inputs", "expect", "skip", "upstream", "samples")
+_PLACE = ("id", "name", "spec", "folder", "line", "module", "op", "inputs", "expect", "skip", "upstream", "samples",
+          "guess", "recorded")  # fmt: skip
 _DEFAULTS = {field.name: field.default for field in fields(Case)}
 
 
@@ -33,7 +34,7 @@ def reproduction(case: Case, folder: Path, inputs: Mapping[str, str], upstream: 
     if upstream:
         body["upstream"] = list(upstream)
     body["inputs"] = {name: _input(spec, name, case, folder, inputs) for name, spec in case.inputs.items()}
-    if case.factory:
+    if case.factory or case.guess:
         made = {name: {"file": file} for name, file in inputs.items() if is_attribute(name) and "." not in name}
         body["inputs"] = {**made, **body["inputs"]}
     module = case.module

@@ -69,7 +69,7 @@ def described(value: Any) -> Any:
         return {"items": [described(item) for item in value]}
     if not _is_array(value):
         return _plain(value)
-    array, extra = _array(value)
+    array, extra = _array_and_kind(value)
     return {"shape": list(array.shape), "dtype": _dtype(value, array), "constant": 0, **extra}
 
 
@@ -137,7 +137,7 @@ def _plain(value: Any, key: str = "") -> Any:
     return value
 
 
-def _array(value: Any) -> tuple[Any, dict[str, Any]]:
+def _array_and_kind(value: Any) -> tuple[Any, dict[str, Any]]:
     """Return the numbers of a tensor, and how a spec says that it is sparse or ragged."""
     if isinstance(value, tf.SparseTensor):
         return np.asarray(tf.sparse.to_dense(tf.sparse.reorder(value))), {"sparse": True}
@@ -160,4 +160,9 @@ def _filled(spec: Input, value: Any) -> Input:
         return replace(spec, items=tuple(_filled(s, v) for s, v in zip(spec.items, value, strict=True)))
     if not _is_array(value):
         return spec
-    return replace(spec, source="values", parameters=_array(value)[0], shape=None)
+    return replace(spec, source="values", parameters=_array_and_kind(value)[0], shape=None)
+
+
+def numbers(value: Any) -> np.ndarray[Any, Any]:
+    """Return the numbers of a tensor or an array; those of a sparse one in full."""
+    return np.asarray(_array_and_kind(value)[0])

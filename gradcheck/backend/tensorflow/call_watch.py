@@ -1,0 +1,350 @@
+"""Watch the calls of custom gradients in a program that runs as it would without.
+
+Both functions through which tf.custom_gradient calls what it decorates are replaced where TensorFlow
+looks them up, so that it does not matter when and under which name a library has taken the decorator.
+Inside of a graph the values come out through a host callback that stands beside the op.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import random
+import re
+import sys
+import threading
+from collections.abc import Callable, Hashable, Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from gradcheck.backend.tensorflow.closures import functions_in, graph_tensors
+from gradcheck.calls import Kept, Signature, Site
+from gradcheck.scanning.declarations import line_of
+
+_OURS = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) + os.sep
+_FRAMEWORKS = ("tensorflow", "keras", "tf_keras")
+_PRIMITIVE = (bool, int, str, bytes, type(None))
+# How TensorFlow's own decorators around tf.custom_gradient call what they hand to it.
+_CONVERTED = re.compile(r"outer_factory\.<locals>\.|inner_factory\.<locals>\.|\btf__")
+_WRAPPERS = {"recompute_grad.<locals>.inner": "recompute_grad", "grad_pass_through.<locals>": "grad_pass_through"}
+
+
+class CallWatch:
+    """Keep calls of custom gradients; `on_new` is called with a site when a new signature of it was kept."""
+
+    def __init__(self, samples: int, max_bytes: int, on_new: Callable[[Site], None]) -> None:
+        self.samples, self.left, self.on_new = samples, max_bytes, on_new
+        self.active = True
+        self.sites: dict[Hashable, Site] = {}
+        self.without_xla = 0
+        self.faults: list[str] = []
+        # Its own stream: the program's random numbers stay what they are.
+        self._random = random.Random(0)
+        self._lock = threading.RLock()
+
+    def seen(self, function: Any, args: Any, kwargs: Any) -> None:
+        """Note a call on values; never raises."""
+        if not self.active:
+            return
+        try:
+            site = self._site(function)
+            if site is None:
+                return
+            site.calls += 1
+            if site.own or site.reason:
+                return
+            key = (_kinds(args), _kinds(kwargs), _cells(function))
+            # The usual call, of which nothing new is kept, takes this way only.
+            signature = site.signature(key, lambda: words(args, kwargs))
+            slot = signature.slot(self.samples, self._random) if signature is not None else None
+            if signature is not None and slot is not None:
+                leaves = [_value(leaf) for leaf in _flat(args, kwargs)]
+                self._keep(site, signature, slot, Kept(function, (args, kwargs), tuple(leaves)))
+        except Exception as error:
+            self.faults.append(f"{type(error).__name__}: {error}")
+
+    def seen_in_graph(self, function: Any, args: Any, kwargs: Any) -> None:
+        """Put a callback into the graph that notes the values of a call; never raises."""
+        if not self.active:
+            return
+        try:
+            site = self._site(function)
+            if site is not None and not site.own:
+                self._put_callback(site, function, args, kwargs)
+        except Exception as error:
+            self.faults.append(f"{type(error).__name__}: {error}")
+
+    def _put_callback(self, site: Site, function: Any, args: Any, kwargs: Any) -> None:
+        leaves, captured = _flat(args, kwargs), graph_tensors(function)
+        tensors = [_read(leaf) for leaf in leaves if _is_tensor(leaf)]
+        if any(tensor.dtype in (tf.variant, tf.resource) for tensor in [*tensors, *captured]):
+            site.reason = "it takes a TensorArray or another object that has no values"
+            return
+        if not getattr(tf.compat.v1.get_default_graph(), "building_function", False):
+            site.reason = "it is called in a graph of TensorFlow 1, whose values are known to the session only"
+            return
+        count = len(tensors)
+
+        def keep(*values: Any) -> None:
+            if not self.active:
+                return
+            site.calls += 1
+            kinds = tuple((value.dtype.str, value.shape) for value in values[:count])
+            key = ("graph", kinds, _kinds([leaf for leaf in leaves if not _is_tensor(leaf)]), _cells(function))
+            signature = site.signature(key, lambda: words(args, kwargs, values))
+            slot = signature.slot(self.samples, self._random) if signature is not None else None
+            if signature is None or slot is None:
+                return
+            copies = iter([tf.constant(value) for value in values[:count]])
+            known = tuple(next(copies) if _is_tensor(leaf) else leaf for leaf in leaves)
+            held = {id(t): tf.constant(value) for t, value in zip(captured, values[count:], strict=True)}
+            self._keep(site, signature, slot, Kept(function, (args, kwargs), known, held))
+
+        tf.numpy_function(keep, [*tensors, *captured], [], name="gradcheck_record")
+
+    def _keep(self, site: Site, signature: Signature, slot: int, call: Kept) -> None:
+        """Keep a call if there is room for its values."""
+        with self._lock:
+            size = _size(call) - (_size(signature.kept[slot]) if slot < len(signature.kept) else 0)
+            if size > self.left:
+                if not any(known.kept for known in site.signatures.values()):
+                    site.reason = (
+                        f"its inputs take {_size(call):,} bytes, of which {self.left:,} are left (--max-bytes)"
+                    )
+                return
+            self.left -= size
+            signature.keep(slot, call)
+        if slot == 0:
+            self.on_new(site)
+
+    def _site(self, function: Any) -> Site | None:
+        """Return the site of a function under tf.custom_gradient; None for those of gradcheck itself."""
+        plain = getattr(function, "__func__", function)
+        plain = plain.func if isinstance(plain, functools.partial) else plain
+        code = getattr(plain, "__code__", None) or getattr(type(plain).__call__, "__code__", None)
+        key = (code or type(plain), functions_in(plain))
+        known = self.sites.get(key)
+        if known is not None:
+            return known
+        if code is not None and code.co_filename.startswith(_OURS):
+            return None
+        with self._lock:
+            site = _described(len(self.sites), plain, function)
+            if _is_converted(code):
+                # Another function, which AutoGraph made of the same lines.
+                site = next((known for known in self.sites.values() if known.place == site.place), site)
+            return self.sites.setdefault(key, site)
+
+    def install(self, module: Any) -> None:
+        """Put the watch into tensorflow.python.ops.custom_gradient.
+
+        Raises AttributeError where this TensorFlow calls what it decorates otherwise.
+        """
+        eager, graph = module._eager_mode_decorator, module._graph_mode_decorator
+
+        def watched_eager(f: Any, args: Any, kwargs: Any) -> Any:
+            self.seen(f, args, kwargs)
+            return eager(f, args, kwargs)
+
+        def watched_graph(f: Any, args: Any, kwargs: Any) -> Any:
+            self.seen_in_graph(f, args, kwargs)
+            return graph(f, args, kwargs)
+
+        module._eager_mode_decorator, module._graph_mode_decorator = watched_eager, watched_graph
+
+    def install_without_xla(self, module: Any) -> None:
+        """Have functions with jit_compile=True run without XLA, which knows no host callback."""
+        watch, real = self, module.Function.__init__
+
+        @functools.wraps(real)
+        def init(function: Any, *args: Any, **kwargs: Any) -> None:
+            if watch.active and kwargs.get("jit_compile"):
+                kwargs["jit_compile"] = False
+                watch.without_xla += 1
+            real(function, *args, **kwargs)
+
+        module.Function.__init__ = init
+
+    def install_registered(self, module: Any) -> None:
+        """Note gradients that are registered for an op, and count their calls."""
+        watch, real = self, module.RegisterGradient.__call__
+
+        def register(registration: Any, f: Any) -> Any:
+            site = None if _is_framework(f) or not watch.active else watch._site(f)
+            if site is None:
+                return real(registration, f)
+            site.how = "RegisterGradient"
+            site.reason = f"it is registered for the op {registration._op_type}: check a function that uses this op"
+
+            @functools.wraps(f)
+            def counted(op: Any, *upstream: Any) -> Any:
+                site.calls += 1
+                return f(op, *upstream)
+
+            real(registration, counted)
+            return f
+
+        module.RegisterGradient.__call__ = register
+
+
+def _described(number: int, plain: Any, function: Any) -> Site:
+    """Return the site of a function: where it is written and how it can be imported."""
+    shown, how = _below_wrappers(plain)
+    code = getattr(getattr(shown, "__func__", shown), "__code__", None)
+    file, line = (code.co_filename, code.co_firstlineno) if code is not None else (_file_of(type(shown)), 0)
+    name = getattr(shown, "__qualname__", type(shown).__name__)
+    if _is_converted(code):
+        file = getattr(shown, "__globals__", {}).get("__file__") or file
+        name = _CONVERTED.sub("", name)
+        line = line_of(file, name) or line
+    bound = getattr(function, "__self__", None) is not None
+    kind = "closure" if "<locals>" in name else ("method" if bound or "." in name else "top level")
+    helpers = [value.__qualname__ for value in _captured_functions(shown) if not _is_framework(value)]
+    site = Site(number, os.path.abspath(file), line, name, kind, how, ", ".join(helpers), own=_is_framework(shown))
+    if how == "grad_pass_through":
+        site.reason = "tf.grad_pass_through is meant to pass the gradient by"
+    if how == "custom_gradient" and kind == "top level":
+        site.module, site.op = _importable(plain, name)
+    return site
+
+
+def _below_wrappers(plain: Any) -> tuple[Any, str]:
+    """Return the function that the user wrote below TensorFlow's own wrappers, and what declares its gradient."""
+    how, shown = "custom_gradient", plain
+    name = getattr(plain, "__qualname__", "")
+    for beginning, wrapper in _WRAPPERS.items():
+        if name.startswith(beginning) and _is_framework(plain):
+            how = wrapper
+            shown = next((value for value in _captured_functions(plain) if not _is_framework(value)), plain)
+    return inspect.unwrap(shown), how
+
+
+def _file_of(kind: type) -> str:
+    return getattr(inspect.getmodule(kind), "__file__", None) or "?"
+
+
+def _is_converted(code: Any) -> bool:
+    """Return whether code was written by AutoGraph."""
+    return code is not None and "__autograph_generated" in code.co_filename
+
+
+def _captured_functions(function: Any) -> Iterator[Any]:
+    for cell in getattr(function, "__closure__", None) or ():
+        try:
+            value = cell.cell_contents
+        except ValueError:
+            continue
+        value = value.func if isinstance(value, functools.partial) else value
+        if callable(value) and hasattr(value, "__code__"):
+            yield value
+
+
+def _is_framework(function: Any) -> bool:
+    """Return whether a function is TensorFlow's or Keras' own."""
+    top = (getattr(function, "__module__", "") or "").partition(".")[0]
+    code = getattr(getattr(function, "__func__", function), "__code__", None)
+    file = code.co_filename if code is not None else ""
+    return top in _FRAMEWORKS and any(f"{os.sep}{name}{os.sep}" in file for name in _FRAMEWORKS)
+
+
+def _importable(function: Any, name: str) -> tuple[str | None, str | None]:
+    """Return the module (dotted, or the script's file) and the name under which a function can be had again."""
+    module = sys.modules.get(getattr(function, "__module__", "") or "")
+    value: Any = module
+    for part in name.split("."):
+        value = getattr(value, part, None)
+    if module is None or value is None or not _leads_to(value, function.__code__):
+        return None, None
+    return module.__name__, name
+
+
+def _leads_to(value: Any, code: Any) -> bool:
+    """Return whether a decorated function is the one of a code object below its decorators."""
+    for _ in range(20):
+        if getattr(value, "__code__", None) is code:
+            return True
+        value = getattr(value, "__wrapped__", None) or getattr(value, "python_function", None)
+        if value is None:
+            return False
+    return False
+
+
+def _flat(args: Any, kwargs: Any) -> list[Any]:
+    return list(tf.nest.flatten((args, kwargs), expand_composites=True))
+
+
+def _is_tensor(leaf: Any) -> bool:
+    return isinstance(leaf, (tf.Tensor, tf.Variable))
+
+
+def _read(leaf: Any) -> Any:
+    return leaf.read_value() if isinstance(leaf, tf.Variable) else leaf
+
+
+def _value(leaf: Any) -> Any:
+    """Return a value that does not change any more."""
+    if isinstance(leaf, np.ndarray):
+        return leaf.copy()
+    return _read(leaf)
+
+
+def _size(call: Kept) -> int:
+    values = [*call.leaves, *call.captured.values()]
+    return sum(
+        int(v.shape.num_elements() or 0) * v.dtype.size if _is_tensor(v) else getattr(v, "nbytes", 0) for v in values
+    )
+
+
+def _kinds(value: Any) -> Hashable:
+    """Return what makes calls alike: shapes and dtypes of tensors, values of whole numbers and words."""
+    shape = getattr(value, "_shape_tuple", None)
+    if shape is not None:
+        return value.dtype, shape()
+    if isinstance(value, float):
+        return float
+    if isinstance(value, _PRIMITIVE):
+        return type(value), value
+    if isinstance(value, (list, tuple)):
+        return tuple([_kinds(item) for item in value])
+    if isinstance(value, dict):
+        return tuple([(key, _kinds(item)) for key, item in value.items()])
+    if isinstance(value, (np.ndarray, tf.Variable)):
+        return type(value), str(value.dtype), tuple(value.shape)
+    return type(value).__name__
+
+
+def _cells(function: Any) -> Hashable:
+    """Return the words and whole numbers that a closure holds: they choose what it computes."""
+    cells = getattr(getattr(function, "__func__", function), "__closure__", None)
+    if not cells:
+        return None
+    found = []
+    for cell in cells:
+        try:
+            value = cell.cell_contents
+        except ValueError:
+            continue
+        found.append((type(value), value) if isinstance(value, _PRIMITIVE) else type(value))
+    return tuple(found)
+
+
+def words(args: Any, kwargs: Any, values: Any = None) -> str:
+    """Return the arguments of a call in words: `[4, 3] float32, axis=1`."""
+    known = iter(values if values is not None else ())
+    found = [_word(value, known) for value in args]
+    found += [f"{name}={_word(value, known)}" for name, value in kwargs.items()]
+    return ", ".join(found) or "no arguments"
+
+
+def _word(value: Any, known: Iterator[Any]) -> str:
+    if isinstance(value, (tf.Tensor, tf.Variable, np.ndarray)):
+        array = next(known, value)
+        dtype = getattr(value.dtype, "name", str(value.dtype))
+        return f"{list(array.shape)} {dtype}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(_word(item, known) for item in value) + "]"
+    text = repr(value) if isinstance(value, (*_PRIMITIVE, float)) else type(value).__name__
+    return text if len(text) <= 40 else text[:37] + "..."

@@ -1,0 +1,76 @@
+"""`gradcheck record`: check the custom gradients that the user's own program calls."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gradcheck.errors import UsageError
+
+FORMATS = ("console", "json", "jsonl", "github")
+_FILE = click.Path(dir_okay=False)
+
+
+@click.command(
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+    epilog="Example: gradcheck record -o recorded/ -- python train.py --epochs 1",
+)
+@click.option("-o", "--output-dir", "folder", metavar="DIR", type=click.Path(file_okay=False), help="Write specs here.")
+@click.option("--samples", type=click.IntRange(1, 100), default=2, show_default=True, help="Calls kept per signature.")
+@click.option("--max-bytes", metavar="SIZE", default="256M", show_default=True, help="Values that are kept, in all.")
+@click.option("--timeout", type=click.FloatRange(0, 1e9, min_open=True), default=120.0, help="Seconds per check.")
+@click.option("-j", "--jobs", default="1", show_default=True, help="Processes at once; auto takes all cores.")
+@click.option("--strict", is_flag=True, help="Warnings fail a check.")
+@click.option("--format", "form", type=click.Choice(FORMATS), default="console", help="Standard output.")
+@click.option("--json", "json_file", type=_FILE, help="Also write the JSON report here.")
+@click.option("--junit", type=_FILE, help="Also write JUnit XML here.")
+@click.option("--html", type=_FILE, help="Also write a page with pictures here.")
+@click.option("--show", type=click.IntRange(min=1), default=5, show_default=True, help="Worst elements per finding.")
+@click.option("-v", "--verbose", count=True, help="Show findings of passed checks too.")
+@click.option("-q", "--quiet", is_flag=True, help="Show only what did not pass.")
+@click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto", help="Colour the output.")
+@click.argument("command", nargs=-1, type=click.UNPROCESSED, required=True)
+def record(folder: str | None, command: tuple[str, ...], **options: Any) -> int:
+    """Run COMMAND and check every custom gradient that it calls, on the inputs of these calls.
+
+    COMMAND is a script, `-m MODULE` or a program that runs Python. Write `--` before it. Its output and
+    its arguments are its own; the exit code is 1 if a gradient is wrong, else the program's.
+    """
+    from gradcheck.cli.outputs import check_files, make_outputs
+    from gradcheck.cli.recorded import Plan, report
+    from gradcheck.cli.run import jobs_of, size_of
+    from gradcheck.recording.program import command_of, run_program
+    from gradcheck.recording.settings import Settings
+
+    words = command_of(command)
+    jobs = jobs_of(options["jobs"])
+    bytes_kept = size_of("--max-bytes", options["max_bytes"])
+    check_files({**options, "paths": [], "save_failures": None})
+    place = _folder(folder)
+    with tempfile.TemporaryDirectory(prefix="gradcheck-record-") as private:
+        settings = Settings(private, options["samples"], bytes_kept, options["timeout"], max(options["show"], 10))
+        code = run_program(words, settings)
+        stated = {"seed": 0, "modes": [], "jobs": jobs, "command": list(command)}
+        outputs = make_outputs({**options, "save_failures": None}, [], stated, ())
+        plan = Plan(settings, tuple(command), place, jobs, options["strict"], options["html"] is not None)
+        return report(plan, outputs, code)
+
+
+def _folder(text: str | None) -> Path | None:
+    """Return the folder for specs, made if it was not there.
+
+    Raises UsageError.
+    """
+    if text is None:
+        return None
+    place = Path(text)
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        raise UsageError(f"-o {text}: {error.strerror or error}") from None
+    return place

@@ -1,0 +1,1 @@
+"""A folder for PYTHONPATH: every Python program that starts with it imports its `sitecustomize`."""

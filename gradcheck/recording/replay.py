@@ -1,0 +1,116 @@
+"""Call a recorded function again: its arguments with the values that it had, its closure with what it held."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from gradcheck.backend.tensorflow.closures import rebuilt
+from gradcheck.backend.tensorflow.given import Call, case_of, numbers
+from gradcheck.calls import Kept
+from gradcheck.engine.in_process import OP
+from gradcheck.spec.model import Case, Input
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """Hold a recorded call as a function of its tensors, and these tensors by the names of its parameters."""
+
+    op: Callable[..., Any]
+    inputs: Mapping[str, Any]
+
+
+def arguments_of(call: Kept) -> Call:
+    """Return the tensors of a recorded call by parameter name, and its other arguments."""
+    args, kwargs = packed(call)
+    names = _names(call.function, len(args))
+    named = {**dict(zip(names, args, strict=True)), **kwargs}
+    inputs = {name: value for name, value in named.items() if _has_tensor(value)}
+    return Call(inputs, {name: value for name, value in named.items() if name not in inputs})
+
+
+def replay_of(call: Kept) -> Replay:
+    """Return the function that makes a recorded call again on other tensors."""
+    args, kwargs = packed(call)
+    names = _names(call.function, len(args))
+    places = [i for i, value in enumerate(args) if _has_tensor(value)]
+    function = rebuilt(call.function, call.captured)
+
+    def op(*tensors: Any) -> Any:
+        whole = list(args)
+        for place, tensor in zip(places, tensors, strict=True):
+            whole[place] = tensor
+        # Decorated at each call: by then the check stands in the place of TensorFlow's decorator.
+        return tf.custom_gradient(function)(*whole, **kwargs)
+
+    op.__name__ = getattr(call.function, "__name__", "op")
+    return Replay(op, {names[i]: args[i] for i in places})
+
+
+def case_for(replay: Replay, name: str, ranges: Mapping[str, tuple[float, float]], modes: tuple[str, ...]) -> Case:
+    """Return the case that checks a recorded call; `ranges` are the domains in which its inputs were seen."""
+    case = case_of(name, OP, Call(replay.inputs, {}), {})
+    inputs = {key: _within(spec, ranges.get(key)) for key, spec in case.inputs.items()}
+    return replace(case, inputs=inputs, modes=modes, recorded=True)
+
+
+def seen_ranges(calls: list[Mapping[str, Any]]) -> dict[str, tuple[float, float]]:
+    """Return the domain of each input: around the numbers that the program used, and not across zero or one
+    where it never went there."""
+    found: dict[str, tuple[float, float]] = {}
+    for name in {name for call in calls for name in call}:
+        values = [numbers(call[name]) for call in calls if name in call and _is_plain(call[name])]
+        values = [value for value in values if value.size and value.dtype.kind == "f"]
+        if values and all(np.isfinite(value).all() for value in values):
+            found[name] = around(min(float(v.min()) for v in values), max(float(v.max()) for v in values))
+    return found
+
+
+def around(low: float, high: float) -> tuple[float, float]:
+    """Return the range around the lowest and the highest number of an input, in which differences may be taken."""
+    room = max(high - low, abs(low), abs(high), 1.0)
+    wide = (_rounded(low - room, math.floor), _rounded(high + room, math.ceil))
+    if low >= 0.0:
+        return (0.0, 1.0) if high <= 1.0 and low < high else (0.0, wide[1])
+    return (wide[0], 0.0) if high <= 0.0 else wide
+
+
+def _rounded(value: float, towards: Callable[[float], int]) -> float:
+    """Return a number with two digits, as people write a range."""
+    unit = 10.0 ** (math.floor(math.log10(abs(value))) - 1) if value else 1.0
+    return float(f"{towards(value / unit) * unit:.3g}")
+
+
+def packed(call: Kept) -> tuple[list[Any], dict[str, Any]]:
+    """Return the arguments of a recorded call with their values in the place of tensors."""
+    args, kwargs = tf.nest.pack_sequence_as(call.template, list(call.leaves), expand_composites=True)
+    return list(args), dict(kwargs)
+
+
+def _names(function: Any, count: int) -> list[str]:
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        parameters = {}.values()
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    names = [p.name for p in parameters if p.kind in kinds][:count]
+    return names + [f"x{i}" for i in range(len(names), count)]
+
+
+def _has_tensor(value: Any) -> bool:
+    leaves = tf.nest.flatten(value, expand_composites=True)
+    return bool(leaves) and all(tf.is_tensor(leaf) or isinstance(leaf, np.ndarray) for leaf in leaves)
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, (tf.Tensor, np.ndarray))
+
+
+def _within(spec: Input, domain: tuple[float, float] | None) -> Input:
+    return spec if domain is None or spec.items is not None else replace(spec, domain=domain)
