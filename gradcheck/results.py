@@ -163,6 +163,7 @@ class CaseResult:
     findings: tuple[Finding, ...] = ()
     expected: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    expect_line: int = 0
     reason: str | None = None
     notes: tuple[str, ...] = ()
     skipped_checks: tuple[Skipped, ...] = ()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import click
 
+from gradcheck.cli import signals
 from gradcheck.errors import UsageError
+from gradcheck.text import clean
 
 FORMATS = ("console", "json", "jsonl", "github")
 _FILE = click.Path(dir_okay=False)
@@ -39,9 +42,9 @@ def record(folder: str | None, command: tuple[str, ...], **options: Any) -> int:
     COMMAND is a script, `-m MODULE` or a program that runs Python. Write `--` before it. Its output and
     its arguments are its own; the exit code is 1 if a gradient is wrong, else the program's.
     """
-    from gradcheck.cli.outputs import check_files, make_outputs
-    from gradcheck.cli.recorded import Plan, report
-    from gradcheck.cli.run import jobs_of, size_of
+    from gradcheck.cli.outputs import STOPPED, check_files, make_outputs
+    from gradcheck.cli.run import consume, jobs_of, size_of
+    from gradcheck.recorded import Plan, RecordedRun
     from gradcheck.recording.program import command_of, run_program
     from gradcheck.recording.settings import Settings
 
@@ -55,8 +58,25 @@ def record(folder: str | None, command: tuple[str, ...], **options: Any) -> int:
         code = run_program(words, settings)
         stated = {"seed": 0, "modes": [], "jobs": jobs, "command": list(command)}
         outputs = make_outputs({**options, "save_failures": None}, [], stated, ())
-        plan = Plan(settings, tuple(command), place, jobs, options["strict"], options["html"] is not None)
-        return report(plan, outputs, code)
+        typed = shlex.join(command)
+        rerun = f"gradcheck record -- {typed}"
+        plan = Plan(settings, typed, rerun, place, jobs, options["strict"], options["html"] is not None)
+        recorded = RecordedRun.of(plan)
+        try:
+            summary = consume(recorded.events(), outputs, [])
+        finally:
+            signals.hold()
+            outputs.close()
+        lines = recorded.conclude(code)
+        outputs.finish()
+    stream = outputs.out if outputs.console is not None else outputs.err
+    for line in lines:
+        stream.print(clean(line), soft_wrap=True)
+    if summary.stop_reason in STOPPED:
+        return STOPPED[summary.stop_reason]
+    if summary.faults:
+        return 3
+    return 1 if summary.failed or summary.errored else code
 
 
 def _folder(text: str | None) -> Path | None:

@@ -46,6 +46,7 @@ _FILE = click.Path(dir_okay=False)
 @click.option("--timeout", type=click.FloatRange(0, 1e9, min_open=True), help="Seconds per case.")
 @click.option("--memory-limit", "memory", metavar="SIZE", help="Memory per case, as 4G.  [default: 80% / jobs]")
 @click.option("--executor", metavar="URL", help="Run on a Dask cluster: dask://host:port.")
+@click.option("--accept", is_flag=True, help="Write today's errors into the specs as `expect`.")
 @click.option("--strict", is_flag=True, help="Warnings fail a case.")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="console", help="Standard output.")
 @click.option("--json", "json_file", type=_FILE, help="Also write the JSON report here.")
@@ -66,7 +67,7 @@ def run(**options: Any) -> int:
     """
     options["paths"] = options["paths"] or (".",)
     from gradcheck import history
-    from gradcheck.cli.outputs import check_files, exit_code, keep_modules, make_outputs
+    from gradcheck.cli.outputs import STOPPED, check_files, exit_code, keep_modules, make_outputs
     from gradcheck.cli.selection import repeated, selected
     from gradcheck.runner import Options
     from gradcheck.runner import run as run_cases
@@ -104,6 +105,13 @@ def run(**options: Any) -> int:
         outputs.close()
         history.add(Path(history.FOLDER), finished)
     outputs.finish()
+    if options["accept"] and not summary.faults and summary.stop_reason not in STOPPED:
+        from gradcheck.cli.accepting import accept_errors, left_over
+
+        for line in accept_errors(finished, cases):
+            outputs.err.print(line, soft_wrap=True, markup=False, highlight=False)
+        if not left_over(finished, cases):
+            return 2 if selection.problems is not None else 0
     return exit_code(summary, selection.problems is not None)
 
 

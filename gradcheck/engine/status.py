@@ -18,14 +18,15 @@ def judged(result: CaseResult, case: Case) -> CaseResult:
     are not listed do not count.  A fault of gradcheck's own meets no expectation.
     """
     if case.expect:
-        return _judged_by_expectation(result, case.expect)
+        return _judged_by_expectation(result, case)
     if any(f.level == ERROR and CATALOGUE[f.code].errored for f in result.findings):
         return replace(result, status=ERRORED)
     failed = any(f.level == ERROR for f in result.findings)
     return replace(result, status=FAILED if failed else PASSED)
 
 
-def _judged_by_expectation(result: CaseResult, expect: tuple[str, ...]) -> CaseResult:
+def _judged_by_expectation(result: CaseResult, case: Case) -> CaseResult:
+    expect = case.expect
     found = [f for f in result.findings if f.label != FAULT]
     met = {want for want in expect for f in found if want in (f.code, f.label)}
     surplus = [f for f in result.findings if f.level == ERROR and (f.label == FAULT or not _is_expected(f, expect))]
@@ -33,7 +34,7 @@ def _judged_by_expectation(result: CaseResult, expect: tuple[str, ...]) -> CaseR
     status = PASSED if not missing and not surplus else FAILED
     if any(f.label == FAULT for f in surplus):
         status = ERRORED
-    return replace(result, status=status, expected=expect, missing=missing)
+    return replace(result, status=status, expected=case.expect, missing=missing, expect_line=case.expect_line)
 
 
 def _is_expected(finding: Finding, expect: tuple[str, ...]) -> bool:

@@ -35,6 +35,8 @@ def judged_without_spec(result: CaseResult, case: Case) -> CaseResult:
     message = " ".join(raised[0].message.split())
     if case.guess:
         return replace(result, status=SKIPPED, reason=needs_input(case, message, result))
+    if "NotImplementedError" in message:
+        return replace(result, status=SKIPPED, reason=f"refuses to be differentiated: {message}")
     if raised[0].code == "op-error" or _GONE.search(f"{message} {raised[0].traceback or ''}"):
         return replace(result, status=SKIPPED, reason=f"cannot be called again: {message}")
     return result

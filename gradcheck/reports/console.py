@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gradcheck.events import CaseFinished, CaseProgress, CaseStarted, Event, RunFinished, RunStarted
-from gradcheck.reports.wording import number, outcome_of, rerun_command, where
+from gradcheck.reports.wording import number, outcome_of, rerun_command, unmet_text, where
 from gradcheck.results import CaseResult, Element, Finding, RunSummary
 from gradcheck.text import clean
 
@@ -73,7 +73,7 @@ class ConsoleReport:
         for finding in result.findings:
             self._finding(finding)
         for want in result.missing:
-            self._print(_indent(f"expected {want}, which was not found", "bold red"))
+            self._print(_indent(unmet_text(result, want), "bold red"))
         if result.reason:
             self._print(_indent(f"reason: {clean(result.reason)}"))
         for note in result.notes:

@@ -9,7 +9,7 @@ from typing import Any
 from gradcheck.events import RunFinished
 from gradcheck.reports import pictures
 from gradcheck.reports.collected import Collected
-from gradcheck.reports.wording import number, outcome_of, rerun_command, where
+from gradcheck.reports.wording import number, outcome_of, rerun_command, unmet_text, where
 from gradcheck.results import CaseResult, Element, Finding, Profile
 from gradcheck.text import clean
 from gradcheck.version import VERSION
@@ -95,7 +95,7 @@ def _case(case: CaseResult) -> str:
     ]
     if case.reason:
         parts.append(f"<p>reason: {_text(case.reason)}</p>")
-    parts += [f'<p class="error">expected {_text(want)}, which was not found</p>' for want in case.missing]
+    parts += [f'<p class="error">{_text(unmet_text(case, want))}</p>' for want in case.missing]
     parts += [_finding(finding) for finding in case.findings]
     parts += [_profile(profile) for profile in case.profiles]
     if case.comparisons:

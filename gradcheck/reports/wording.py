@@ -48,6 +48,12 @@ def outcome_of(result: CaseResult) -> str:
     return clean(", ".join(errors + missing + warnings + guess_words(result)))
 
 
+def unmet_text(result: CaseResult, want: str) -> str:
+    """Return what is said of an expectation that was not met: what to change, and where."""
+    place = f" at {clean(result.spec)}:{result.expect_line}" if result.expect_line else ""
+    return f"expected {want}, which was not found: if the gradient is right now, delete it from `expect`{place}"
+
+
 def guess_words(result: CaseResult) -> list[str]:
     """Return what was guessed for a case without a spec: `guessed x: [4, 3]`."""
     if result.guessed is None:
@@ -107,7 +113,7 @@ def finding_text(finding: Finding, show: int = 5) -> str:
 def result_text(result: CaseResult, show: int = 5) -> str:
     """Return everything a failed case has to say, as plain text."""
     parts = [finding_text(finding, show) for finding in result.findings]
-    parts += [f"expected {want}, which was not found" for want in result.missing]
+    parts += [unmet_text(result, want) for want in result.missing]
     parts += [f"reason: {result.reason}"] if result.reason else []
     return clean("\n".join(parts))
 

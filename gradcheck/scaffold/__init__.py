@@ -27,16 +27,14 @@ def render(name: str, kind: str, ci: bool = False) -> dict[str, str]:
 
     Raises UsageError if `name` cannot be the name of the op.
     """
-    from gradcheck.spec.schema import SCHEMA
-
     _check_name(name, kind)
     words = {"name": name, "class_name": class_name(name)}
-    case = _filled(f"{kind}.yaml", words).rstrip()
+    case = filled_template(f"{kind}.yaml", words).rstrip()
     found = {
-        f"ops/{name}.py": _filled(f"{kind}.py", words),
-        f"{name}.yaml": _filled("spec.yaml", {**words, "case": case}),
-        f"test_{name}.py": _filled("test.py", words),
-        SCHEMA_FILE: json.dumps(SCHEMA, indent=1) + "\n",
+        f"ops/{name}.py": filled_template(f"{kind}.py", words),
+        f"{name}.yaml": filled_template("spec.yaml", {**words, "case": case}),
+        f"test_{name}.py": filled_template("test.py", words),
+        SCHEMA_FILE: schema_text(),
     }
     if ci:
         found[".github/workflows/gradcheck.yml"] = _template("github.yml")
@@ -93,7 +91,15 @@ def _names_in(source: str) -> set[str]:
     return {part.string for part in tokens if part.type == token.NAME}
 
 
-def _filled(file: str, words: Mapping[str, str]) -> str:
+def schema_text() -> str:
+    """Return the JSON Schema of specs, which editors read."""
+    from gradcheck.spec.schema import SCHEMA
+
+    return json.dumps(SCHEMA, indent=1) + "\n"
+
+
+def filled_template(file: str, words: Mapping[str, str]) -> str:
+    """Return a template's text with words filled in."""
     return Template(_template(file)).substitute(words)
 
 

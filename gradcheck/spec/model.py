@@ -70,6 +70,7 @@ class Case:
     skip: str | None = None
     tags: tuple[str, ...] = ()
     upstream: tuple[str, ...] = ()
+    expect_line: int = 0
     guess: bool = False
     recorded: bool = False
 

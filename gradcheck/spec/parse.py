@@ -261,8 +261,15 @@ def _case(document: Document, path: Path, name: str, data: dict[str, Any]) -> Ca
         module=module,
         op=data.get("op", name),
         inputs=inputs,
+        expect_line=_line_of_expect(document, name),
         **fields,
     )
+
+
+def _line_of_expect(document: Document, name: str) -> int:
+    """Return the line of a case's `expect`, that of the defaults if it has none of its own, 0 for neither."""
+    place = document.keys.get(("cases", name, "expect")) or document.keys.get(("defaults", "expect"))
+    return place.line if place else 0
 
 
 def _input(name: str, value: Any) -> Input:

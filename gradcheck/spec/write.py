@@ -14,7 +14,7 @@ from gradcheck.spec.model import Case, Input
 from gradcheck.spec.schema import is_attribute
 
 _PLACE = ("id", "name", "spec", "folder", "line", "module", "op", "inputs", "expect", "skip", "upstream", "samples",
-          "guess", "recorded")  # fmt: skip
+          "guess", "recorded", "expect_line")  # fmt: skip
 _DEFAULTS = {field.name: field.default for field in fields(Case)}
 
 

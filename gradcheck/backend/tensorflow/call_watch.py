@@ -14,6 +14,7 @@ import random
 import re
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 
@@ -39,7 +40,9 @@ class CallWatch:
         self.samples, self.left, self.on_new = samples, max_bytes, on_new
         self.active = True
         self.sites: dict[Hashable, Site] = {}
-        self.without_xla = 0
+        # Functions that asked for XLA, and those of them in which a custom gradient was called.
+        self._compiled: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._reached: set[int] = set()
         self.faults: list[str] = []
         # Its own stream: the program's random numbers stay what they are.
         self._random = random.Random(0)
@@ -78,6 +81,7 @@ class CallWatch:
             self.faults.append(f"{type(error).__name__}: {error}")
 
     def _put_callback(self, site: Site, function: Any, args: Any, kwargs: Any) -> None:
+        self._note_compiled()
         leaves, captured = _flat(args, kwargs), graph_tensors(function)
         tensors = [_read(leaf) for leaf in leaves if _is_tensor(leaf)]
         if any(tensor.dtype in (tf.variant, tf.resource) for tensor in [*tensors, *captured]):
@@ -104,6 +108,20 @@ class CallWatch:
             self._keep(site, signature, slot, Kept(function, (args, kwargs), known, held))
 
         tf.numpy_function(keep, [*tensors, *captured], [], name="gradcheck_record")
+
+    @property
+    def without_xla(self) -> int:
+        """Return how many functions that asked for XLA, and call custom gradients, ran without it."""
+        return len(self._reached)
+
+    def _note_compiled(self) -> None:
+        """Note the functions with jit_compile=True that are traced just now."""
+        frame = sys._getframe() if self._compiled else None
+        while frame is not None:
+            owner = frame.f_locals.get("self")
+            if type(owner).__name__ == "Function" and owner in self._compiled:
+                self._reached.add(id(owner))
+            frame = frame.f_back
 
     def _keep(self, site: Site, signature: Signature, slot: int, call: Kept) -> None:
         """Keep a call if there is room for its values."""
@@ -163,7 +181,7 @@ class CallWatch:
         def init(function: Any, *args: Any, **kwargs: Any) -> None:
             if watch.active and kwargs.get("jit_compile"):
                 kwargs["jit_compile"] = False
-                watch.without_xla += 1
+                watch._compiled.add(function)
             real(function, *args, **kwargs)
 
         module.Function.__init__ = init

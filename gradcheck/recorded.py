@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 from collections.abc import Generator, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from gradcheck.calls import titled
-from gradcheck.cli import signals
-from gradcheck.cli.outputs import STOPPED, Outputs
-from gradcheck.cli.run import consume
 from gradcheck.engine.unspecified import CONFIRM
 from gradcheck.events import CaseFinished, Event, RunFinished, RunStarted
 from gradcheck.files import write_whole
@@ -24,8 +20,6 @@ from gradcheck.recording.specs import PlannedSpec, planned, read_cases, write_sp
 from gradcheck.results import ERRORED, FAILED, PASSED, SKIPPED, CaseResult, summarize
 from gradcheck.runner import Options, run, strictly
 from gradcheck.scanning.coverage import RECORDED, scan, shown
-from gradcheck.spec.model import Case
-from gradcheck.text import clean
 
 NOT_CHECKED = "not checked"
 # Of what was never called, and of TensorFlow's own, a few names say enough.
@@ -34,85 +28,105 @@ SHOWN = 10
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Say how recorded calls are checked and where specs go; `folder` is None where none are wanted."""
+    """Say how recorded calls are checked and where specs go; `folder` is None where none are wanted.
+
+    `command` is the program that was recorded, `rerun` what records it again.
+    """
 
     settings: Settings
-    command: tuple[str, ...]
+    command: str
+    rerun: str
     folder: Path | None
     jobs: int = 1
     strict: bool = False
     profiles: bool = False
 
+
+@dataclass(slots=True)
+class RecordedRun:
+    """Check what a program left behind: `events` yields the results, `conclude` says what they come to."""
+
+    plan: Plan
+    recording: Recording
+    folder: Path
+    apart: list[PlannedSpec] = field(default_factory=list)
+    results: list[CaseResult] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, plan: Plan) -> RecordedRun:
+        """Read what the program left.
+
+        Raises OSError.
+        """
+        recording = collect(plan.settings)
+        folder = plan.folder or Path(plan.settings.folder) / "specs"
+        folder.mkdir(parents=True, exist_ok=True)
+        return cls(plan, recording, folder)
+
     @property
-    def rerun(self) -> str:
-        """Return the command that records the program again."""
-        return shlex.join(["gradcheck", "record", "--", *self.command])
+    def modes(self) -> tuple[str, ...]:
+        """Return the modes in which recorded calls are checked."""
+        return modes_of(self.recording.without_xla)
 
+    def events(self) -> Generator[Event, None, None]:
+        """Yield the results that the program's own processes brought, then those of the cases that run now.
 
-def report(plan: Plan, outputs: Outputs, program_code: int) -> int:
-    """Check what is left to check, print everything, and return the exit code of `record`.
+        Raises OSError where specs cannot be written.
+        """
+        self.apart = planned([site for site in self.recording.sites if not site.results], self.folder)
+        write_specs(self.apart, {}, self.plan.command, self.modes)
+        cases = read_cases(self.apart)
+        known = [replace(r, rerun=self.plan.rerun) for site in self.recording.sites for r in site.results]
+        known = [strictly(result) for result in known] if self.plan.strict else known
+        yield RunStarted(len(known) + len(cases), self.plan.jobs)
+        for result in known:
+            self.results.append(result)
+            yield CaseFinished(result)
+        options = Options(
+            self.plan.jobs,
+            timeout=self.plan.settings.timeout,
+            show=self.plan.settings.show,
+            strict=self.plan.strict,
+            profiles=self.plan.profiles,
+        )
+        inner = run(cases, options)
+        event = next(inner, None)
+        while event is not None:
+            try:
+                if not isinstance(event, RunStarted):
+                    yield self._noted(event)
+            except KeyboardInterrupt as interrupt:
+                event = inner.throw(interrupt)
+                continue
+            event = next(inner, None)
 
-    Raises OSError or UsageError for specs and reports that cannot be written.
-    """
-    recording = collect(plan.settings)
-    folder = plan.folder or Path(plan.settings.folder) / "specs"
-    folder.mkdir(parents=True, exist_ok=True)
-    specs = planned(recording.sites, folder)
-    apart = planned([site for site in recording.sites if not site.results], folder)
-    command, modes = shlex.join(plan.command), modes_of(recording.without_xla)
-    write_specs(apart, {}, command, modes)
-    results: list[CaseResult] = []
-    try:
-        summary = consume(_events(recording, read_cases(apart), plan), outputs, results)
-    finally:
-        signals.hold()
-        outputs.close()
-    verdicts = _verdicts(recording.sites, apart, results)
-    if plan.folder is not None:
-        write_specs(specs, _skips(specs, recording.sites, verdicts), command, modes)
-        write_whole(folder / RECORDED, json.dumps(_recorded(recording, verdicts, folder, command), indent=1) + "\n")
-    outputs.finish()
-    stream = outputs.out if outputs.console is not None else outputs.err
-    for line in _lines(recording, verdicts, plan, [spec.file for spec in specs], program_code):
-        stream.print(clean(line), soft_wrap=True, markup=False, highlight=False)
-    if summary.stop_reason in STOPPED:
-        return STOPPED[summary.stop_reason]
-    if summary.faults:
-        return 3
-    return 1 if summary.failed or summary.errored else program_code
-
-
-def _events(recording: Recording, cases: list[Case], plan: Plan) -> Generator[Event, None, None]:
-    """Yield the results that the program's own processes brought, then those of the cases that run now."""
-    known = [replace(result, rerun=plan.rerun) for site in recording.sites for result in site.results]
-    known = [strictly(result) for result in known] if plan.strict else known
-    yield RunStarted(len(known) + len(cases), plan.jobs)
-    for result in known:
-        yield CaseFinished(result)
-    options = Options(
-        plan.jobs, timeout=plan.settings.timeout, show=plan.settings.show, strict=plan.strict, profiles=plan.profiles
-    )
-    events = run(cases, options)
-    results = list(known)
-    event = next(events, None)
-    while event is not None:
+    def _noted(self, event: Event) -> Event:
+        """Return an event of the cases that run now, as one of the whole."""
         if isinstance(event, CaseFinished):
-            shown = event.result if plan.folder is not None else replace(event.result, rerun=plan.rerun)
-            event = CaseFinished(shown)
-            results.append(shown)
-        elif isinstance(event, RunFinished):
+            result = event.result if self.plan.folder is not None else replace(event.result, rerun=self.plan.rerun)
+            self.results.append(result)
+            return CaseFinished(result)
+        if isinstance(event, RunFinished):
             done = event.summary
-            whole = summarize(
-                results, sum(r.duration_s for r in known) + done.duration_s, done.stop_reason, done.not_run
-            )
-            event = RunFinished(whole, event.environment)
-        try:
-            if not isinstance(event, RunStarted):
-                yield event
-        except KeyboardInterrupt as interrupt:
-            event = events.throw(interrupt)
-            continue
-        event = next(events, None)
+            spent = sum(r.duration_s for site in self.recording.sites for r in site.results) + done.duration_s
+            return RunFinished(summarize(self.results, spent, done.stop_reason, done.not_run), event.environment)
+        return event
+
+    def conclude(self, program_code: int = 0) -> list[str]:
+        """Write specs and `recorded.json` if these are wanted, and return the lines that say what was recorded.
+
+        Raises OSError.
+        """
+        sites = self.recording.sites
+        verdicts = _verdicts(sites, self.apart, self.results)
+        files: list[Path] = []
+        if self.plan.folder is not None:
+            specs = planned(sites, self.folder)
+            write_specs(specs, _skips(specs, sites, verdicts), self.plan.command, self.modes)
+            data = _recorded(self.recording, verdicts, self.folder, self.plan.command)
+            write_whole(self.folder / RECORDED, json.dumps(data, indent=1) + "\n")
+            files = [spec.file for spec in specs]
+        return list(_lines(self.recording, verdicts, self.plan, files, program_code))
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +249,8 @@ def _row(site: RecordedSite, verdict: Verdict) -> tuple[str, ...]:
 def _unreached(recording: Recording) -> Iterator[str]:
     """Yield the custom gradients below the current folder that the program never called."""
     reached = {(os.path.realpath(site.file), site.name) for site in recording.sites}
-    missing = [site for site in scan(["."], []).sites if (os.path.realpath(site.file), site.name) not in reached]
+    declared = [site for site in scan(["."], []).sites if site.how != "py_function"]
+    missing = [site for site in declared if (os.path.realpath(site.file), site.name) not in reached]
     if missing:
         names = _some([f"{site.file}:{site.line} {site.name}" for site in missing])
         yield f"never called: {_count(len(missing), 'custom gradient')} below this folder ({names})"

@@ -1,0 +1,88 @@
+"""A spec and a test for ops that exist, with the inputs that were found by trying."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gradcheck.results import FAILED, SKIPPED, CaseResult
+from gradcheck.scaffold import SCHEMA_FILE, filled_template, schema_text
+from gradcheck.spec.model import Case
+
+_STRAIGHT = "gradient-mismatch/straight-through"
+
+
+def render_existing(stem: str, module: str, cases: Iterable[Case], results: Iterable[CaseResult]) -> dict[str, str]:
+    """Return the files for ops that exist: path relative to their folder, and text.
+
+    `module` is how the spec names the Python file; `results` are those of `cases` with guessed inputs.
+    """
+    by_id = {result.id: result for result in results}
+    found = [(case, by_id[case.id]) for case in cases if case.id in by_id]
+    blocks = [_block(case, result) for case, result in found]
+    head = f"# yaml-language-server: $schema={SCHEMA_FILE}\nmodule: {_inline(module)}\ncases:\n"
+    return {
+        f"{stem}.yaml": head + "\n".join(blocks),
+        f"test_{stem}.py": filled_template("test.py", {"name": stem}),
+        SCHEMA_FILE: schema_text(),
+    }
+
+
+def summary_of(results: Iterable[CaseResult]) -> list[str]:
+    """Return what to say of each op: what was guessed, or what is left to fill in."""
+    lines = []
+    for result in results:
+        if result.status == SKIPPED:
+            lines.append(f"{result.case}: {result.reason}")
+        elif result.status == FAILED:
+            labels = dict.fromkeys(f.label for f in result.findings if f.level == "error")
+            lines.append(f"{result.case}: its gradient is wrong with these inputs: {', '.join(labels)}")
+    return lines
+
+
+def _block(case: Case, result: CaseResult) -> str:
+    name = case.op.replace(".", "_")
+    lines = [f"  {name}:"]
+    if name != case.op:
+        lines.append(f"    op: {case.op}")
+    guess = result.guessed
+    if guess is not None and guess.build:
+        lines.append(f"    build: {_inline(dict(guess.build))}")
+    if guess is None or not guess.inputs:
+        lines += ["    inputs: {}", f"    skip: {_inline(result.reason or 'needs an input')}"]
+        return "\n".join(lines) + "\n"
+    lines.append("    inputs:")
+    lines += [f"      {key}: {_inline(value)}" for key, value in guess.inputs.items()]
+    if guess.arguments:
+        lines.append(f"    arguments: {_inline(dict(guess.arguments))}")
+    labels = list(dict.fromkeys(f.label for f in result.findings if f.level == "error"))
+    if result.status == SKIPPED and labels:
+        lines += _confirmation(labels)
+    elif result.status == SKIPPED:
+        lines.append(f"    skip: {_inline(result.reason or '')}")
+    return "\n".join(lines) + "\n"
+
+
+def _confirmation(labels: list[str]) -> list[str]:
+    """Return the lines of a step whose gradient is that of another function: to be confirmed by its author."""
+    function = "identity" if labels == [_STRAIGHT] else "FUNCTION"
+    return [
+        "    # Confirm: if the gradient is meant to be that of another function, name it in place of what follows:",
+        f"    # surrogate: {function}",
+        f"    expect: [{', '.join(labels)}]",
+        "    reason: to be confirmed, the forward has no slope and the gradient has one",
+    ]
+
+
+def _inline(value: Any) -> str:
+    text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10_000)
+    return str(text).removesuffix("...\n").strip()
+
+
+def place_of(source: Path, folder: Path) -> str:
+    """Return how a spec in `folder` names a Python file."""
+    return Path(os.path.relpath(source.resolve(), folder.resolve())).as_posix()
