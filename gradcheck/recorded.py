@@ -199,6 +199,7 @@ def _recorded(recording: Recording, verdicts: list[Verdict], folder: Path, comma
             "findings": sorted({f.label for r in verdict.results for f in r.findings if f.level == "error"}),
         }
         for site, verdict in zip(recording.sites, verdicts, strict=True)
+        if not site.own
     ]
     return {"command": command, "sites": sites}
 

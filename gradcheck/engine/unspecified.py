@@ -12,6 +12,8 @@ from gradcheck.spec.model import Case
 
 # What is raised where a function is called again that holds tensors of a graph which is gone.
 _GONE = re.compile(r"out of scope|symbolic|different graph|KerasTensor|Keras tensor|is not an element of this graph")
+# What differs between modes where the gradient is not that of the forward.
+_FOLLOWS = ("mode-mismatch", "dynamic-shape")
 CONFIRM = "confirm: surrogate"
 
 
@@ -25,8 +27,9 @@ def judged_without_spec(result: CaseResult, case: Case) -> CaseResult:
     if case.recorded:
         result = _with_warnings(result)
     errors = [f for f in result.findings if f.level == ERROR]
-    if result.status == FAILED and errors and all(_is_surrogate(f) for f in errors):
-        return replace(result, status=SKIPPED, reason=_confirmation(errors))
+    surrogates = [f for f in errors if _is_surrogate(f)]
+    if result.status == FAILED and surrogates and all(f in surrogates or f.code in _FOLLOWS for f in errors):
+        return replace(result, status=SKIPPED, reason=_confirmation(surrogates))
     if result.status != ERRORED:
         return result
     raised = [f for f in errors if f.code in ("op-error", "gradient-error")]
@@ -35,11 +38,10 @@ def judged_without_spec(result: CaseResult, case: Case) -> CaseResult:
     message = " ".join(raised[0].message.split())
     if case.guess:
         return replace(result, status=SKIPPED, reason=needs_input(case, message, result))
-    if "NotImplementedError" in message:
-        return replace(result, status=SKIPPED, reason=f"refuses to be differentiated: {message}")
     if raised[0].code == "op-error" or _GONE.search(f"{message} {raised[0].traceback or ''}"):
         return replace(result, status=SKIPPED, reason=f"cannot be called again: {message}")
-    return result
+    # The program went on, so that it never took this gradient.
+    return replace(result, status=SKIPPED, reason=f"its gradient raises, and the program never took it: {message}")
 
 
 def needs_input(case: Case, why: str, result: CaseResult | None = None) -> str:

@@ -17,6 +17,7 @@ from gradcheck.engine.in_process import check_here
 from gradcheck.engine.limits import Limits
 from gradcheck.engine.status import unfinished
 from gradcheck.errors import one_line
+from gradcheck.findings import INTERNAL
 from gradcheck.recording.replay import case_for, replay_of, seen_ranges
 from gradcheck.recording.settings import CURRENT, Settings
 from gradcheck.results import SKIPPED, CaseResult, Finding
@@ -70,6 +71,9 @@ def _judged(site: Site, call: Kept, name: str, settings: Settings, modes: tuple[
     try:
         with _time_limit(settings.timeout), _variables_kept(call):
             result = check_here(replay.op, case, limits)
+    except Exception as error:
+        fault = Finding("crashed", f"gradcheck failed: {one_line(error)}", cause=INTERNAL)
+        result = unfinished(case, fault, time.monotonic() - started)
     except _OutOfTime:
         message = f"ran longer than {settings.timeout:g} s"
         result = unfinished(case, Finding("timeout", message, hint="raise --timeout"), time.monotonic() - started)

@@ -76,9 +76,10 @@ def around(low: float, high: float) -> tuple[float, float]:
     """Return the range around the lowest and the highest number of an input, in which differences may be taken."""
     room = max(high - low, abs(low), abs(high), 1.0)
     wide = (_rounded(low - room, math.floor), _rounded(high + room, math.ceil))
-    if low >= 0.0:
-        return (0.0, 1.0) if high <= 1.0 and low < high else (0.0, wide[1])
-    return (wide[0], 0.0) if high <= 0.0 else wide
+    # A number at an end needs differences on both of its sides.
+    if low > 0.0:
+        return (0.0, 1.0) if high < 1.0 else (0.0, wide[1])
+    return (wide[0], 0.0) if high < 0.0 else wide
 
 
 def _rounded(value: float, towards: Callable[[float], int]) -> float:

@@ -7,6 +7,7 @@ import contextlib
 import functools
 import json
 import os
+import signal
 import sys
 import tempfile
 from dataclasses import dataclass, field
@@ -107,6 +108,16 @@ class Session:
         with contextlib.suppress(OSError):
             self.write()
 
+    def end_as_interrupted(self) -> None:
+        """End the process by SIGINT if Ctrl-C ended the program: Python forgets that when more code runs at exit."""
+        if not self.finished or getattr(sys, "last_type", None) is not KeyboardInterrupt:
+            return
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):
+                stream.flush()
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
+
 
 def modes_of(with_xla: int) -> tuple[str, ...]:
     """Return the modes in which recorded calls are checked: XLA only if the program uses it."""
@@ -130,6 +141,8 @@ def begin(settings: Settings | None = None) -> Session | None:
         return None
     session = Session(settings, folder)
     _SESSIONS.append(session)
+    # Registered first, it runs last.
+    atexit.register(session.end_as_interrupted)
     for place in _PLACES:
         wrapt.register_post_import_hook(functools.partial(session.installed_in, place), place)
     return session

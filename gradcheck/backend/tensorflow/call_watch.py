@@ -310,10 +310,13 @@ def _value(leaf: Any) -> Any:
 
 
 def _size(call: Kept) -> int:
-    values = [*call.leaves, *call.captured.values()]
-    return sum(
-        int(v.shape.num_elements() or 0) * v.dtype.size if _is_tensor(v) else getattr(v, "nbytes", 0) for v in values
-    )
+    return sum(_bytes(value) for value in [*call.leaves, *call.captured.values()])
+
+
+def _bytes(value: Any) -> int:
+    if _is_tensor(value):
+        return int(value.shape.num_elements() or 0) * int(value.dtype.size)
+    return int(value.nbytes) if isinstance(value, np.ndarray) else 0
 
 
 def _kinds(value: Any) -> Hashable:

@@ -8,6 +8,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from gradcheck.backend.tensorflow.keras_types import is_layer, raw_variable
+
 # A function in a closure may itself be a closure; deeper than this nobody writes them.
 DEEPEST = 4
 
@@ -84,10 +86,9 @@ def _replaced_cell(cell: Any, values: Mapping[int, Any], depth: int) -> Any:
 
 
 def variables_of(function: Any) -> list[tf.Variable]:
-    """Return the variables that a function's closure or object holds."""
+    """Return the variables that a function's closure or object holds, those of layers and modules in it included."""
     owner = getattr(function, "__self__", None)
-    values = [*_held(function, DEEPEST), *(vars(owner).values() if hasattr(owner, "__dict__") else ())]
-    for value in list(values):
-        values += [getattr(v, "value", v) for v in getattr(value, "variables", ()) or ()]
-    found = {id(v): v for v in values if isinstance(v, tf.Variable)}
+    values = [*_held(function, DEEPEST), owner, *(vars(owner).values() if hasattr(owner, "__dict__") else ())]
+    owned = [v for value in values if isinstance(value, tf.Module) or is_layer(value) for v in value.variables]
+    found = {id(raw): raw for v in [*values, *owned] if isinstance(raw := raw_variable(v), tf.Variable)}
     return list(found.values())
