@@ -21,7 +21,7 @@ from gradcheck.backend.tensorflow.operation import Operation, differentiable
 from gradcheck.backend.tensorflow.target import TargetError, attribute, bind, resolve, signature_of
 from gradcheck.errors import NeedsInput
 from gradcheck.results import Guessed
-from gradcheck.spec.model import Case
+from gradcheck.spec.model import Case, Input
 from gradcheck.text import shortened
 
 # An op is tried with at most so many inputs, for at most so long: a few candidates fit nearly every op.
@@ -154,7 +154,14 @@ def _brief(error: BaseException) -> str:
 def _trial(case: Case, call: Call) -> Case:
     """Return the case with the inputs and arguments of a call beside its own."""
     filled = case_of("guess", "guess", call, {})
-    return replace(case, inputs={**filled.inputs, **case.inputs}, arguments={**call.arguments, **case.arguments})
+    given = {name: _small(spec) for name, spec in case.inputs.items()}
+    return replace(case, inputs={**filled.inputs, **given}, arguments={**call.arguments, **case.arguments})
+
+
+def _small(spec: Input) -> Input:
+    """Return an input of whole numbers, of which only the shape was given, with numbers that every axis has."""
+    drawn = spec.source == "integers" and spec.parameters is None and spec.dtype != "bool"
+    return replace(spec, parameters={"low": 0, "high": COLUMNS}) if drawn else spec
 
 
 def _runs(op: Any, case: Case) -> bool:
