@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from gradcheck.calls import titled
-from gradcheck.engine.unspecified import CONFIRM
 from gradcheck.events import CaseFinished, Event, RunFinished, RunStarted
 from gradcheck.files import write_whole
 from gradcheck.recording.collected import RecordedSite, Recording, collect
@@ -241,7 +240,7 @@ def _lines(
 def _row(site: RecordedSite, verdict: Verdict) -> tuple[str, ...]:
     signatures = _count(len(site.signatures) + site.further, "signature")
     words = verdict.words if verdict.status in (PASSED, FAILED, ERRORED) else f"{NOT_CHECKED}: {verdict.words}"
-    if verdict.words.startswith(CONFIRM):
+    if verdict.words.startswith("confirm:"):
         words = verdict.words
     place = f"{shown(Path(site.file))}:{site.line}"
     return place, titled(site.name, site.helpers), site.kind, _count(site.calls, "call"), signatures, words

@@ -159,6 +159,7 @@ class CaseResult:
     max_rel_error: float = 0.0
     elements: int = 0
     inconclusive: int = 0
+    draws: bool = False
     comparisons: tuple[Comparison, ...] = ()
     findings: tuple[Finding, ...] = ()
     expected: tuple[str, ...] = ()

@@ -146,4 +146,5 @@ def _facts(lab: Lab, limits: Limits) -> Facts:
         max((absolute for absolute, _ in worst), default=0.0),
         max((relative for _, relative in worst), default=0.0),
         profiles_of(lab) if limits.profiles else (),
+        lab.facts.random or lab.facts.stateless,
     )

@@ -20,6 +20,7 @@ class Facts:
     max_abs_error: float = 0.0
     max_rel_error: float = 0.0
     profiles: tuple[Profile, ...] = ()
+    draws: bool = False
 
 
 @dataclass(slots=True)
@@ -71,6 +72,7 @@ def merged(reports: Iterable[Report]) -> Mapping[str, Any]:
         "inconclusive": sum(f.inconclusive for f in facts),
         "max_abs_error": max((f.max_abs_error for f in facts), default=0.0),
         "max_rel_error": max((f.max_rel_error for f in facts), default=0.0),
+        "draws": any(f.draws for f in facts),
         "profiles": next((f.profiles for f in facts if f.profiles), ()),
     }
 

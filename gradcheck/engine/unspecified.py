@@ -14,6 +14,10 @@ from gradcheck.spec.model import Case
 _GONE = re.compile(r"out of scope|symbolic|different graph|KerasTensor|Keras tensor|is not an element of this graph")
 # What differs between modes where the gradient is not that of the forward.
 _FOLLOWS = ("mode-mismatch", "dynamic-shape")
+_EXPECTATION = (
+    "confirm: the forward draws random numbers, and the gradient is not that of one draw; of a sampler it may be right"
+    " in expectation"
+)
 CONFIRM = "confirm: surrogate"
 
 
@@ -30,6 +34,8 @@ def judged_without_spec(result: CaseResult, case: Case) -> CaseResult:
     surrogates = [f for f in errors if _is_surrogate(f)]
     if result.status == FAILED and surrogates and all(f in surrogates or f.code in _FOLLOWS for f in errors):
         return replace(result, status=SKIPPED, reason=_confirmation(surrogates))
+    if case.recorded and result.draws and errors and all(f.code == "gradient-mismatch" for f in errors):
+        return replace(result, status=SKIPPED, reason=_EXPECTATION)
     if result.status != ERRORED:
         return result
     raised = [f for f in errors if f.code in ("op-error", "gradient-error")]

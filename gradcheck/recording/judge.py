@@ -18,7 +18,7 @@ from gradcheck.engine.limits import Limits
 from gradcheck.engine.status import unfinished
 from gradcheck.errors import one_line
 from gradcheck.findings import INTERNAL
-from gradcheck.recording.replay import case_for, replay_of, seen_ranges
+from gradcheck.recording.replay import case_for, replay_of, seen_in
 from gradcheck.recording.settings import CURRENT, Settings
 from gradcheck.results import SKIPPED, CaseResult, Finding
 
@@ -63,8 +63,8 @@ def _judged(site: Site, call: Kept, name: str, settings: Settings, modes: tuple[
     started = time.monotonic()
     try:
         replay = replay_of(call)
-        ranges = seen_ranges([replay_of(other).inputs for _, other in _calls(site)])
-        case = replace(case_for(replay, name, ranges, modes), timeout=settings.timeout)
+        seen = seen_in([replay_of(other).inputs for _, other in _calls(site)])
+        case = replace(case_for(replay, name, seen, modes), timeout=settings.timeout)
     except Exception as error:
         return _placed(_not_repeated(site, name, one_line(error)), site, name)
     limits = Limits(show=settings.show, seconds=OWN_LIMIT * settings.timeout)

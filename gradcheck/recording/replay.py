@@ -17,6 +17,9 @@ from gradcheck.calls import Kept
 from gradcheck.engine.in_process import OP
 from gradcheck.spec.model import Case, Input
 
+# Entries of a symmetric matrix that differ by rounding only.
+SAME = 1e-6
+
 
 @dataclass(frozen=True, slots=True)
 class Replay:
@@ -24,6 +27,20 @@ class Replay:
 
     op: Callable[..., Any]
     inputs: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Hold what a spec says of an input by what a program gave: its domain, or its structure."""
+
+    domain: tuple[float, float] | None
+    structure: str | None
+
+    def described(self) -> dict[str, Any]:
+        """Return the keys of a spec."""
+        if self.structure is not None:
+            return {"structure": self.structure}
+        return {"domain": list(self.domain)} if self.domain is not None else {}
 
 
 def arguments_of(call: Kept) -> Call:
@@ -53,23 +70,41 @@ def replay_of(call: Kept) -> Replay:
     return Replay(op, {names[i]: args[i] for i in places})
 
 
-def case_for(replay: Replay, name: str, ranges: Mapping[str, tuple[float, float]], modes: tuple[str, ...]) -> Case:
-    """Return the case that checks a recorded call; `ranges` are the domains in which its inputs were seen."""
+def case_for(replay: Replay, name: str, seen: Mapping[str, Seen], modes: tuple[str, ...]) -> Case:
+    """Return the case that checks a recorded call; `seen` is what its inputs have in common in all calls."""
     case = case_of(name, OP, Call(replay.inputs, {}), {})
-    inputs = {key: _within(spec, ranges.get(key)) for key, spec in case.inputs.items()}
+    inputs = {key: _as_seen(spec, seen.get(key)) for key, spec in case.inputs.items()}
     return replace(case, inputs=inputs, modes=modes, recorded=True)
 
 
-def seen_ranges(calls: list[Mapping[str, Any]]) -> dict[str, tuple[float, float]]:
-    """Return the domain of each input: around the numbers that the program used, and not across zero or one
-    where it never went there."""
-    found: dict[str, tuple[float, float]] = {}
+def seen_in(calls: list[Mapping[str, Any]]) -> dict[str, Seen]:
+    """Return what each floating input has in common in all calls: the range of its numbers, and its structure."""
+    found: dict[str, Seen] = {}
     for name in {name for call in calls for name in call}:
         values = [numbers(call[name]) for call in calls if name in call and _is_plain(call[name])]
         values = [value for value in values if value.size and value.dtype.kind == "f"]
         if values and all(np.isfinite(value).all() for value in values):
-            found[name] = around(min(float(v.min()) for v in values), max(float(v.max()) for v in values))
+            lowest, highest = min(float(v.min()) for v in values), max(float(v.max()) for v in values)
+            structure = structure_of(values)
+            found[name] = Seen(None, structure) if structure else Seen(around(lowest, highest), None)
     return found
+
+
+def structure_of(values: list[np.ndarray[Any, Any]]) -> str | None:
+    """Return the structure that all matrices of an input have, None for any or none.
+
+    A matrix that is diagonal or constant has every structure by chance, as weights that start so.
+    """
+    if any(v.ndim < 2 or v.shape[-1] != v.shape[-2] or v.shape[-1] < 2 for v in values):
+        return None
+    matrices = [m.astype(np.float64) for v in values for m in v.reshape(-1, *v.shape[-2:])]
+    if any(np.ptp(m) == 0 or not (m - np.diag(np.diagonal(m))).any() for m in matrices):
+        return None
+    if all(not np.triu(m, 1).any() for m in matrices):
+        return "lower-triangular"
+    if not all(np.allclose(m, m.T, rtol=SAME, atol=SAME * np.abs(m).max()) for m in matrices):
+        return None
+    return "spd" if all(np.linalg.eigvalsh(m).min() > 0 for m in matrices) else "symmetric"
 
 
 def around(low: float, high: float) -> tuple[float, float]:
@@ -113,5 +148,7 @@ def _is_plain(value: Any) -> bool:
     return isinstance(value, (tf.Tensor, np.ndarray))
 
 
-def _within(spec: Input, domain: tuple[float, float] | None) -> Input:
-    return spec if domain is None or spec.items is not None else replace(spec, domain=domain)
+def _as_seen(spec: Input, seen: Seen | None) -> Input:
+    if seen is None or spec.items is not None:
+        return spec
+    return replace(spec, domain=seen.domain, structure=seen.structure)

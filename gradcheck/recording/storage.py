@@ -58,13 +58,13 @@ def write_calls(site: Site, folder: Path) -> None:
 
     Raises OSError.
     """
-    from gradcheck.recording.replay import arguments_of, seen_ranges
+    from gradcheck.recording.replay import arguments_of, seen_in
 
     if site.module == "__main__" and _acts(site.file):
         # To import the script again would run the program again.
         site.module, site.op = None, None
         return
-    ranges = seen_ranges([arguments_of(call).inputs for s in site.signatures.values() for call in s.kept])
+    seen = seen_in([arguments_of(call).inputs for s in site.signatures.values() for call in s.kept])
     for i, signature in enumerate(site.signatures.values()):
         for k, call in enumerate(signature.kept):
             known = arguments_of(call)
@@ -75,8 +75,8 @@ def write_calls(site: Site, folder: Path) -> None:
             place = call_folder(folder, site.number, i, k)
             place.mkdir(parents=True, exist_ok=True)
             described = {name: _written(place, name, value) for name, value in known.inputs.items()}
-            for name in ranges.keys() & described.keys():
-                described[name] = {**described[name], "domain": list(ranges[name])}
+            for name in seen.keys() & described.keys():
+                described[name] = {**described[name], **seen[name].described()}
             data = {"inputs": described, "arguments": dict(known.arguments), "words": signature.words}
             put_in_place(place / CALL, json.dumps(data))
 
