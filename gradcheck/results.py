@@ -28,6 +28,17 @@ class Element:
     rel_error: float
     tolerance: float
     modes: Mapping[str, Any] = field(default_factory=dict)
+    upstream: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Name a line of the user's code: its file, the function around it where that is known, and its text."""
+
+    file: str
+    line: int
+    function: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +64,7 @@ class Finding:
     traceback: str | None = None
     file: str | None = None
     line: int | None = None
+    source: Source | None = None
 
     @property
     def label(self) -> str:

@@ -149,7 +149,8 @@ def make_outputs(
     handlers: list[_Handler] = [*(report for _, report in files), *([printed] if printed else [])]
     console = None
     if form in ("console", "github"):
-        view = View(options["verbose"] - options["quiet"], options["show"], tuple(rerun))
+        concise = options.get("output") == "concise"
+        view = View(options["verbose"] - options["quiet"], options["show"], tuple(rerun), concise)
         console = ConsoleReport(out, err, view)
         handlers.append(console)
     if form == "github":

@@ -17,6 +17,7 @@ from gradcheck.engine.unspecified import judged_without_spec
 from gradcheck.errors import NeedsInput, one_line
 from gradcheck.findings import INTERNAL
 from gradcheck.results import ERRORED, FAILED, PASSED, SKIPPED, CaseResult, Finding, Guessed
+from gradcheck.scanning.returns import source_at
 from gradcheck.spec.model import Case
 
 if TYPE_CHECKING:
@@ -146,7 +147,10 @@ def _add_failure(
     """Add the finding for an exception to the report of a sample: what was found there before stays."""
     if interruptible and isinstance(error, KeyboardInterrupt):
         raise error
-    report.add(completed(failure(error, notebook.phases.current, loaded), None, dtype))
+    finding = completed(failure(error, notebook.phases.current, loaded), None, dtype)
+    if finding.source is None and finding.file and finding.line:
+        finding = replace(finding, source=source_at(finding.file, finding.line))
+    report.add(finding)
     if not any(report is known for known in notebook.reports):
         notebook.reports.append(report)
 

@@ -11,6 +11,7 @@ from gradcheck.backend.tensorflow.runtime import give_back
 from gradcheck.checks import CHECKS
 from gradcheck.checks.check import Check
 from gradcheck.diagnose.finding import completed
+from gradcheck.diagnose.places import placed
 from gradcheck.diagnose.profiles import profiles_of
 from gradcheck.engine.limits import Limits
 from gradcheck.engine.report import Facts, Report
@@ -121,10 +122,10 @@ def _decides(finding: Finding) -> bool:
 def _run(check: Check, lab: Lab, report: Report) -> None:
     try:
         for item in check.ask(lab, list(report.findings)):
-            report.add(completed(item, lab.first_way, lab.dtype) if isinstance(item, Finding) else item)
+            report.add(_whole(item, lab) if isinstance(item, Finding) else item)
     except Stopped as stop:
         used_up = _used_up(lab) if stop.finding.code == "gradient-error" else None
-        raise Stopped(used_up or completed(stop.finding, lab.first_way, lab.dtype)) from stop
+        raise Stopped(used_up or _whole(stop.finding, lab)) from stop
     except Exception as error:
         if not own_fault(error) and (used_up := _used_up(lab)):
             raise Stopped(used_up) from error
@@ -132,6 +133,11 @@ def _run(check: Check, lab: Lab, report: Report) -> None:
         if own_fault(error) or says_something or not check.exploring:
             raise
         report.add(Skipped(check.name, f"not finished: {one_line(error)}"))
+
+
+def _whole(finding: Finding, lab: Lab) -> Finding:
+    """Return a finding with its way, its level and its source line."""
+    return placed(completed(finding, lab.first_way, lab.dtype), lab)
 
 
 def _facts(lab: Lab, limits: Limits) -> Facts:

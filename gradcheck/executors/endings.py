@@ -7,6 +7,7 @@ import signal
 from dataclasses import replace
 
 from gradcheck.results import Finding
+from gradcheck.scanning.returns import source_at
 from gradcheck.text import FRAME, user_files
 
 
@@ -42,7 +43,7 @@ def _placed(code: str, message: str, output: str, hint: str) -> Finding:
     file, line = mine[0]
     shown = "\n".join(f'  File "{f}", line {n}' for f, n in reversed(mine))
     at = f"{message} ({os.path.basename(file)}:{line})"
-    return Finding(code, at, hint=hint, traceback=shown, file=file, line=line)
+    return Finding(code, at, hint=hint, traceback=shown, file=file, line=line, source=source_at(file, line))
 
 
 def _how(code: int | None) -> str:

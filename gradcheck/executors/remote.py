@@ -123,7 +123,14 @@ def _back(result: CaseResult, folder: str, root: str) -> CaseResult:
         return text if text is None else text.replace(folder, root)
 
     findings = tuple(
-        replace(f, message=here(f.message), hint=here(f.hint), traceback=here(f.traceback), file=here(f.file))
+        replace(
+            f,
+            message=here(f.message),
+            hint=here(f.hint),
+            traceback=here(f.traceback),
+            file=here(f.file),
+            source=f.source and replace(f.source, file=here(f.source.file)),
+        )
         for f in result.findings
     )
     return replace(result, findings=findings, output=here(result.output))

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.backend.tensorflow import inputs as drawing
+from gradcheck.backend.tensorflow.definitions import defined_at
 from gradcheck.backend.tensorflow.faults import refused
 from gradcheck.backend.tensorflow.graph_facts import GraphFacts, drawn_in_gradient, graph_facts
 from gradcheck.backend.tensorflow.inputs import Leaf
@@ -297,6 +298,11 @@ class Lab:
     def forget_row(self) -> None:
         """Give back the memory of the further row: of a large input few gradients fit beside each other."""
         self.__dict__.pop("one_row_more", None)
+
+    @cached_property
+    def defined_at(self) -> tuple[str, int, str] | None:
+        """Return file, first line and name of the op, None for one that is not the user's own."""
+        return defined_at(self.loaded.op)
 
     @cached_property
     def bare(self) -> Operation:

@@ -13,7 +13,16 @@ from rich.table import Table
 from rich.text import Text
 
 from gradcheck.events import CaseFinished, CaseProgress, CaseStarted, Event, RunFinished, RunStarted
-from gradcheck.reports.wording import number, outcome_of, rerun_command, unmet_text, where
+from gradcheck.reports.wording import (
+    concise_lines,
+    errors_first,
+    number,
+    outcome_of,
+    rerun_command,
+    source_text,
+    unmet_text,
+    where,
+)
 from gradcheck.results import CaseResult, Element, Finding, RunSummary
 from gradcheck.text import clean
 
@@ -30,11 +39,12 @@ MAX_OUTPUT_LINES = 20
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """Say how much is shown: verbosity (0 is normal), elements per finding, the paths as typed."""
+    """Say how much is shown: verbosity (0 is normal), elements per finding, the paths as typed; or a line per error."""
 
     verbosity: int = 0
     show: int = 5
     options: tuple[str, ...] = ()
+    concise: bool = False
 
 
 class ConsoleReport:
@@ -63,15 +73,23 @@ class ConsoleReport:
         self.out.print(what, soft_wrap=isinstance(what, Text) and not self.out.is_terminal)
 
     def _case(self, result: CaseResult) -> None:
-        quiet = self.view.verbosity < 0 and result.status in ("passed", "skipped")
+        quiet = (self.view.verbosity < 0 or self.view.concise) and result.status in ("passed", "skipped")
         if quiet:
             return
-        self._print(_line(result))
+        if not self.view.concise:
+            self._print(_line(result))
         good = result.status == "passed"
         if result.status == "skipped" or (good and self.view.verbosity < 1):
             return
-        for finding in result.findings:
-            self._finding(finding)
+        if self.view.concise:
+            for line in concise_lines(result):
+                self._print(Text(line))
+            return
+        before = ""
+        for finding in errors_first(result.findings):
+            source = source_text(finding)
+            self._finding(finding, "" if source == before else source)
+            before = source
         for want in result.missing:
             self._print(_indent(unmet_text(result, want), "bold red"))
         if result.reason:
@@ -83,7 +101,7 @@ class ConsoleReport:
         if not good:
             self._print(_indent(f"rerun: {rerun_command(result, self.view.options)}", "dim"))
 
-    def _finding(self, finding: Finding) -> None:
+    def _finding(self, finding: Finding, source: str) -> None:
         style = "red" if finding.level == "error" else "yellow"
         text = Text("  ")
         text.append(finding.label, style=f"bold {style}")
@@ -92,6 +110,8 @@ class ConsoleReport:
         text.append(f" ({place})" if place else "", style="dim")
         text.append(f": {clean(finding.message)}")
         self._print(text)
+        if source and not (finding.traceback and finding.level == "error"):
+            self._print(_indent(source, "bold"))
         if finding.traceback and finding.level == "error":
             for line in clean(finding.traceback).splitlines()[-MAX_OUTPUT_LINES:]:
                 self._print(_indent(line, "dim"))

@@ -9,7 +9,7 @@ from typing import Any
 from gradcheck.events import RunFinished
 from gradcheck.reports import pictures
 from gradcheck.reports.collected import Collected
-from gradcheck.reports.wording import number, outcome_of, rerun_command, unmet_text, where
+from gradcheck.reports.wording import number, outcome_of, rerun_command, source_text, unmet_text, where
 from gradcheck.results import CaseResult, Element, Finding, Profile
 from gradcheck.text import clean
 from gradcheck.version import VERSION
@@ -114,6 +114,8 @@ def _finding(finding: Finding) -> str:
     place = ", ".join(part for part in (finding.wrt and f"[{finding.wrt}]", where(finding), finding.dtype) if part)
     parts = [f'<h3><span class="{finding.level}">{_text(finding.label)}</span> {_text(place)}</h3>']
     parts.append(f"<p>{_text(finding.message)}</p>")
+    if finding.source is not None and not finding.traceback:
+        parts.append(f"<pre>{_text(source_text(finding))}</pre>")
     if finding.traceback:
         parts.append(f"<pre>{_text(finding.traceback)}</pre>")
     if finding.elements:

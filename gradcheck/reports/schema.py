@@ -34,6 +34,7 @@ _ELEMENT = _object(
         "tolerance": _NUMBER,
     },
     modes={"type": "object", "additionalProperties": _VALUE},
+    upstream=_VALUE,
 )
 
 _FINDING = _object(
@@ -54,6 +55,12 @@ _FINDING = _object(
     traceback=_OPTIONAL_TEXT,
     file=_OPTIONAL_TEXT,
     line={"type": ["integer", "null"]},
+    source={
+        "anyOf": [
+            {"type": "null"},
+            _object({"file": _TEXT, "line": {"type": "integer"}, "function": _TEXT, "text": _TEXT}),
+        ]
+    },
 )
 
 _COMPARISON = _object(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from gradcheck.results import CaseResult, Finding
@@ -99,11 +99,38 @@ def table_text(finding: Finding, show: int) -> str:
     return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
 
 
+def errors_first(findings: Iterable[Finding]) -> list[Finding]:
+    """Return findings with the errors before the warnings, each in their order."""
+    return sorted(findings, key=lambda finding: finding.level != "error")
+
+
+def source_text(finding: Finding) -> str:
+    """Return the line of the user's code that a finding is about, `ops.py:9 in grad: return ...`, or nothing."""
+    source = finding.source
+    if source is None:
+        return ""
+    inside = f" in {source.function}" if source.function and source.function != "<lambda>" else ""
+    return clean(f"{source.file}:{source.line}{inside}: {source.text}".rstrip(": "))
+
+
+def concise_lines(result: CaseResult) -> list[str]:
+    """Return one line per error of a case: `ops.py:9: gradient-mismatch/constant-factor [x] spec.yaml::factor`."""
+    lines = []
+    for finding in result.findings:
+        if finding.level == "error":
+            source = finding.source
+            place = f"{source.file}:{source.line}" if source else f"{result.spec}:{result.line}"
+            lines.append(f"{place}: {finding.label}{f' [{finding.wrt}]' if finding.wrt else ''} {result.id}")
+    lines += [f"{result.spec}:{result.line}: {unmet_text(result, want)} {result.id}" for want in result.missing]
+    return [clean(line) for line in lines]
+
+
 def finding_text(finding: Finding, show: int = 5) -> str:
     """Return a finding in full: label, place, message, the user's lines, numbers and hint."""
     place = ", ".join(part for part in (where(finding), finding.dtype) if part)
     first = finding.label + (f" [{finding.wrt}]" if finding.wrt else "") + (f" ({place})" if place else "")
     parts = [f"{first}: {finding.message}"]
+    parts += [source_text(finding)] if finding.source and not finding.traceback else []
     parts += [finding.traceback] if finding.traceback and finding.level == "error" else []
     parts += [table_text(finding, show)] if finding.elements else []
     parts += [f"hint: {finding.hint}"] if finding.hint else []
@@ -112,7 +139,7 @@ def finding_text(finding: Finding, show: int = 5) -> str:
 
 def result_text(result: CaseResult, show: int = 5) -> str:
     """Return everything a failed case has to say, as plain text."""
-    parts = [finding_text(finding, show) for finding in result.findings]
+    parts = [finding_text(finding, show) for finding in errors_first(result.findings)]
     parts += [unmet_text(result, want) for want in result.missing]
     parts += [f"reason: {result.reason}"] if result.reason else []
     return clean("\n".join(parts))

@@ -19,6 +19,7 @@ import tensorflow as tf
 import wrapt
 
 from gradcheck.backend.tensorflow.copies import Copies
+from gradcheck.backend.tensorflow.definitions import defined_at
 from gradcheck.backend.tensorflow.signatures import argument_names, positional_count, takes_variables
 from gradcheck.backend.tensorflow.switched_function import SwitchedFunction
 
@@ -48,6 +49,17 @@ class GradientNote:
     variable: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Say where the grad_fn of an op is written, and the names of the op's arguments."""
+
+    op: str
+    file: str
+    line: int
+    function: str
+    names: tuple[str, ...]
+
+
 @dataclass(slots=True)
 class Recorder:
     """Hold the switch and the notes.
@@ -64,6 +76,7 @@ class Recorder:
     broken: ContractBroken | None = None
     gradient_failure: BaseException | None = None
     permute_variables: bool = False
+    rules: dict[str, Rule] = field(default_factory=dict)
 
     def end_if_copy(self) -> None:
         """End the process if it is a copy that the op made with os.fork."""
@@ -161,6 +174,8 @@ class Recorder:
 
     def _watched(self, grad_fn: Callable[..., Any], wrapped: Any, name: str, args: Any) -> Callable[..., Any]:
         names = argument_names(wrapped, args)
+        if name not in self.rules and (place := defined_at(grad_fn)) is not None:
+            self.rules[name] = Rule(name, *place, tuple(names))
 
         def call(upstream: Any, variables: Any, given: bool) -> Any:
             try:

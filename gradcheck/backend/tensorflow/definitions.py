@@ -1,0 +1,34 @@
+"""Where functions and ops are defined in the user's files."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from typing import Any
+
+from gradcheck.backend.tensorflow.keras_types import is_layer, is_own
+from gradcheck.text import user_files
+
+
+def defined_at(function: Any) -> tuple[str, int, str] | None:
+    """Return file, first line and name of the user's code below a function's wrappers, None if there is none."""
+    if is_layer(function):
+        function = None if is_own(function) else function.call
+    function = _unwrapped(function)
+    code = getattr(getattr(function, "__func__", function), "__code__", None)
+    if code is None or not user_files([code.co_filename]):
+        return None
+    return code.co_filename, code.co_firstlineno, code.co_name
+
+
+def _unwrapped(function: Any) -> Any:
+    for _ in range(10):
+        inner = getattr(function, "python_function", None)
+        inner = function.func if isinstance(function, functools.partial) else inner
+        if inner is None:
+            break
+        function = inner
+    try:
+        return inspect.unwrap(function) if callable(function) else function
+    except ValueError:
+        return function

@@ -1,0 +1,77 @@
+"""Fill in what people look for first: the line of the user's file that a finding is about, and the upstream."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from gradcheck.backend.tensorflow.recorder import Rule
+from gradcheck.measure.lab import Lab
+from gradcheck.results import Element, Finding, Source
+from gradcheck.scanning.returns import line_at, returning_line, shown, source_at
+
+# Findings about a variable, whose creation is what to look at.
+_OF_A_VARIABLE = frozenset({"variable-untracked"})
+
+
+def placed(finding: Finding, lab: Lab) -> Finding:
+    """Return the finding with its source line, and its elements with the upstream at their place."""
+    source = finding.source or source_of(finding, lab)
+    if source is not None:
+        finding = replace(finding, source=source, file=source.file, line=source.line)
+    if finding.elements and (upstream := _elementwise_upstream(finding, lab)) is not None:
+        finding = replace(finding, elements=tuple(_with_upstream(e, upstream, lab, finding) for e in finding.elements))
+    return finding
+
+
+def source_of(finding: Finding, lab: Lab) -> Source | None:
+    """Return the line of the user's code that a finding is about: the statement that failed, the return of
+    grad_fn, or the op."""
+    if finding.file and finding.line:
+        return source_at(finding.file, finding.line)
+    if finding.code in _OF_A_VARIABLE:
+        made = lab.loaded.creations.place_of(finding.wrt, lab.every_variable)
+        if made is not None:
+            return source_at(*made)
+    rule = _rule(finding, lab)
+    if rule is None:
+        return _of_op(lab)
+    position = rule.names.index(finding.wrt) if finding.wrt in rule.names else None
+    line = returning_line(rule.file, rule.line, rule.function, position, len(rule.names))
+    return None if line is None else Source(shown(rule.file), line.line, rule.function, line.text)
+
+
+def _rule(finding: Finding, lab: Lab) -> Rule | None:
+    """Return the rule that a finding is about: the one that it names, or the first that was called."""
+    rules = list(lab.recorder.rules.values())
+    named = [rule for rule in rules if f"`{rule.op}`" in finding.message]
+    return next(iter([*named, *rules]), None)
+
+
+def _of_op(lab: Lab) -> Source | None:
+    """Return the line on which the op is defined, None for one that is TensorFlow's own."""
+    defined = lab.defined_at
+    if defined is None:
+        return None
+    file, line, name = defined
+    return Source(shown(file), line, name, line_at(file, line).text)
+
+
+def _elementwise_upstream(finding: Finding, lab: Lab) -> np.ndarray | None:
+    """Return the upstream of an op whose only output has the shape of the input, None for others."""
+    slot = next((slot for slot in lab.slots if slot.name == finding.wrt), None)
+    if slot is None or len(lab.upstream) != 1 or np.shape(lab.upstream[0]) != tuple(slot.shape):
+        return None
+    return np.asarray(lab.upstream[0])
+
+
+def _with_upstream(element: Element, upstream: np.ndarray, lab: Lab, finding: Finding) -> Element:
+    """Return the element with its upstream, if it is one of the sample's: elsewhere another one is drawn."""
+    sample = next((leaf.values for leaf in lab.leaves if leaf.name == finding.wrt), None)
+    if sample is None or len(element.index) != upstream.ndim or np.shape(sample) != upstream.shape:
+        return element
+    value, number = upstream[element.index], np.asarray(sample)[element.index]
+    if np.iscomplexobj(value) or float(number) != element.input:
+        return element
+    return replace(element, upstream=float(value))

@@ -1,0 +1,108 @@
+"""The line of a function's source that returns a value."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from gradcheck.results import Source
+
+_Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Hold a line of a file, and its text."""
+
+    line: int
+    text: str
+
+
+def returning_line(file: str, first: int, name: str, position: int | None, count: int) -> Line | None:
+    """Return the line on which a function returns its value, or the element of it that is asked for.
+
+    `first` and `name` are those of the function's code object; `position` is the place, among `count`
+    returned values, of the one that is meant.  None where the source cannot be read.
+    """
+    read = _read(file, _stamp(file))
+    if read is None:
+        return None
+    tree, lines = read
+    function = next((node for node in ast.walk(tree) if isinstance(node, _Function) and _is(node, first, name)), None)
+    if function is None:
+        return _line(lines, first)
+    value = _value(function)
+    if value is None:
+        return _line(lines, function.lineno)
+    statement, expression = value
+    if isinstance(expression, (ast.Tuple, ast.List)) and position is not None and len(expression.elts) == count:
+        return _line(lines, expression.elts[position].lineno)
+    return _line(lines, statement.lineno)
+
+
+def line_at(file: str, line: int) -> Line:
+    """Return a line with its text, which is empty where the file cannot be read."""
+    read = _read(file, _stamp(file))
+    return _line(read[1], line) if read is not None else Line(line, "")
+
+
+def source_at(file: str, line: int) -> Source:
+    """Return a line of a file, by its path from the current folder if it lies below it."""
+    return Source(shown(file), line, "", line_at(file, line).text)
+
+
+def shown(file: str) -> str:
+    """Return a path as messages show it."""
+    try:
+        relative = os.path.relpath(file)
+    except (OSError, ValueError):
+        return file
+    return file if relative.startswith("..") else relative
+
+
+def _value(function: _Function) -> tuple[ast.stmt | ast.expr, ast.expr] | None:
+    """Return the last statement that returns a value, and the value."""
+    if isinstance(function, ast.Lambda):
+        return function.body, function.body
+    found = [node for node in _own(function.body) if isinstance(node, ast.Return) and node.value is not None]
+    last = max(found, key=lambda node: node.lineno, default=None)
+    return (last, last.value) if last is not None and last.value is not None else None
+
+
+def _own(body: Sequence[ast.AST]) -> Iterator[ast.AST]:
+    """Yield the nodes of a function's body, those of functions in it left out."""
+    for node in body:
+        yield node
+        if not isinstance(node, (*_Function.__args__, ast.ClassDef)):
+            yield from _own(list(ast.iter_child_nodes(node)))
+
+
+def _is(node: _Function, first: int, name: str) -> bool:
+    if isinstance(node, ast.Lambda):
+        return name == "<lambda>" and node.lineno == first
+    return node.name == name and min([node.lineno, *(d.lineno for d in node.decorator_list)]) == first
+
+
+def _line(lines: Sequence[str], number: int) -> Line:
+    return Line(number, lines[number - 1].strip() if 0 < number <= len(lines) else "")
+
+
+def _stamp(file: str) -> int:
+    try:
+        return os.stat(file).st_mtime_ns
+    except OSError:
+        return 0
+
+
+@functools.lru_cache(maxsize=32)
+def _read(file: str, stamp: int) -> tuple[ast.Module, tuple[str, ...]] | None:
+    """Return the syntax tree and the lines of a file as it was at `stamp`, None where it cannot be read."""
+    try:
+        with open(file, "rb") as stream:
+            text = stream.read()
+        return ast.parse(text, file), tuple(text.decode("utf-8", "replace").splitlines())
+    except (OSError, SyntaxError, ValueError, RecursionError):
+        return None
