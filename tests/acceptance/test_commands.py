@@ -68,7 +68,7 @@ def test_doctor_tells_versions_and_whether_xla_works(run_cli):
 def test_unknown_commands_and_options_exit_with_two(run_cli):
     assert run_cli("rnu").code == 2
     assert run_cli("run", "--nonsense").code == 2
-    assert run_cli("run").code == 2
+    assert run_cli("validate").code == 2
 
 
 @pytest.mark.parametrize(
