@@ -41,6 +41,13 @@ MISMATCH_CAUSES = {
     "mean-not-sum": "gradient and reference differ by the number of elements",
     "conjugate": "the gradient equals the complex conjugate of the reference",
     "straight-through": "the forward is constant or a staircase here and the gradient is not zero",
+    "stopped": "the gradient is right except that nothing comes through one op of the forward",
+    "bypassed": "the gradient is right except that it ignores the derivative of one op of the forward",
+    "mask": "the gradient is right except that it ignores or inverts the mask of one op (relu, where, maximum)",
+    "inner-factor": "the gradient is right except that what comes through one op of the forward has a constant factor",
+    "operand": "the gradient is right except that the derivative of one op is taken with another factor",
+    "axis": "the gradient is right except that a part of it is summed or averaged along an axis",
+    "index": "the gradient is right except that a part of it is reversed or shifted along an axis",
     "unknown": "none of the stated tests is met",
 }
 

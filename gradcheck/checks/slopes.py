@@ -13,6 +13,7 @@ from gradcheck.checks.check import INPUTS, OUTPUTS, Check, Item, blamed_before
 from gradcheck.checks.other_values import region_nearby
 from gradcheck.diagnose.chaos import chaos
 from gradcheck.diagnose.contrast import contrast_of
+from gradcheck.diagnose.counterfactual import counterfactual
 from gradcheck.diagnose.finding import hardened
 from gradcheck.diagnose.gather import diagnosis_of
 from gradcheck.diagnose.inner_rules import inner_rule
@@ -301,6 +302,8 @@ def _nonfinite(lab: Lab, measurement: Measurement) -> Finding:
 def _mismatch(lab: Lab, measurement: Measurement, measurements: Sequence[Measurement]) -> Finding:
     inner = None if measurement.declared else inner_rule(lab, lab.precision.point.x, measurement.part)
     diagnosis = inner or slope_of_stairs(lab, measurement) or diagnosis_of(lab, measurement, measurements)
+    if diagnosis.cause == "unknown" and not diagnosis.hint:
+        diagnosis = counterfactual(lab, measurement) or diagnosis
     if diagnosis.moving and (region := region_nearby(lab, measurement.slot)) is not None:
         diagnosis = in_region(region)
     contrast = contrast_of(measurement, lab.facts.stops)

@@ -55,7 +55,9 @@ def diagnose(evidence: Evidence) -> Diagnosis:
         if diagnosis is not None:
             return diagnosis
     if evidence.upstream is not None and close(evidence.gradient, evidence.upstream, evidence.usable):
-        return Diagnosis("unknown", "it is the upstream gradient unchanged", "multiply upstream by the op's derivative")
+        return Diagnosis(
+            "bypassed", "it is the upstream gradient unchanged", "multiply upstream by the op's derivative"
+        )
     return Diagnosis("unknown", "the gradient matches none of the usual mistakes")
 
 
@@ -250,7 +252,8 @@ def _changed_term(e: Evidence) -> Diagnosis | None:
                 "change the sign of that term (a quotient or a norm in the forward gives a minus)",
             )
         if explained(e, e.reference + part):
-            return Diagnosis("unknown", f"the gradient equals the reference with {which} twice", "count that term once")
+            words = f"the gradient equals the reference with {which} twice"
+            return Diagnosis("inner-factor", words, "count that term once")
     return None
 
 
@@ -297,7 +300,7 @@ def _one_factor(e: Evidence) -> Diagnosis | None:
                 extra = "too much" if power > 0 else "missing"
                 times = name if abs(power) == 1 else f"{name} squared"
                 return Diagnosis(
-                    "unknown",
+                    "operand",
                     f"gradient / reference = {factor} at every element",
                     f"a factor, {times}, is {extra}: look at the exponents",
                 )
@@ -308,7 +311,7 @@ def _reversed(e: Evidence) -> Diagnosis | None:
     for axis, size in enumerate(e.shape):
         if size >= 2 and explained(e, np.flip(e.reference, axis)):
             return Diagnosis(
-                "unknown",
+                "index",
                 f"the gradient equals the reference reversed along axis {axis}",
                 f"reverse the returned gradient along axis {axis}",
             )

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from gradcheck.backend.tensorflow.definitions import defined_at
 from gradcheck.backend.tensorflow.recorder import Rule
 from gradcheck.measure.lab import Lab
 from gradcheck.results import Element, Finding, Source
@@ -51,7 +52,7 @@ def _rule(finding: Finding, lab: Lab) -> Rule | None:
 
 def _of_op(lab: Lab) -> Source | None:
     """Return the line on which the op is defined, None for one that is TensorFlow's own."""
-    defined = lab.defined_at
+    defined = defined_at(lab.loaded.op)
     if defined is None:
         return None
     file, line, name = defined

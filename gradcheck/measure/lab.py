@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.backend.tensorflow import inputs as drawing
-from gradcheck.backend.tensorflow.definitions import defined_at
 from gradcheck.backend.tensorflow.faults import refused
 from gradcheck.backend.tensorflow.graph_facts import GraphFacts, drawn_in_gradient, graph_facts
 from gradcheck.backend.tensorflow.inputs import Leaf
@@ -21,6 +20,7 @@ from gradcheck.backend.tensorflow.runs import Gradients, Run, numpy_dtype
 from gradcheck.backend.tensorflow.vector_op import Layout, VectorOp
 from gradcheck.differences.vector_function import Point
 from gradcheck.measure.budget import Coverage, coverage_of
+from gradcheck.measure.dissected import Draw, dissected
 from gradcheck.measure.first_run import FirstRun, first_run
 from gradcheck.measure.gradients import autodiff_at, gradient_at, measured_point, other_precision
 from gradcheck.measure.measurement import Measurement, measurements_with
@@ -300,9 +300,9 @@ class Lab:
         self.__dict__.pop("one_row_more", None)
 
     @cached_property
-    def defined_at(self) -> tuple[str, int, str] | None:
-        """Return file, first line and name of the op, None for one that is not the user's own."""
-        return defined_at(self.loaded.op)
+    def dissected(self) -> tuple[Draw, Draw] | None:
+        """Return the bare forward taken apart at two points, None if that cannot be done."""
+        return dissected(self)
 
     @cached_property
     def bare(self) -> Operation:

@@ -8,14 +8,8 @@ from gradcheck.differences.assess import Tolerance
 from gradcheck.numerics.arrays import Array
 
 # Unit roundoff by dtype (IEEE 754; bfloat16 has 8 bits of mantissa).
-ROUNDOFF = {
-    "float64": 2.0**-53,
-    "complex128": 2.0**-53,
-    "float32": 2.0**-24,
-    "complex64": 2.0**-24,
-    "float16": 2.0**-11,
-    "bfloat16": 2.0**-8,
-}
+ROUNDOFF = {"float64": 2.0**-53, "complex128": 2.0**-53, "float32": 2.0**-24, "complex64": 2.0**-24,
+            "float16": 2.0**-11, "bfloat16": 2.0**-8}  # fmt: skip
 HALVES = ("float16", "bfloat16")
 
 # --- A gradient against finite differences in float64 (`make numerics`: no false alarm on 76 functions) ---------------
@@ -309,6 +303,19 @@ SHARED_FACTOR, ENOUGH, FEW_SHARED = 1e-4, 4, 0.1
 FACTOR_SPREADS, SYSTEMATIC = 4, 10
 # Times what one way loses that another way may lose, by another path.
 LOSS_MARGIN = 8
+
+# --- Counterfactual diagnosis ---------------------------------------------------------------------------------------
+# Coordinates of all sources: each takes two evaluations of the whole graph.
+CHANGED_COORDINATES = 400
+# Of the discrepancy (and where the gradient is known to float32 only), and of the whole gradient: central differences
+# of a long graph err by less, and a wrong explanation misses by far more than a millionth.
+CHANGED_RTOL, CHANGED_LOW_RTOL, CHANGED_SCALE = 1e-6, 1e-3, 1e-8
+# How far the second point is moved: enough for another gradient, near enough for the same branches.
+CHANGED_MOVE = 0.1
+# Simple changes that are tried two by two: 20,000 sums of vectors take a tenth of a second.
+CHANGED_PAIRS = 200
+# A factor of one, of zero and of minus one are changes of their own.
+LEAST_INNER_FACTOR = 1e-6
 
 
 def difference_tolerance(

@@ -176,8 +176,10 @@ def test_ctrl_c_is_the_programs_and_its_calls_are_judged(program):
     )
     words = [sys.executable, "-m", "gradcheck", "record", "-o", "rec", "--", "python", "train.py"]
     process = subprocess.Popen(
-        words, cwd=program.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True
-    )
+        words, cwd=program.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True,
+        # A job that runs in the background ignores Ctrl-C, and so would all that it starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     assert process.stdout.readline() == "ready\n"
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)

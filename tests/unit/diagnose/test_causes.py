@@ -173,7 +173,7 @@ def test_a_term_with_the_wrong_sign_or_twice():
     terms = [part, REFERENCE - part]
     assert cause(REFERENCE - 2 * part, terms=terms) == "sign-flip"
     found = told(REFERENCE + part, terms=terms)
-    assert (found.cause, "twice" in found.message) == ("unknown", True)
+    assert (found.cause, "twice" in found.message) == ("inner-factor", True)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,207 @@
+"""Take the bare forward apart: what each op's rule gives to its inputs, and how these depend on the sources."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from gradcheck.backend.tensorflow.float64_graph import to_float64
+from gradcheck.backend.tensorflow.runs import Gradients
+from gradcheck.backend.tensorflow.vector_op import Layout, twin_variables
+from gradcheck.numerics.arrays import Array
+from gradcheck.text import user_files
+
+# A graph with more ops, or with more numbers between its ops and its sources, is not taken apart.
+MOST_OPS = 300
+MOST_NUMBERS = 4_000_000
+# Central differences of everything in the graph at once: their error, 1e-10, is far below what is compared.
+STEP = 1e-5
+_SILENT = {"Identity", "NoOp", "Const", "Placeholder", "ReadVariableOp", "StopGradient", "Shape"}
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """Hold what the rule of an op gives to one of its inputs.
+
+    `value` is the input, `output` the op's output, `others` its other floating inputs; `upstream` is the
+    gradient at the output, `part` what the rule makes of it, `applied` what the local Jacobian, not transposed, would
+    (None where input and output have other shapes); `spread` (n, size of the input) is how the
+    input depends on the n coordinates of the sources.  `file` and `line` are where the user wrote the op.
+    """
+
+    op: str
+    name: str
+    position: int
+    file: str
+    line: int
+    value: Array
+    output: Array
+    others: tuple[Array, ...]
+    upstream: Array
+    part: Array
+    applied: Array | None
+    spread: Array
+
+
+class Dissection:
+    """Take one forward apart at any point, in float64."""
+
+    def __init__(self, gradients: Gradients, layout: Layout, variables: Sequence[Any], upstream: Sequence[Any]) -> None:
+        """Trace the forward.
+
+        Raises what the tracing raises, CannotRewrite, or ValueError for a graph that is too large.
+        """
+        concrete = gradients.traced_forward(layout.values)
+        self.layout = layout
+        self.twins = twin_variables(variables)
+        promoted = to_float64(concrete, self.twins)
+        self.places = {node.name: _place(node) for node in concrete.graph.get_operations()}
+        self.names = [spec.name for spec in promoted.inputs]
+        self.graph, self.captured, self.outputs = promoted.graph, promoted.captured, promoted.outputs
+        self.uses: list[tuple[str, int]] = []
+        self.nodes: dict[str, tuple[str, list[str], list[str]]] = {}
+        explicit = len(promoted.inputs) - len(self.captured)
+        specs = [tf.TensorSpec(spec.shape, spec.dtype) for spec in promoted.inputs[:explicit]]
+        ups = [tf.TensorSpec(np.shape(u), tf.float64) for u in upstream]
+        self._all = tf.function(self._values, autograph=False).get_concrete_function(*specs)
+        self._parts = tf.function(self._rules, autograph=False).get_concrete_function(specs, ups)
+
+    def _import(self, tensors: Sequence[Any]) -> Any:
+        mapped = dict(zip(self.names, [*tensors, *self.captured], strict=True))
+        found = tf.graph_util.import_graph_def(
+            self.graph, input_map=mapped, return_elements=list(self.outputs), name="g"
+        )
+        return [t for t in found if t.dtype == tf.float64]
+
+    def _values(self, *tensors: Any) -> list[Any]:
+        outputs = self._import(tensors)
+        nodes = [op for op in tf.compat.v1.get_default_graph().get_operations() if op.name.startswith("g/")]
+        reached = tf.gradients(outputs, [t for op in nodes for t in _floating(op.outputs)])
+        live = iter(reached)
+        alive = {op.name: [next(live) is not None for _ in _floating(op.outputs)] for op in nodes}
+        chosen = [op for op in nodes if any(alive[op.name]) and op.type not in _SILENT]
+        if len(chosen) > MOST_OPS:
+            raise ValueError("too many ops")
+        wanted: dict[str, Any] = {}
+        for op in chosen:
+            inputs, results = _floating(op.inputs), _floating(op.outputs)
+            self.nodes[op.name] = (op.type, [t.name for t in inputs], [t.name for t in results])
+            wanted |= {t.name: t for t in [*inputs, *results]}
+        self.tensors = list(wanted)
+        return [tf.reshape(tensor, [-1]) for tensor in wanted.values()] + [tf.shape(t) for t in wanted.values()]
+
+    def _rules(self, tensors: Any, ups: Any) -> list[Any]:
+        """Return, for every op, its upstreams and what its rule gives to each input."""
+        outputs = self._import(tensors)
+        graph = tf.compat.v1.get_default_graph()
+        found: list[Any] = []
+        for name, (_, _, results) in self.nodes.items():
+            op = graph.get_operation_by_name(name)
+            adjoint = tf.gradients(outputs, _floating(op.outputs), grad_ys=list(ups))
+            live = [(t, a) for t, a in zip(_floating(op.outputs), adjoint, strict=True) if a is not None]
+            if len(results) != 1 or not live:
+                continue
+            # An input that an op takes twice, as x * x does, is one use.
+            for position, source in enumerate(_distinct(_floating(op.inputs))):
+                (part,) = tf.gradients([live[0][0]], [source], grad_ys=[live[0][1]], stop_gradients=list(op.inputs))
+                if part is not None:
+                    self.uses.append((name, position))
+                    found += [tf.convert_to_tensor(live[0][1]), tf.convert_to_tensor(part)]
+                    found.append(_applied(live[0][1], part))
+        return found
+
+    def at(self, x: Array, cotangent: Array) -> list[Edge]:
+        """Return every op's part at a point, with a cotangent.
+
+        Raises ValueError for a graph that is too large.
+        """
+        before = [twin.numpy() for _, twin in self.twins]
+        try:
+            values, shapes = self._evaluate(x)
+            if sum(len(v) for v in values) * x.size > MOST_NUMBERS:
+                raise ValueError("too many numbers")
+            spreads = [np.empty((x.size, len(v))) for v in values]
+            for k in range(x.size):
+                step = STEP * max(1.0, abs(float(x[k])))
+                ahead, behind = x.copy(), x.copy()
+                ahead[k] += step
+                behind[k] -= step
+                for spread, a, b in zip(spreads, self._evaluate(ahead)[0], self._evaluate(behind)[0], strict=True):
+                    spread[k] = (a - b) / (2 * step)
+            ups = [tf.constant(part, tf.float64) for part in self.layout.outputs.unpack(cotangent)]
+            parts = [np.asarray(t) for t in self._parts(self._enter(x), ups)]
+        finally:
+            for (_, twin), value in zip(self.twins, before, strict=True):
+                twin.assign(value)
+        known = {
+            n: (v.reshape(s), spread) for n, v, s, spread in zip(self.tensors, values, shapes, spreads, strict=True)
+        }
+        return [self._edge(use, parts[3 * i : 3 * i + 3], known) for i, use in enumerate(self.uses)]
+
+    def _edge(self, use: tuple[str, int], found: list[Array], known: dict[str, tuple[Array, Array]]) -> Edge:
+        (name, position), (upstream, part, applied) = use, found
+        kind, inputs, results = self.nodes[name]
+        distinct = list(dict.fromkeys(inputs))
+        value, spread = known[distinct[position]]
+        others = tuple(known[other][0] for other in distinct if other != distinct[position])
+        file, line = self.places.get(name.removeprefix("g/"), ("", 0))
+        return Edge(
+            kind,
+            name,
+            position,
+            file,
+            line,
+            value,
+            known[results[0]][0],
+            others,
+            upstream,
+            part,
+            applied if applied.shape == part.shape else None,
+            spread,
+        )
+
+    def _evaluate(self, x: Array) -> tuple[list[Array], list[tuple[int, ...]]]:
+        found = [np.asarray(t) for t in self._all(*self._enter(x))]
+        half = len(found) // 2
+        return found[:half], [tuple(shape) for shape in found[half:]]
+
+    def _enter(self, x: Array) -> list[Any]:
+        """Return the tensors of a point, after the variables have its values."""
+        parts = self.layout.inputs.unpack(x)
+        tensors = [tf.constant(value) for value in self.layout.values]
+        tensors = [tf.cast(t, tf.float64) if t.dtype.is_floating else t for t in tensors]
+        for position, part in zip(self.layout.sources, parts, strict=False):
+            tensors[position] = tf.constant(part, tf.float64)
+        twins = {variable.ref(): twin for variable, twin in self.twins}
+        for variable, part in zip(self.layout.variables, parts[len(self.layout.sources) :], strict=True):
+            twins[variable.ref()].assign(part)
+        return tensors
+
+
+def _applied(upstream: Any, part: Any) -> Any:
+    """Return J u of an op whose rule gives J^T u, an empty tensor where the two have other shapes."""
+    nothing = tf.zeros([0], tf.float64)
+    if upstream.shape != part.shape:
+        return nothing
+    # J^T u is linear in u, so that its own gradient along a tangent is J times the tangent.
+    (found,) = tf.gradients([part], [upstream], grad_ys=[tf.stop_gradient(upstream)])
+    return nothing if found is None else found
+
+
+def _distinct(tensors: Sequence[Any]) -> list[Any]:
+    return list({t.name: t for t in tensors}.values())
+
+
+def _floating(tensors: Sequence[Any]) -> list[Any]:
+    return [t for t in tensors if t.dtype == tf.float64]
+
+
+def _place(node: Any) -> tuple[str, int]:
+    """Return the innermost line of the user's code that made an op, or nothing."""
+    frames = [(frame.filename, frame.lineno) for frame in node.traceback or ()]
+    own = user_files([file for file, _ in frames])
+    return next(((file, line) for file, line in reversed(frames) if file in own), ("", 0))

@@ -1,0 +1,202 @@
+"""Find the one rule that, changed, gives the gradient under test: it is right but for that.
+
+The gradient of the bare forward is a sum over the ops' rules, so that a changed rule costs one product
+with how its input depends on the sources.  A change counts only if it gives the gradient at two points
+that were drawn independently.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations, islice
+
+import numpy as np
+
+from gradcheck.backend.tensorflow.dissection import Edge
+from gradcheck.diagnose.changes import Change, changes_of
+from gradcheck.diagnose.evidence import Diagnosis
+from gradcheck.measure.dissected import Draw
+from gradcheck.measure.lab import Lab
+from gradcheck.measure.measurement import Measurement
+from gradcheck.numerics.arrays import Array
+from gradcheck.scanning.returns import source_at
+from gradcheck.verdict.tolerances import (
+    CHANGED_COORDINATES,
+    CHANGED_LOW_RTOL,
+    CHANGED_PAIRS,
+    CHANGED_RTOL,
+    CHANGED_SCALE,
+    LEAST_INNER_FACTOR,
+)
+
+# Causes that a change may have, the simplest explanation first (the order is that of issue 22's prototype).
+SIMPLE_CAUSES = (
+    *("stopped", "mask", "bypassed", "missing-term", "sign-flip", "inner-factor", "transposed", "axis", "operand"),
+    "index",
+)
+
+_IN_PAIRS = ("stopped", "bypassed", "mask", "sign-flip")
+
+
+@dataclass(frozen=True, slots=True)
+class _Match:
+    change: Change
+    edges: tuple[Edge, ...]
+    clean: bool
+
+
+def counterfactual(lab: Lab, measurement: Measurement) -> Diagnosis | None:
+    """Return the change of one rule (or of two) that explains a wrong gradient, None if none is found."""
+    if not _applies(lab, measurement):
+        return None
+    draws = lab.dissected
+    if draws is None:
+        return None
+    found = list(_single(draws, measurement.part, lab.precision.op.wide))
+    found = found or list(_pairs(draws, measurement.part, lab.precision.op.wide))
+    if not found:
+        return None
+    best = min(found, key=lambda match: (not match.clean, SIMPLE_CAUSES.index(match.change.cause), len(match.edges)))
+    return _worded(best)
+
+
+def _applies(lab: Lab, measurement: Measurement) -> bool:
+    plain = all(slot.plain and not slot.complex for slot in [*lab.slots, *lab.layout.outputs.slots])
+    small = lab.layout.inputs.width <= CHANGED_COORDINATES
+    return lab.custom and plain and small and not (measurement.declared or lab.random or lab.facts.stateless)
+
+
+def _single(draws: tuple[Draw, Draw], part: slice, wide: bool) -> Iterator[_Match]:
+    first = draws[0]
+    for i, edge in enumerate(first.edges):
+        for change, changed in changes_of(edge):
+            deltas = [_delta(draw.edges[i], changed) for draw in draws]
+            if _fits_both(draws, deltas, part, wide):
+                yield _Match(change, (edge,), _fits_both(draws, deltas, slice(None), wide))
+        factor = _factor(first, edge, part)
+        if factor is not None:
+            deltas = [(factor - 1) * (draw.edges[i].spread @ draw.edges[i].part.ravel()) for draw in draws]
+            if _fits_both(draws, deltas, part, wide):
+                words = f"what comes through {{op}} has the factor {factor:.6g}"
+                change = Change("inner-factor", words, f"divide what comes through {{op}} by {factor:.6g}")
+                yield _Match(change, (edge,), _fits_both(draws, deltas, slice(None), wide))
+
+
+def _factor(draw: Draw, edge: Edge, part: slice) -> float | None:
+    """Return the factor on what comes through an edge that fits best, None where it is one or nothing comes."""
+    through = (edge.spread @ edge.part.ravel())[part]
+    size = float(through @ through)
+    if size == 0:
+        return None
+    factor = 1 + float(through @ (draw.gradient - draw.right)[part]) / size
+    return factor if min(abs(factor), abs(factor - 1), abs(factor + 1)) > LEAST_INNER_FACTOR else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Simple:
+    """Hold a change that may be one of two, and what it does to the gradient at both points."""
+
+    edge: int
+    change: Change
+    deltas: tuple[Array, ...]
+
+
+def _pairs(draws: tuple[Draw, Draw], part: slice, wide: bool) -> Iterator[_Match]:
+    """Yield the first two simple changes that explain the gradient together."""
+    for a, b in combinations(list(_simple(draws)), 2):
+        both = [x + y for x, y in zip(a.deltas, b.deltas, strict=True)]
+        if a.edge != b.edge and _fits_both(draws, both, part, wide):
+            words = f"{a.change.words.replace('{op}', '{0}')}, and {b.change.words.replace('{op}', '{1}')}"
+            hint = f"{a.change.hint.replace('{op}', '{0}')}; {b.change.hint.replace('{op}', '{1}')}"
+            edges = (draws[0].edges[a.edge], draws[0].edges[b.edge])
+            yield _Match(Change(a.change.cause, words, hint), edges, _fits_both(draws, both, slice(None), wide))
+            return
+
+
+def _simple(draws: tuple[Draw, Draw]) -> Iterator[_Simple]:
+    found = (
+        _Simple(i, change, tuple(delta for draw in draws if (delta := _delta(draw.edges[i], changed)) is not None))
+        for i, edge in enumerate(draws[0].edges)
+        for change, changed in changes_of(edge)
+        if change.cause in _IN_PAIRS
+    )
+    yield from islice((simple for simple in found if len(simple.deltas) == len(draws)), CHANGED_PAIRS)
+
+
+def _delta(edge: Edge, changed: Callable[[Edge], Array | None]) -> Array | None:
+    """Return by how much the gradient of the sources changes with a rule, None where the change cannot be made."""
+    with np.errstate(all="ignore"):
+        part = changed(edge)
+        if part is None or part.shape != edge.part.shape or not np.isfinite(part).all():
+            return None
+        return np.asarray(edge.spread @ (part - edge.part).ravel())
+
+
+def _fits_both(draws: Sequence[Draw], deltas: Sequence[Array | None], part: slice, wide: bool) -> bool:
+    return all(delta is not None and _fits(draw, delta, part, wide) for draw, delta in zip(draws, deltas, strict=True))
+
+
+def _fits(draw: Draw, delta: Array, part: slice, wide: bool) -> bool:
+    """Return whether the bare forward's gradient with a change is the gradient under test."""
+    gap = (draw.gradient - draw.right)[part]
+    if not np.any(gap):
+        return part == slice(None)
+    scale = max(np.abs(draw.gradient).max(), np.abs(draw.right).max())
+    tolerance = (CHANGED_RTOL if wide else CHANGED_LOW_RTOL) * np.abs(gap).max() + CHANGED_SCALE * scale
+    return bool(np.abs(delta[part] - gap).max() <= tolerance)
+
+
+def _worded(match: _Match) -> Diagnosis:
+    named = [_named(edge) for edge in match.edges]
+    fill = {"op": named[0]} if len(named) == 1 else {}
+    words = match.change.words.format(*named, **fill)
+    return Diagnosis(match.change.cause, f"it is right except that {words}", match.change.hint.format(*named, **fill))
+
+
+def _named(edge: Edge) -> str:
+    """Return an op in words: its name in TensorFlow, and the user's line."""
+    name = _NAMES.get(edge.op, edge.op)
+    if not edge.file:
+        return name
+    source = source_at(edge.file, edge.line)
+    return f"{name} ({source.file}:{source.line}: `{source.text}`)".replace("{", "(").replace("}", ")")
+
+
+_NAMES = {
+    "Relu": "tf.nn.relu",
+    "Relu6": "tf.nn.relu6",
+    "Elu": "tf.nn.elu",
+    "Softplus": "tf.nn.softplus",
+    "Softmax": "tf.nn.softmax",
+    "LogSoftmax": "tf.nn.log_softmax",
+    "MatMul": "tf.matmul",
+    "BatchMatMulV2": "tf.matmul",
+    "Mul": "the product",
+    "RealDiv": "the quotient",
+    "AddV2": "the sum",
+    "Sub": "the difference",
+    "Neg": "the minus",
+    "Sum": "tf.reduce_sum",
+    "Mean": "tf.reduce_mean",
+    "Max": "tf.reduce_max",
+    "SelectV2": "tf.where",
+    "Maximum": "tf.maximum",
+    "Minimum": "tf.minimum",
+    "Exp": "tf.exp",
+    "Log": "tf.math.log",
+    "Sqrt": "tf.sqrt",
+    "Rsqrt": "tf.math.rsqrt",
+    "Square": "tf.square",
+    "Pow": "tf.pow",
+    "Sigmoid": "tf.sigmoid",
+    "Tanh": "tf.tanh",
+    "Sin": "tf.sin",
+    "Cos": "tf.cos",
+    "Abs": "tf.abs",
+    "Transpose": "tf.transpose",
+    "GatherV2": "tf.gather",
+    "Cumsum": "tf.cumsum",
+    "Conv2D": "tf.nn.conv2d",
+    "SquaredDifference": "tf.math.squared_difference",
+}
