@@ -15,6 +15,7 @@ from gradcheck.errors import UsageError
 from gradcheck.events import Event
 from gradcheck.files import write_whole
 from gradcheck.results import INTERRUPTED, TERMINATED, RunSummary
+from gradcheck.scanning.coverage import Scan
 from gradcheck.spec.model import Case
 
 
@@ -137,15 +138,19 @@ def _check_writable(path: Path, flag: str) -> None:
 
 
 def make_outputs(
-    options: Mapping[str, Any], cases: list[Case], stated: Mapping[str, Any], rerun: Iterable[str]
+    options: Mapping[str, Any],
+    cases: list[Case],
+    stated: Mapping[str, Any],
+    rerun: Iterable[str],
+    scan: Scan | None = None,
 ) -> Outputs:
-    """Return the handlers that the options ask for."""
+    """Return the handlers that the options ask for; `scan` is what the page and GitHub's summary list besides."""
     from gradcheck.reports.console import ConsoleReport, View
 
     out, err = make_consoles(options["color"])
     form = options["form"]
-    files = [(Path(options[key]), _report(key, stated)) for key in FILES if options[key] is not None]
-    printed = _report("json_file", stated) if form == "json" else None
+    files = [(Path(options[key]), _report(key, stated, scan)) for key in FILES if options[key] is not None]
+    printed = _report("json_file", stated, None) if form == "json" else None
     handlers: list[_Handler] = [*(report for _, report in files), *([printed] if printed else [])]
     console = None
     if form in ("console", "github"):
@@ -157,7 +162,7 @@ def make_outputs(
         from gradcheck.reports.github import GithubReport
 
         summary = os.environ.get("GITHUB_STEP_SUMMARY")
-        handlers.append(GithubReport(out.file, Path(summary) if summary else None))
+        handlers.append(GithubReport(out.file, Path(summary) if summary else None, scan))
     if form == "jsonl":
         from gradcheck.reports.jsonlines import JsonLines
 
@@ -171,7 +176,12 @@ def make_outputs(
     return Outputs(handlers, files, printed, console, saved, out, err)
 
 
-def _report(key: str, stated: Mapping[str, Any]) -> _Report:
+def wants_scan(options: Mapping[str, Any]) -> bool:
+    """Return whether a report is asked for that lists the custom gradients of the checked modules."""
+    return options["html"] is not None or options["form"] == "github"
+
+
+def _report(key: str, stated: Mapping[str, Any], scan: Scan | None) -> _Report:
     if key == "junit":
         from gradcheck.reports.junit import JunitReport
 
@@ -179,7 +189,7 @@ def _report(key: str, stated: Mapping[str, Any]) -> _Report:
     if key == "html":
         from gradcheck.reports.html import HtmlReport
 
-        return HtmlReport(stated)
+        return HtmlReport(stated, scan)
     from gradcheck.reports.jsonfile import JsonReport
 
     return JsonReport(stated)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from gradcheck.ways import MODES
 
 if TYPE_CHECKING:
     from gradcheck.cli.selection import Selection
+    from gradcheck.scanning.coverage import Scan
 
 DTYPES = ("float16", "bfloat16", "float32", "float64", "complex64", "complex128")
 FORMATS = ("console", "json", "jsonl", "github")
@@ -68,7 +69,7 @@ def run(**options: Any) -> int:
     """
     options["paths"] = options["paths"] or (".",)
     from gradcheck import history
-    from gradcheck.cli.outputs import STOPPED, check_files, exit_code, keep_modules, make_outputs
+    from gradcheck.cli.outputs import STOPPED, check_files, exit_code, keep_modules, make_outputs, wants_scan
     from gradcheck.cli.selection import repeated, selected
     from gradcheck.runner import Options
     from gradcheck.runner import run as run_cases
@@ -95,7 +96,8 @@ def run(**options: Any) -> int:
         profiles=options["html"] is not None,
         save=options["save_failures"],
     )
-    outputs = make_outputs(options, cases, _stated(cases, options, jobs), repeated(options))
+    listed = _scan(cases, options["paths"]) if wants_scan(options) else None
+    outputs = make_outputs(options, cases, _stated(cases, options, jobs), repeated(options), listed)
     for remark in (*selection.remarks, *_problem_lines(selection)):
         outputs.err.print(remark, soft_wrap=True, markup=False, highlight=False)
     finished: list[CaseResult] = []
@@ -114,6 +116,14 @@ def run(**options: Any) -> int:
         if not left_over(finished, cases):
             return 2 if selection.problems is not None else 0
     return exit_code(summary, selection.problems is not None)
+
+
+def _scan(cases: list[Case], paths: Sequence[str]) -> Scan:
+    """Return the custom gradients of the modules that are checked, and which case covers each."""
+    from gradcheck.scanning.coverage import scan
+
+    modules = dict.fromkeys(case.module for case in cases if case.module.endswith(".py"))
+    return scan(modules, [path.partition("::")[0] for path in paths if not path.partition("::")[0].endswith(".py")])
 
 
 def _problem_lines(selection: Selection) -> list[str]:

@@ -6,7 +6,7 @@ import contextlib
 import queue
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gradcheck.engine.limits import Limits
@@ -16,12 +16,15 @@ from gradcheck.events import CaseFinished, CaseStarted, Event
 from gradcheck.executors.parcel import Parcel, pack
 from gradcheck.results import CaseResult, Finding
 from gradcheck.spec.model import Case
+from gradcheck.version import VERSION
 
 CONNECT_S = 10
 # A case whose worker is lost runs once more, on another one.
 STARTS = 2
 # Workers may be replaced, by a nanny or a batch system; without any for so long, nobody will come.
 DESERTED_S = 20
+# A worker keeps the time of its cases itself; one that has not answered so long after it is frozen.
+GRACE_S = 45
 
 
 class Cluster:
@@ -51,8 +54,12 @@ class Cluster:
         starts = dict.fromkeys(waiting, 0)
         again: set[str] = set()
         while waiting:
-            kind, value = self._next()
-            if kind == "deserted":
+            kind, value = self._next(self._deadlines(waiting, begun))
+            if kind == "late":
+                case = waiting.pop(value)
+                self._client.cancel([self._futures[value]])
+                yield CaseFinished(_frozen(case, time.monotonic() - begun.get(value, time.monotonic())))
+            elif kind == "deserted":
                 for case in waiting.values():
                     spent = time.monotonic() - begun.get(case.id, time.monotonic())
                     yield CaseFinished(_lost(case, spent, "no worker is left"))
@@ -93,9 +100,19 @@ class Cluster:
         self._futures[case.id] = future
         future.add_done_callback(lambda _: self._happened.put(("done", case.id)))
 
-    def _next(self) -> tuple[str, Any]:
+    def _deadlines(self, waiting: Mapping[str, Case], begun: Mapping[str, float]) -> dict[str, float]:
+        """Return when each case that has begun should have ended by its own limit; where none has, when all should."""
+        limits = {id: min(case.timeout, self.timeout or case.timeout) + GRACE_S for id, case in waiting.items()}
+        known = {id: begun[id] + limit for id, limit in limits.items() if id in begun}
+        # Cases that wait behind a worker that is frozen never begin.
+        return known or {id: time.monotonic() + limit for id, limit in limits.items()}
+
+    def _next(self, deadlines: Mapping[str, float]) -> tuple[str, Any]:
         alone_since: float | None = None
         while True:
+            late = next((id for id, deadline in deadlines.items() if time.monotonic() > deadline), None)
+            if late is not None:
+                return "late", late
             # Short waits let Ctrl-C through.
             with contextlib.suppress(queue.Empty):
                 return self._happened.get(timeout=0.5)
@@ -120,6 +137,11 @@ def _lost(case: Case, spent: float, why: str = "its worker was lost twice") -> C
     return unfinished(case, finding, spent)
 
 
+def _frozen(case: Case, spent: float) -> CaseResult:
+    message = "its worker on the cluster does not answer, also after the case's time is over"
+    return unfinished(case, Finding("timeout", message, hint="look at the worker's log; restart it"), spent)
+
+
 def _connect(address: str) -> Any:
     try:
         from distributed import Client
@@ -132,10 +154,15 @@ def _connect(address: str) -> Any:
     if not client.scheduler_info().get("workers"):
         client.close()
         raise UsageError(f"--executor: the scheduler at {address} has no workers")
-    lacking = {where for where, version in client.run(_version, on_error="return").items() if version is None}
-    if lacking:
+    versions = client.run(_version, on_error="return")
+    lacking = sorted(where for where, version in versions.items() if version is None)
+    other = sorted(f"{where} ({version})" for where, version in versions.items() if version not in (None, VERSION))
+    if lacking or other:
         client.close()
-        raise UsageError(f"--executor: gradcheck is not installed on {', '.join(sorted(lacking))}")
+    if lacking:
+        raise UsageError(f"--executor: gradcheck is not installed on {', '.join(lacking)}")
+    if other:
+        raise UsageError(f"--executor: this is gradcheck {VERSION}; install the same on {', '.join(other)}")
     return client
 
 

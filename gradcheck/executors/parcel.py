@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import hashlib
 import importlib.util
 import io
 import os
+import stat
 import tempfile
 import threading
 import zipfile
@@ -80,7 +83,8 @@ def _python_files(folder: Path) -> Iterator[Path]:
     for place, folders, names in os.walk(folder):
         folders[:] = [f for f in folders if not f.startswith(".") and f not in _SKIPPED]
         folders[:] = [f for f in folders if not (Path(place) / f / "pyvenv.cfg").exists()]
-        yield from (Path(place) / name for name in names if name.endswith(".py"))
+        # An editor's lock is a link to nothing, and a pipe would never end.
+        yield from (Path(place) / name for name in names if name.endswith(".py") and (Path(place) / name).is_file())
 
 
 def _parts(spec: Input) -> Iterable[Input]:
@@ -104,10 +108,9 @@ _unpacking = threading.Lock()
 
 def unpack(parcel: Parcel) -> Path:
     """Return the folder that holds the parcel's files on this machine, unpacked once."""
-    folder = Path(tempfile.gettempdir()) / f"gradcheck-{os.getuid() if hasattr(os, 'getuid') else 0}" / parcel.digest
     with _unpacking:
+        folder = _private_folder() / parcel.digest
         if not folder.exists():
-            folder.parent.mkdir(mode=0o700, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=folder.parent) as fresh:
                 with zipfile.ZipFile(io.BytesIO(parcel.archive)) as archive:
                     archive.extractall(fresh)
@@ -115,6 +118,19 @@ def unpack(parcel: Parcel) -> Path:
                 os.rename(fresh, folder)
                 os.mkdir(fresh)
     return folder
+
+
+@functools.cache
+def _private_folder() -> Path:
+    """Return the user's own folder for parcels: nobody else may have put files there, or put it there."""
+    uid = os.getuid() if hasattr(os, "getuid") else 0
+    usual = Path(tempfile.gettempdir()) / f"gradcheck-{uid}"
+    with contextlib.suppress(OSError):
+        usual.mkdir(mode=0o700, exist_ok=True)
+        found = os.lstat(usual)
+        if stat.S_ISDIR(found.st_mode) and found.st_uid == uid and not found.st_mode & 0o077:
+            return usual
+    return Path(tempfile.mkdtemp(prefix="gradcheck-"))
 
 
 def moved(case: Case, parcel: Parcel, folder: Path) -> Case:

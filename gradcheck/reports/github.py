@@ -10,11 +10,13 @@ from typing import IO
 from gradcheck.events import CaseFinished, Event, RunFinished, RunStarted
 from gradcheck.reports.wording import finding_text, outcome_of, rerun_command, result_text
 from gradcheck.results import ERRORED, FAILED, PASSED, CaseResult, Finding, RunSummary
+from gradcheck.scanning.coverage import Scan
 from gradcheck.text import clean
 
 # GitHub shows ten annotations of a kind per step and takes summaries up to 1 MiB.
 MAX_ANNOTATIONS = 10
 MAX_SUMMARY_BYTES = 1_000_000
+MAX_UNCOVERED = 50
 
 
 class GithubReport:
@@ -24,8 +26,8 @@ class GithubReport:
     stand in the log, and a token that nobody can guess ends it.
     """
 
-    def __init__(self, file: IO[str], summary_file: Path | None) -> None:
-        self.file, self.summary_file = file, summary_file
+    def __init__(self, file: IO[str], summary_file: Path | None, scan: Scan | None = None) -> None:
+        self.file, self.summary_file, self.scan = file, summary_file, scan
         self.cases: list[CaseResult] = []
         self.token = secrets.token_hex(16)
 
@@ -44,6 +46,8 @@ class GithubReport:
             if self.summary_file is not None:
                 with self.summary_file.open("a", encoding="utf-8") as file:
                     file.write(summary_markdown(self.cases, event.summary))
+                    if self.scan is not None and self.scan.sites:
+                        file.write(coverage_markdown(self.scan))
 
     def _annotate(self) -> None:
         bad = sorted((case for case in self.cases if case.status in (FAILED, ERRORED)), key=_severity)
@@ -117,6 +121,17 @@ def summary_markdown(cases: list[CaseResult], summary: RunSummary) -> str:
             break
         parts.append(block)
     return "".join(parts)
+
+
+def coverage_markdown(scan: Scan) -> str:
+    """Return the custom gradients of the checked modules that nothing covers, and how many are covered."""
+    missing = [site for site in scan.sites if not site.covered]
+    head = f"\n{len(scan.sites)} custom gradients in the checked modules, {scan.percent:.0f} % covered\n"
+    if not missing:
+        return head
+    rows = [f"| `{_cell(s.file)}:{s.line}` | `{_cell(s.name)}` | {s.kind} |\n" for s in missing[:MAX_UNCOVERED]]
+    more = f"\n{len(missing) - MAX_UNCOVERED} more\n" if len(missing) > MAX_UNCOVERED else ""
+    return f"{head}\n| not covered | custom gradient | kind |\n|---|---|---|\n{''.join(rows)}{more}"
 
 
 def _cell(text: str) -> str:

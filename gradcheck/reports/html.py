@@ -11,6 +11,7 @@ from gradcheck.reports import pictures
 from gradcheck.reports.collected import Collected
 from gradcheck.reports.wording import number, outcome_of, rerun_command, source_text, unmet_text, where
 from gradcheck.results import CaseResult, Element, Finding, Profile
+from gradcheck.scanning.coverage import Scan
 from gradcheck.text import clean
 from gradcheck.version import VERSION
 
@@ -49,14 +50,16 @@ svg .curve0{stroke:var(--c0)} svg .curve1{stroke:var(--c1)} svg .curve2{stroke:v
 class HtmlReport(Collected):
     """Collect events; `text` is the page once the run has finished."""
 
-    def __init__(self, options: Mapping[str, Any]) -> None:
+    def __init__(self, options: Mapping[str, Any], scan: Scan | None = None) -> None:
         super().__init__()
-        self.options = options
+        self.options, self.scan = options, scan
 
     def text(self) -> str:
         """Return the page."""
         cases = sorted(self.cases, key=lambda case: (_ORDER.index(case.status), case.id))
-        body = [_head(self.finished), *(_case(case) for case in cases), _environment(self.options, self.finished)]
+        body = [_head(self.finished), *(_case(case) for case in cases)]
+        body += [_coverage(self.scan)] if self.scan is not None and self.scan.sites else []
+        body.append(_environment(self.options, self.finished))
         return (
             '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
             '<meta name="viewport" content="width=device-width,initial-scale=1">'
@@ -174,6 +177,14 @@ def _comparisons(case: CaseResult) -> str:
     ]  # fmt: skip
     head = ("check", "of", "mode", "tape", "device", "dtype", "ok", "elements", "abs error", "rel error", "tolerance")
     return f"<details><summary>{len(rows)} comparisons</summary>{_table(head, rows)}</details>"
+
+
+def _coverage(scan: Scan) -> str:
+    rows = [(f"{s.file}:{s.line}", s.name, s.kind, s.how, s.covered or "not covered") for s in scan.sites]
+    table = _table(("where", "custom gradient", "kind", "declared by", "covered by"), rows)
+    open_ = " open" if any(not s.covered for s in scan.sites) else ""
+    summary = f"{len(rows)} custom gradients in the checked modules, {scan.percent:.0f} % covered"
+    return f"<details{open_}><summary>{summary}</summary>{table}</details>"
 
 
 def _environment(options: Mapping[str, Any], finished: RunFinished | None) -> str:

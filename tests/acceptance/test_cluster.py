@@ -173,3 +173,57 @@ def test_an_address_that_makes_no_sense_is_refused(run_cli, write_spec, url):
                    "--executor", url)  # fmt: skip
     assert told.code == 2
     assert "dask://host:port" in told.err
+
+
+def test_a_worker_with_another_version_is_refused(cluster, run_cli, write_spec, monkeypatch):
+    monkeypatch.setattr("gradcheck.executors.cluster.VERSION", "99.0")
+    spec = write_spec("module: ops.py\ncases: {s: {inputs: {x: 1.0}}}\n", "s = tf.sin\n")
+    for _ in range(20):
+        told = run_cli("run", spec, "--executor", f"dask://{cluster}")
+        if "has no workers" not in told.err:
+            break
+        time.sleep(1)
+    assert told.code == 2
+    assert "this is gradcheck 99.0; install the same on tcp://" in told.err
+
+
+FREEZER = """
+import os
+import signal
+
+import psutil
+
+
+def freezes(x):
+    for process in psutil.Process().parents():
+        if any("dask_worker" in word for word in process.cmdline()):
+            process.send_signal(signal.SIGSTOP)
+    return tf.sin(x)
+
+
+def right(x):
+    return tf.sin(x)
+
+"""
+
+
+def test_a_frozen_worker_costs_its_case_its_time_and_not_the_run(mortal_cluster, run_cli, write_spec, monkeypatch):
+    psutil = pytest.importorskip("psutil")
+    monkeypatch.setattr("gradcheck.executors.cluster.GRACE_S", 10)
+    spec = write_spec(
+        "module: ops.py\ncases: {freezes: {timeout: 15, inputs: {x: 1.0}}, right: {inputs: {x: 1.0}}}\n", FREEZER
+    )
+    try:
+        for _ in range(20):
+            told = run_cli("run", spec, "--format", "json", "--executor", f"dask://{mortal_cluster}")
+            if "has no workers" not in told.err:
+                break
+            time.sleep(1)
+        found = {case["case"]: case for case in json.loads(told.out)["cases"]}
+        assert found["right"]["status"] == "passed"
+        assert [f["code"] for f in found["freezes"]["findings"]] == ["timeout"], found["freezes"]["findings"]
+        assert "does not answer" in found["freezes"]["findings"][0]["message"]
+    finally:
+        for process in psutil.process_iter(["cmdline"]):
+            if any("dask_worker" in word for word in process.info["cmdline"] or ()):
+                process.send_signal(signal.SIGCONT)

@@ -291,3 +291,16 @@ def test_a_scan_lists_what_is_covered_and_fails_under_a_share(ops, run_cli):
     assert run_cli("scan", ".", "--fail-under", "50").code == 1
     assert run_cli("scan", ".", "--fail-under", "5").code == 0
     assert '"covered": "s.yaml::square"' in run_cli("scan", ".", "--json").out
+
+
+def test_reports_list_what_no_case_covers(ops, run_cli, monkeypatch):
+    (ops / "s.yaml").write_text("module: ops.py\ncases: {square: {inputs: {x: {shape: [3]}}}}\n")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(ops / "summary.md"))
+    assert run_cli("run", "s.yaml", "--format", "github", "--html", "page.html").code == 0
+    summary = (ops / "summary.md").read_text()
+    assert "custom gradients in the checked modules, 8 % covered" in summary
+    assert "| `ops.py:9` | `wrong` | top level |" in summary
+    assert "`square`" not in summary
+    page = (ops / "page.html").read_text()
+    assert "s.yaml::square" in page
+    assert "make.&lt;locals&gt;.scaled" in page

@@ -278,6 +278,47 @@ def other_frameworks(folder: Path, python: str = sys.executable) -> Iterator[Fig
                 yield Figure(f"whole check / {name}, {count} elements", own / peer, None, True, told)
 
 
+CALLS = """
+import time
+import tensorflow as tf
+
+@tf.custom_gradient
+def product(x, y):
+    return x * y, lambda u: (u * y, u * x)
+
+x = tf.ones([4, 3])
+traced = tf.function(lambda x: product(x, x))
+
+def fastest(call):
+    call(x)
+    best = float("inf")
+    for _ in range(7):
+        started = time.perf_counter()
+        for _ in range(2000):
+            call(x)
+        best = min(best, (time.perf_counter() - started) / 2000)
+    return best * 1e6
+
+print("us", fastest(lambda x: product(x, x)), fastest(traced))
+"""
+
+
+def recording(folder: Path) -> Iterator[Figure]:
+    """Yield what a recorded call takes more than the same call without the recorder, of which nothing new is kept."""
+    (folder / "calls.py").write_text(CALLS)
+    plain = _call_times([sys.executable, "calls.py"], folder)
+    recorded = _call_times(tool("record", "--", "python", "calls.py"), folder)
+    for kind, a, b in zip(("eager", "tf.function"), plain, recorded, strict=True):
+        told = f"{b - a:.0f} us more than {a:.0f} us"
+        yield Figure(f"record: a further call in {kind} / the call", (b - a) / a, 0.5, True, told)
+
+
+def _call_times(command: list[str], folder: Path) -> list[float]:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+    line = next(line for line in done.stdout.splitlines() if line.startswith("us "))
+    return [float(number) for number in line.split()[1:]]
+
+
 PARTS: dict[str, Callable[[Path], Iterator[Figure]]] = {
     "start-up": start_up,
     "one": one_case,
@@ -285,6 +326,7 @@ PARTS: dict[str, Callable[[Path], Iterator[Figure]]] = {
     "full": full_coverage,
     "directional": directional_coverage,
     "watch": watching,
+    "record": recording,
 }
 
 
