@@ -62,6 +62,9 @@ def collect(settings: Settings) -> Recording:
     without_xla, started, unended = 0, False, False
     for folder in sorted(Path(settings.folder).iterdir()) if os.path.isdir(settings.folder) else ():
         data = _json(folder / SITES)
+        if data is None and (folder / ENDED).exists():
+            started = True
+            problems.append(f"what a process recorded could not be written to {settings.folder}: is the disk full?")
         if data is None:
             continue
         started = True

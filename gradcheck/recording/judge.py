@@ -34,12 +34,12 @@ def judge(sites: list[Site], settings: Settings, folder: Path, modes: tuple[str,
     """Check the kept calls of every site that is not checked apart, and write a result for each.
 
     The first call of each site comes first; further ones are checked while `settings.budget` lasts.
-    A KeyboardInterrupt ends it; what has not been checked by then has no result.
+    A KeyboardInterrupt ends it, and a result that cannot be written; what is left has no result.
     """
     started = time.monotonic()
     here = [site for site in sites if not (site.own or site.checked_apart or site.reason)]
     calls = sorted(((number, site, call) for site in here for number, call in _calls(site)), key=lambda c: c[0])
-    with contextlib.suppress(KeyboardInterrupt):
+    with contextlib.suppress(KeyboardInterrupt, OSError):
         for number, site, call in calls:
             if number > 1 and time.monotonic() - started > settings.budget:
                 break

@@ -103,7 +103,10 @@ class Session:
                     except OSError as error:
                         site.module, site.op = None, None
                         self.problems.append(f"values of {site.name} could not be written: {error.strerror or error}")
-            if has_disk(self.folder):
+            if not has_disk(self.folder):
+                for site in watch.sites.values():
+                    site.reason = site.reason or f"there is no room for the results in {self.folder.parent}"
+            else:
                 judge(list(watch.sites.values()), self.settings, self.folder, modes_of(watch.without_xla))
         with contextlib.suppress(OSError):
             self.write()

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -46,16 +47,16 @@ class Scan:
         return 100.0 * sum(bool(site.covered) for site in self.sites) / len(self.sites) if self.sites else 100.0
 
 
-def scan(paths: Iterable[str], specs: Iterable[str]) -> Scan:
+def scan(paths: Iterable[str], specs: Iterable[str], most_files: int | None = None) -> Scan:
     """Return the custom gradients in files and folders, each with what covers it.
 
-    `specs` are files and folders that are searched for specs and recordings.  Raises UsageError for a path
-    that is not there.
+    `specs` are files and folders that are searched for specs and recordings; after `most_files` files no
+    further ones are looked at.  Raises UsageError for a path that is not there.
     """
     modules: dict[Path, Module] = {}
     unread: list[str] = []
     count = 0
-    for path in python_files(paths):
+    for path in islice(python_files(paths), most_files):
         count += 1
         try:
             module = read(path)

@@ -264,6 +264,49 @@ def test_a_program_without_tensorflow_runs_as_it_is(program):
     assert done.returncode == 3
 
 
+def test_a_disk_that_is_full_harms_nothing_and_is_told(program):
+    script = """
+import resource
+import tensorflow as tf
+from ops import scaled, square
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+print(float(square(tf.ones([3]))[0]), float(scaled(2.0)(tf.ones([3]))[0]))
+"""
+    done = program(script)
+    assert done.stdout.startswith("1.0 2.0")
+    assert "could not be written" in done.stdout
+    assert "is the disk full?" in done.stdout
+    assert "Traceback" not in done.stderr
+    assert done.returncode == 0
+
+
+def test_what_tensorflow_wraps_and_registers_is_listed_by_the_users_function(program):
+    script = """
+import tensorflow as tf
+
+@tf.recompute_grad
+def block(x):
+    return tf.sin(x) * x
+
+@tf.RegisterGradient("Mine")
+def mine(op, u):
+    return u
+
+through = tf.grad_pass_through(tf.round)
+x = tf.constant([0.2, 1.7])
+with tf.GradientTape() as tape:
+    tape.watch(x)
+    y = block(x) + through(x)
+tape.gradient(y, x)
+"""
+    done = program(script, "-o", "rec")
+    found = sites(program.folder / "rec")
+    assert (found["block"]["how"], found["block"]["status"]) == ("recompute_grad", "passed"), done.stdout
+    assert found["mine"]["how"] == "RegisterGradient"
+    assert "registered for the op Mine" in found["mine"]["verdict"]
+    assert done.returncode == 0
+
+
 SUITE = """
 import pytest
 import tensorflow as tf
