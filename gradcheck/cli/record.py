@@ -33,7 +33,7 @@ _FILE = click.Path(dir_okay=False)
 @click.option("--html", type=_FILE, help="Also write a page with pictures here.")
 @click.option("--show", type=click.IntRange(min=1), default=5, show_default=True, help="Worst elements per finding.")
 @click.option("-v", "--verbose", count=True, help="Show findings of passed checks too.")
-@click.option("-q", "--quiet", is_flag=True, help="Show only what did not pass.")
+@click.option("-q", "--quiet", is_flag=True, help="One line for each check that did not pass.")
 @click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto", help="Colour the output.")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, required=True)
 def record(folder: str | None, command: tuple[str, ...], **options: Any) -> int:

@@ -57,7 +57,7 @@ _FILE = click.Path(dir_okay=False)
 @click.option("--save-failures", metavar="DIR", type=click.Path(file_okay=False), help="Keep failing numbers here.")
 @click.option("--show", type=click.IntRange(min=1), default=5, show_default=True, help="Worst elements per finding.")
 @click.option("-v", "--verbose", count=True, help="Show findings and times of passed cases too.")
-@click.option("-q", "--quiet", is_flag=True, help="Show only what did not pass.")
+@click.option("-q", "--quiet", is_flag=True, help="One line for each case that did not pass.")
 @click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto", help="Colour the output.")
 def run(**options: Any) -> int:
     """Check the gradients of specs, or of a Python file without one.

@@ -79,6 +79,8 @@ class ConsoleReport:
         if not self.view.concise:
             self._print(_line(result))
         good = result.status == "passed"
+        if self.view.verbosity < 0 and not self.view.concise:
+            return
         if result.status == "skipped" or (good and self.view.verbosity < 1):
             return
         if self.view.concise:

@@ -89,3 +89,9 @@ def test_concise_output_is_one_line_per_error(report):
 def test_an_annotation_stands_at_the_line(report):
     told = report("--format", "github")
     assert "ops.py,line=9,title=product" in told.out
+
+
+def test_quiet_is_one_line_per_failure(report):
+    lines = [line for line in report("-q").out.splitlines() if line.strip()]
+    assert [line.split()[0] for line in lines[:3]] == ["FAIL", "FAIL", "ERROR"]
+    assert len(lines) == 4
