@@ -71,7 +71,9 @@ class Dissection:
         self._parts = tf.function(self._rules, autograph=False).get_concrete_function(specs, ups)
 
     def _import(self, tensors: Sequence[Any]) -> Any:
-        mapped = dict(zip(self.names, [*tensors, *self.captured], strict=True))
+        # What the forward has captured are tensors and handles of no graph.
+        captured = [tf.compat.v1.get_default_graph().capture(tensor) for tensor in self.captured]
+        mapped = dict(zip(self.names, [*tensors, *captured], strict=True))
         found = tf.graph_util.import_graph_def(
             self.graph, input_map=mapped, return_elements=list(self.outputs), name="g"
         )
