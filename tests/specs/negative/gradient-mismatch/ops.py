@@ -95,3 +95,63 @@ def round_through(x):
 @tf.custom_gradient
 def cube_strange(x):
     return x**3, lambda upstream: upstream * tf.cos(5.0 * x)
+
+
+@tf.custom_gradient
+def gate_stopped(x):
+    s = tf.sigmoid(x)
+    y = s * tf.sin(x) + tf.exp(s * x)
+    return y, lambda u: u * s * tf.cos(x) + u * tf.exp(s * x) * (s + x * s * (1.0 - s))
+
+
+@tf.custom_gradient
+def inner_bypassed(x):
+    s = tf.square(x)
+    y = tf.exp(-s) * x
+    return y, lambda u: u * (tf.exp(-s) - y)
+
+
+@tf.custom_gradient
+def relu_mask(x, w):
+    y = tf.nn.relu(x @ w)
+
+    def grad(u):
+        d = u * tf.cos(y)
+        return d @ tf.transpose(w), tf.transpose(x) @ d
+
+    return tf.sin(y), grad
+
+
+@tf.custom_gradient
+def inner_factor(x, w):
+    s = tf.tanh(x)
+    return s * w + tf.sin(x), lambda u: (u * 3.0 * w * (1.0 - s * s) + u * tf.cos(x), u * s)
+
+
+@tf.custom_gradient
+def sigmoid_operand(x, w):
+    s = tf.sigmoid(x)
+    return s * w + tf.sin(x), lambda u: (u * w * s + u * tf.cos(x), u * s)
+
+
+@tf.custom_gradient
+def averaged_axis(x, w):
+    s = tf.sin(x)
+
+    def grad(u):
+        d = u * w * tf.cos(x)
+        d = tf.reduce_mean(d, 0, keepdims=True) * tf.ones_like(x)
+        return d + u * 2.0 * x, u * s
+
+    return s * w + x * x, grad
+
+
+@tf.custom_gradient
+def shifted_index(x, w):
+    s = tf.sin(x)
+
+    def grad(u):
+        d = u * w * tf.cos(x)
+        return tf.roll(d, 1, -1) + u * 2.0 * x, u * s
+
+    return s * w + x * x, grad
