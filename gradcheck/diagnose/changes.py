@@ -33,6 +33,9 @@ class Change:
 
 STOPPED = Change("stopped", "nothing comes through {op}", "add the part of the gradient that comes through {op}")
 BYPASSED = Change("bypassed", "it ignores the derivative of {op}", "multiply by the derivative of {op} (chain rule)")
+IGNORED_LINE = Change(
+    "bypassed", "it ignores the derivative of what stands at {op}", "multiply by the derivative of what stands at {op}"
+)
 UNMASKED = Change("mask", "it ignores {op}", "let the gradient through only where {op} passes its input on")
 INVERTED = Change("mask", "the mask of {op} is inverted", "let the gradient through where {op} passes its input on")
 NEGATED = Change(

@@ -14,7 +14,7 @@ from itertools import combinations, islice
 import numpy as np
 
 from gradcheck.backend.tensorflow.dissection import Edge
-from gradcheck.diagnose.changes import Change, changes_of
+from gradcheck.diagnose.changes import IGNORED_LINE, Change, changes_of
 from gradcheck.diagnose.evidence import Diagnosis
 from gradcheck.measure.dissected import Draw
 from gradcheck.measure.lab import Lab
@@ -54,6 +54,7 @@ def counterfactual(lab: Lab, measurement: Measurement) -> Diagnosis | None:
     if draws is None:
         return None
     found = list(_single(draws, measurement.part, lab.precision.op.wide))
+    found = found or list(_lines(draws, measurement.part, lab.precision.op.wide))
     found = found or list(_pairs(draws, measurement.part, lab.precision.op.wide))
     if not found:
         return None
@@ -81,6 +82,21 @@ def _single(draws: tuple[Draw, Draw], part: slice, wide: bool) -> Iterator[_Matc
                 words = f"what comes through {{op}} has the factor {factor:.6g}"
                 change = Change("inner-factor", words, f"divide what comes through {{op}} by {factor:.6g}")
                 yield _Match(change, (edge,), _fits_both(draws, deltas, slice(None), wide))
+
+
+def _lines(draws: tuple[Draw, Draw], part: slice, wide: bool) -> Iterator[_Match]:
+    """Yield lines whose ops are all ignored: the upstream of the last passes for that of the first."""
+    first = draws[0].edges
+    for i, edge in enumerate(first):
+        for j, last in enumerate(first):
+            same = (edge.file, edge.line) == (last.file, last.line) and edge.file and edge.name != last.name
+            if not same or last.upstream.size != edge.part.size:
+                continue
+            deltas = [
+                draw.edges[i].spread @ (draw.edges[j].upstream.ravel() - draw.edges[i].part.ravel()) for draw in draws
+            ]
+            if _fits_both(draws, deltas, part, wide):
+                yield _Match(IGNORED_LINE, (edge,), _fits_both(draws, deltas, slice(None), wide))
 
 
 def _factor(draw: Draw, edge: Edge, part: slice) -> float | None:

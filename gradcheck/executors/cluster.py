@@ -38,11 +38,12 @@ class Cluster:
         self._topic = f"gradcheck-{uuid.uuid4().hex}"
         self._happened: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._futures: dict[str, Any] = {}
+        self._workers: dict[str, str] = {}
         self._client = _connect(address)
 
     def run(self, cases: list[Case]) -> Iterator[Event]:
         """Yield what happens, as it happens."""
-        self._client.subscribe_topic(self._topic, lambda event: self._happened.put(("started", event[1]["id"])))
+        self._client.subscribe_topic(self._topic, self._begun)
         parcels: dict[str, Any] = {}
         for case in cases:
             parcel = pack(case)
@@ -59,6 +60,7 @@ class Cluster:
                 case = waiting.pop(value)
                 self._client.cancel([self._futures[value]])
                 yield CaseFinished(_frozen(case, time.monotonic() - begun.get(value, time.monotonic())))
+                self._leave(self._workers.get(value), [other for id, other in waiting.items() if id not in begun])
             elif kind == "deserted":
                 for case in waiting.values():
                     spent = time.monotonic() - begun.get(case.id, time.monotonic())
@@ -75,6 +77,9 @@ class Cluster:
                     yield CaseFinished(_lost(case, time.monotonic() - begun[value]))
             elif kind == "done" and value in waiting:
                 case = waiting[value]
+                if not self._futures[value].done():
+                    # It was submitted anew, away from a frozen worker.
+                    continue
                 if self._futures[value].cancelled() and value not in again:
                     # The worker took the files along that the case needs: send them with the case itself.
                     again.add(value)
@@ -91,11 +96,30 @@ class Cluster:
         with contextlib.suppress(Exception):
             self._client.close(timeout=2)
 
-    def _submit(self, case: Case, parcel: Parcel) -> None:
+    def _begun(self, event: Any) -> None:
+        """Take in that a worker has begun a case."""
+        self._workers[event[1]["id"]] = event[1]["worker"]
+        self._happened.put(("started", event[1]["id"]))
+
+    def _leave(self, frozen: str | None, cases: list[Case]) -> None:
+        """Submit cases that wait behind a frozen worker to the others."""
+        alive = [address for address in self._client.scheduler_info().get("workers", {}) if address != frozen]
+        if frozen is None or not alive:
+            return
+        for case in cases:
+            before = self._futures[case.id]
+            self._submit(case, pack(case), alive)
+            self._client.cancel([before])
+
+    def _submit(self, case: Case, parcel: Parcel, workers: list[str] | None = None) -> None:
         from gradcheck.executors.remote import check
 
         future = self._client.submit(
-            check, case, parcel, self.limits, self.timeout, self.memory, self._topic, pure=False, retries=0
+            check,
+            *(case, parcel, self.limits, self.timeout, self.memory, self._topic),
+            pure=False,
+            retries=0,
+            workers=workers,
         )
         self._futures[case.id] = future
         future.add_done_callback(lambda _: self._happened.put(("done", case.id)))

@@ -115,8 +115,13 @@ def unpack(parcel: Parcel) -> Path:
                 with zipfile.ZipFile(io.BytesIO(parcel.archive)) as archive:
                     archive.extractall(fresh)
                 os.chmod(fresh, 0o700)
-                os.rename(fresh, folder)
-                os.mkdir(fresh)
+                try:
+                    os.rename(fresh, folder)
+                    os.mkdir(fresh)
+                except OSError:
+                    # Another worker of this machine was faster.
+                    if not folder.exists():
+                        raise
     return folder
 
 

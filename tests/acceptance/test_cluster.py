@@ -187,6 +187,13 @@ def test_a_worker_with_another_version_is_refused(cluster, run_cli, write_spec, 
     assert "this is gradcheck 99.0; install the same on tcp://" in told.err
 
 
+def wait_for_workers(address: str, count: int) -> None:
+    from distributed import Client
+
+    with Client(address, set_as_default=False) as client:
+        client.wait_for_workers(count, timeout=60)
+
+
 FREEZER = """
 import os
 import signal
@@ -211,16 +218,17 @@ def test_a_frozen_worker_costs_its_case_its_time_and_not_the_run(mortal_cluster,
     psutil = pytest.importorskip("psutil")
     monkeypatch.setattr("gradcheck.executors.cluster.GRACE_S", 10)
     spec = write_spec(
-        "module: ops.py\ncases: {freezes: {timeout: 15, inputs: {x: 1.0}}, right: {inputs: {x: 1.0}}}\n", FREEZER
+        "module: ops.py\ncases: {freezes: {timeout: 15, inputs: {x: 1.0}}, right: {inputs: {x: 1.0}},"
+        " behind: {op: right, inputs: {x: 1.0}}}\n",
+        FREEZER,
     )
     try:
-        for _ in range(20):
-            told = run_cli("run", spec, "--format", "json", "--executor", f"dask://{mortal_cluster}")
-            if "has no workers" not in told.err:
-                break
-            time.sleep(1)
+        wait_for_workers(mortal_cluster, 2)
+        told = run_cli("run", spec, "--format", "json", "--executor", f"dask://{mortal_cluster}")
         found = {case["case"]: case for case in json.loads(told.out)["cases"]}
-        assert found["right"]["status"] == "passed"
+        # One of the two waits behind the frozen worker.
+        others = [(found[name]["status"], found[name]["findings"]) for name in ("right", "behind")]
+        assert others == [("passed", []), ("passed", [])]
         assert [f["code"] for f in found["freezes"]["findings"]] == ["timeout"], found["freezes"]["findings"]
         assert "does not answer" in found["freezes"]["findings"][0]["message"]
     finally:

@@ -60,3 +60,17 @@ def test_links_to_nothing_and_pipes_are_left_out(case, tmp_path):
     os.mkfifo(folder / "pipe.py")
     packed = parcel.pack(replace(case))
     assert packed.archive
+
+
+def test_two_workers_may_unpack_the_same_parcel_at_once(case, shared, monkeypatch):
+    packed = parcel.pack(case)
+    rename = os.rename
+
+    def slower(source, target):
+        # The other worker comes first.
+        os.mkdir(target)
+        (target / "ops.py").write_text("x = 1\n")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", slower)
+    assert (parcel.unpack(packed) / "ops.py").read_text() == "x = 1\n"
