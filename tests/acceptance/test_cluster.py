@@ -75,6 +75,7 @@ def started_cluster(tmp_path_factory):
     started += [start("worker", f"tcp://{address}", "--nthreads", "1", "--no-dashboard", "--no-nanny") for _ in "ab"]
     yield address
     for process in started:
+        process.send_signal(signal.SIGCONT)
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=30)
 
