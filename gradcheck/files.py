@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and the project that a folder belongs to."""
+"""Files that are written whole or not at all, and the files that are a project's own."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import os
 import stat
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 # Windows has neither.
@@ -22,6 +23,31 @@ def project_root(folder: str) -> str | None:
         if any((place / mark).exists() for mark in _ROOT_MARKS):
             return str(place)
     return None
+
+
+def shown(path: str | Path) -> str:
+    """Return a path as messages show it: from the current folder, if it lies below it."""
+    try:
+        relative = os.path.relpath(path)
+    except (OSError, ValueError):
+        return str(path)
+    return Path(path if relative.startswith("..") else relative).as_posix()
+
+
+# Folders that hold what others wrote, or what can be made again.
+_NOT_SEARCHED = {"__pycache__", "node_modules", "site-packages", "dist-packages"}
+
+
+def searched(root: Path) -> Iterator[tuple[Path, list[str]]]:
+    """Yield the folders below one that hold a project's own files, each with the sorted names of its files.
+
+    Hidden folders, virtual environments and installed packages are left out.
+    """
+    for place, folders, names in os.walk(root):
+        here = Path(place)
+        own = (f for f in folders if not f.startswith(".") and f not in _NOT_SEARCHED)
+        folders[:] = sorted(f for f in own if not (here / f / "pyvenv.cfg").exists())
+        yield here, sorted(names)
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -11,14 +11,14 @@ from typing import Any
 
 from gradcheck.calls import titled
 from gradcheck.events import CaseFinished, Event, RunFinished, RunStarted
-from gradcheck.files import write_whole
+from gradcheck.files import shown, write_whole
 from gradcheck.recording.collected import RecordedSite, Recording, collect
 from gradcheck.recording.session import modes_of
 from gradcheck.recording.settings import Settings
 from gradcheck.recording.specs import PlannedSpec, planned, read_cases, write_specs
 from gradcheck.results import ERRORED, FAILED, PASSED, SKIPPED, CaseResult, summarize
 from gradcheck.runner import Options, run, strictly
-from gradcheck.scanning.coverage import RECORDED, scan, shown
+from gradcheck.scanning.coverage import RECORDED, scan
 
 NOT_CHECKED = "not checked"
 # Of what was never called, and of TensorFlow's own, a few names say enough.
@@ -175,12 +175,10 @@ def _skips(specs: Iterable[PlannedSpec], sites: Iterable[RecordedSite], verdicts
     results = {id(site): verdict.results for site, verdict in zip(sites, verdicts, strict=True)}
     skips: dict[str, str] = {}
     for spec in specs:
-        counts: dict[int, int] = {}
         for case in spec.cases:
-            number = counts[id(case.site)] = counts.get(id(case.site), -1) + 1
             known = results[id(case.site)]
-            if number < len(known) and known[number].status == SKIPPED:
-                skips[spec.id_of(case)] = known[number].reason or "skipped"
+            if case.number < len(known) and known[case.number].status == SKIPPED:
+                skips[spec.id_of(case)] = known[case.number].reason or "skipped"
     return skips
 
 
@@ -244,7 +242,7 @@ def _row(site: RecordedSite, verdict: Verdict) -> tuple[str, ...]:
     words = verdict.words if verdict.status in (PASSED, FAILED, ERRORED) else f"{NOT_CHECKED}: {verdict.words}"
     if verdict.words.startswith("confirm:"):
         words = verdict.words
-    place = f"{shown(Path(site.file))}:{site.line}"
+    place = f"{shown(site.file)}:{site.line}"
     return place, titled(site.name, site.helpers), site.kind, _count(site.calls, "call"), signatures, words
 
 

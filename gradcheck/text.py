@@ -29,6 +29,12 @@ def user_files(files: Sequence[str]) -> set[str]:
     return {file for file in outside if packages and _package(file) == packages[0]}
 
 
+def innermost(frames: Sequence[tuple[str, int]]) -> tuple[str, int] | None:
+    """Return the innermost line of the user's code among frames, outermost first, None if there is none."""
+    files = user_files([file for file, _ in frames])
+    return next(((file, line) for file, line in reversed(frames) if file in files), None)
+
+
 def _is_internal(file: str) -> bool:
     return file.startswith(("<", _HERE + os.sep)) or "__autograph_generated" in file
 

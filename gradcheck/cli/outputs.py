@@ -107,13 +107,22 @@ def check_files(options: Mapping[str, Any]) -> None:
         taken[path] = flag
         _check_writable(Path(options[key]), flag)
     if options["save_failures"] is not None:
-        folder = Path(options["save_failures"])
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=folder):
-                pass
-        except OSError as error:
-            raise UsageError(f"--save-failures {folder}: {error.strerror or error}") from None
+        writable_folder("--save-failures", options["save_failures"])
+
+
+def writable_folder(flag: str, text: str) -> Path:
+    """Return a folder that can be written to, made if it was not there.
+
+    Raises UsageError.
+    """
+    folder = Path(text)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UsageError(f"{flag} {folder}: {error.strerror or error}") from None
+    return folder
 
 
 def keep_modules(options: Mapping[str, Any], cases: Iterable[Case]) -> None:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import shlex
 import tempfile
-from pathlib import Path
 from typing import Any
 
 import click
 
 from gradcheck.cli import signals
-from gradcheck.errors import UsageError
+from gradcheck.cli.run import FORMATS
 from gradcheck.text import clean
 
-FORMATS = ("console", "json", "jsonl", "github")
 _FILE = click.Path(dir_okay=False)
 
 
@@ -42,7 +40,7 @@ def record(folder: str | None, command: tuple[str, ...], **options: Any) -> int:
     COMMAND is a script, `-m MODULE` or a program that runs Python. Write `--` before it. Its output and
     its arguments are its own; the exit code is 1 if a gradient is wrong, else the program's.
     """
-    from gradcheck.cli.outputs import STOPPED, check_files, make_outputs
+    from gradcheck.cli.outputs import check_files, exit_code, make_outputs, writable_folder
     from gradcheck.cli.run import consume, jobs_of, size_of
     from gradcheck.recorded import Plan, RecordedRun
     from gradcheck.recording.program import command_of, run_program
@@ -52,7 +50,7 @@ def record(folder: str | None, command: tuple[str, ...], **options: Any) -> int:
     jobs = jobs_of(options["jobs"])
     bytes_kept = size_of("--max-bytes", options["max_bytes"])
     check_files({**options, "paths": [], "save_failures": None})
-    place = _folder(folder)
+    place = None if folder is None else writable_folder("-o", folder)
     with tempfile.TemporaryDirectory(prefix="gradcheck-record-") as private:
         settings = Settings(private, options["samples"], bytes_kept, options["timeout"], max(options["show"], 10))
         code = run_program(words, settings)
@@ -72,25 +70,4 @@ def record(folder: str | None, command: tuple[str, ...], **options: Any) -> int:
     stream = outputs.out if outputs.console is not None else outputs.err
     for line in lines:
         stream.print(clean(line), soft_wrap=True)
-    if summary.stop_reason in STOPPED:
-        return STOPPED[summary.stop_reason]
-    if summary.faults:
-        return 3
-    return 1 if summary.failed or summary.errored else code
-
-
-def _folder(text: str | None) -> Path | None:
-    """Return the folder for specs, made if it was not there.
-
-    Raises UsageError.
-    """
-    if text is None:
-        return None
-    place = Path(text)
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=place):
-            pass
-    except OSError as error:
-        raise UsageError(f"-o {text}: {error.strerror or error}") from None
-    return place
+    return exit_code(summary) or code

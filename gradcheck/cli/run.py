@@ -109,13 +109,18 @@ def run(**options: Any) -> int:
         history.add(Path(history.FOLDER), finished)
     outputs.finish()
     if options["accept"] and not summary.faults and summary.stop_reason not in STOPPED:
-        from gradcheck.cli.accepting import accept_errors, left_over
-
-        for line in accept_errors(finished, cases):
-            outputs.err.print(line, soft_wrap=True, markup=False, highlight=False)
-        if not left_over(finished, cases):
+        if _accept(finished, cases, outputs):
             return 2 if selection.problems is not None else 0
     return exit_code(summary, selection.problems is not None)
+
+
+def _accept(finished: list[CaseResult], cases: list[Case], outputs: Any) -> bool:
+    """Write today's errors into the specs, and return whether nothing that failed is left over."""
+    from gradcheck.cli.accepting import accept_errors, left_over
+
+    for line in accept_errors(finished, cases):
+        outputs.err.print(line, soft_wrap=True, markup=False, highlight=False)
+    return not left_over(finished, cases)
 
 
 def _scan(cases: list[Case], paths: Sequence[str]) -> Scan:

@@ -8,9 +8,10 @@ import numpy as np
 
 from gradcheck.backend.tensorflow.definitions import defined_at
 from gradcheck.backend.tensorflow.recorder import Rule
+from gradcheck.files import shown
 from gradcheck.measure.lab import Lab
 from gradcheck.results import Element, Finding, Source
-from gradcheck.scanning.returns import line_at, returning_line, shown, source_at
+from gradcheck.scanning.returns import line_at, returning_line, source_at
 
 # Findings about a variable, whose creation is what to look at.
 _OF_A_VARIABLE = frozenset({"variable-untracked"})

@@ -17,11 +17,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gradcheck.errors import UsageError
-from gradcheck.files import project_root
+from gradcheck.files import project_root, searched
 from gradcheck.spec.model import Case, Input
 
 MAX_BYTES = 64 * 2**20
-_SKIPPED = {"__pycache__", "node_modules", "site-packages"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +79,9 @@ def _modules(case: Case) -> Iterator[Path]:
 
 
 def _python_files(folder: Path) -> Iterator[Path]:
-    for place, folders, names in os.walk(folder):
-        folders[:] = [f for f in folders if not f.startswith(".") and f not in _SKIPPED]
-        folders[:] = [f for f in folders if not (Path(place) / f / "pyvenv.cfg").exists()]
+    for place, names in searched(folder):
         # An editor's lock is a link to nothing, and a pipe would never end.
-        yield from (Path(place) / name for name in names if name.endswith(".py") and (Path(place) / name).is_file())
+        yield from (place / name for name in names if name.endswith(".py") and (place / name).is_file())
 
 
 def _parts(spec: Input) -> Iterable[Input]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from gradcheck.files import shown
 from gradcheck.recording.settings import ENDED, SITES, Settings
 from gradcheck.recording.storage import CALL, call_folder
 from gradcheck.results import CaseResult
@@ -113,16 +114,11 @@ def _results(folder: Path, site: int) -> Iterator[CaseResult]:
             result = pickle.loads(file.read_bytes())
         except (OSError, pickle.UnpicklingError, EOFError, AttributeError):
             continue
-        yield replace(result, id=_id(result), spec=_shown(result.spec))
+        yield replace(result, id=_id(result), spec=shown(result.spec))
 
 
 def _id(result: CaseResult) -> str:
-    return f"{_shown(result.spec)}:{result.line}::{result.case}"
-
-
-def _shown(file: str) -> str:
-    relative = os.path.relpath(file)
-    return file if relative.startswith("..") else Path(relative).as_posix()
+    return f"{shown(result.spec)}:{result.line}::{result.case}"
 
 
 def _json(file: Path) -> Any:

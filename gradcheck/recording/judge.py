@@ -12,13 +12,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from gradcheck.backend.tensorflow.replay import replay_of
 from gradcheck.calls import Kept, Site
 from gradcheck.engine.in_process import check_here
 from gradcheck.engine.limits import Limits
 from gradcheck.engine.status import unfinished
 from gradcheck.errors import one_line
 from gradcheck.findings import INTERNAL
-from gradcheck.recording.replay import case_for, replay_of, seen_in
+from gradcheck.recording.seen import case_for, seen_in
 from gradcheck.recording.settings import CURRENT, Settings
 from gradcheck.results import SKIPPED, CaseResult, Finding
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from gradcheck.files import write_whole
+from gradcheck.files import shown, write_whole
 from gradcheck.recording.collected import RecordedCall, RecordedSite
 from gradcheck.spec.model import Case
 from gradcheck.spec.parse import parse
@@ -23,10 +23,11 @@ ARRAYS = "arrays"
 
 @dataclass(frozen=True, slots=True)
 class PlannedCase:
-    """Name the case of one recorded call."""
+    """Name the case of one recorded call, the `number`-th of its site."""
 
     name: str
     site: RecordedSite
+    number: int
     call: RecordedCall
 
 
@@ -40,7 +41,7 @@ class PlannedSpec:
 
     def id_of(self, case: PlannedCase) -> str:
         """Return the id under which a run knows a case of this spec."""
-        return f"{_shown(self.file)}::{case.name}"
+        return f"{shown(self.file)}::{case.name}"
 
 
 def planned(sites: Iterable[RecordedSite], folder: Path) -> list[PlannedSpec]:
@@ -53,9 +54,9 @@ def planned(sites: Iterable[RecordedSite], folder: Path) -> list[PlannedSpec]:
     specs = []
     for module, members in by_module.items():
         cases = [
-            PlannedCase(_case_name(site, number), site, call)
+            PlannedCase(_case_name(site, number), site, number, call)
             for site in members
-            for number, call in enumerate(site.recorded, 1)
+            for number, call in enumerate(site.recorded)
         ]
         specs.append(PlannedSpec(folder / f"{_file_name(module, taken)}.yaml", module, tuple(cases)))
     return specs
@@ -83,17 +84,12 @@ def read_cases(specs: Iterable[PlannedSpec]) -> list[Case]:
 
     Raises SpecError.
     """
-    return [replace(case, recorded=True) for spec in specs for case in parse(spec.file, _shown(spec.file)).cases]
+    return [replace(case, recorded=True) for spec in specs for case in parse(spec.file, shown(spec.file)).cases]
 
 
 def _case_name(site: RecordedSite, number: int) -> str:
     name = (site.op or "op").replace(".", "_")
-    return name if number == 1 else f"{name}_{number}"
-
-
-def _shown(file: Path) -> str:
-    relative = os.path.relpath(file)
-    return str(file) if relative.startswith("..") else Path(relative).as_posix()
+    return name if number == 0 else f"{name}_{number + 1}"
 
 
 def _module(site: RecordedSite, folder: Path) -> str:

@@ -17,7 +17,7 @@ from gradcheck.scanning.declarations import parsed
 
 CALL = "call.json"
 # Below this the program that is recorded needs what is left itself.
-LEAST_DISK = 64 * 2**20
+LEAST_DISK = 2**20
 
 
 def listed(sites: Iterable[Site], problems: list[str], without_xla: int) -> dict[str, Any]:
@@ -58,16 +58,17 @@ def write_calls(site: Site, folder: Path) -> None:
 
     Raises OSError.
     """
-    from gradcheck.recording.replay import arguments_of, seen_in
+    from gradcheck.backend.tensorflow.replay import arguments_of
+    from gradcheck.recording.seen import seen_in
 
     if site.module == "__main__" and _acts(site.file):
         # To import the script again would run the program again.
         site.module, site.op = None, None
         return
-    seen = seen_in([arguments_of(call).inputs for s in site.signatures.values() for call in s.kept])
-    for i, signature in enumerate(site.signatures.values()):
-        for k, call in enumerate(signature.kept):
-            known = arguments_of(call)
+    calls = [[arguments_of(call) for call in signature.kept] for signature in site.signatures.values()]
+    seen = seen_in([known.inputs for kept in calls for known in kept])
+    for i, (signature, kept) in enumerate(zip(site.signatures.values(), calls, strict=True)):
+        for k, known in enumerate(kept):
             if not is_data(known.arguments):
                 # Objects that no spec can hold: this site is checked in the program's own process.
                 site.module, site.op = None, None
@@ -121,6 +122,6 @@ def _written(folder: Path, name: str, value: Any) -> Any:
 def has_disk(folder: Path) -> bool:
     """Return whether there is room for the results of the checks."""
     try:
-        return shutil.disk_usage(folder).free > LEAST_DISK // 64 and os.access(folder, os.W_OK)
+        return shutil.disk_usage(folder).free > LEAST_DISK and os.access(folder, os.W_OK)
     except OSError:
         return False

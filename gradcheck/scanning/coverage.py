@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from gradcheck.errors import UsageError
-from gradcheck.files import read_regular
+from gradcheck.files import read_regular, searched, shown
 from gradcheck.scanning.declarations import Module, read
 from gradcheck.spec.discover import read_specs
 from gradcheck.spec.model import Case
 
 RECORDED = "recorded.json"
 _LARGEST_RECORD = 64 * 2**20
-_NOT_SEARCHED = {"__pycache__", "node_modules", "site-packages", "dist-packages"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,24 +93,15 @@ def python_files(paths: Iterable[str]) -> Iterator[Path]:
         root = Path(text)
         if not root.exists():
             raise UsageError(f"there is no file or folder '{text}'")
-        for path in [root] if root.is_file() else _walk(root):
+        for path in [root] if root.is_file() else _python_files(root):
             whole = path.resolve()
             if whole not in seen:
                 seen.add(whole)
                 yield whole
 
 
-def shown(path: Path) -> str:
-    """Return a path as messages show it: relative where it lies below the current folder."""
-    relative = os.path.relpath(path)
-    return path.as_posix() if relative.startswith("..") else Path(relative).as_posix()
-
-
-def _walk(root: Path) -> Iterator[Path]:
-    for place, folders, names in os.walk(root):
-        folders[:] = sorted(f for f in folders if not f.startswith(".") and f not in _NOT_SEARCHED)
-        folders[:] = [f for f in folders if not (Path(place) / f / "pyvenv.cfg").exists()]
-        yield from (Path(place) / name for name in sorted(names) if name.endswith(".py"))
+def _python_files(root: Path) -> Iterator[Path]:
+    yield from (folder / name for folder, names in searched(root) for name in names if name.endswith(".py"))
 
 
 # (file, name in it) -> what covers it
@@ -189,7 +179,4 @@ def _recordings(places: Iterable[str]) -> Iterator[Path]:
         if root.is_file() and root.name == RECORDED:
             yield root
         elif root.is_dir():
-            for place, folders, names in os.walk(root):
-                folders[:] = sorted(f for f in folders if not f.startswith(".") and f not in _NOT_SEARCHED)
-                if RECORDED in names:
-                    yield Path(place) / RECORDED
+            yield from (folder / RECORDED for folder, names in searched(root) if RECORDED in names)

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from gradcheck.files import shown
 from gradcheck.results import Source
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
@@ -52,15 +53,6 @@ def line_at(file: str, line: int) -> Line:
 def source_at(file: str, line: int) -> Source:
     """Return a line of a file, by its path from the current folder if it lies below it."""
     return Source(shown(file), line, "", line_at(file, line).text)
-
-
-def shown(file: str) -> str:
-    """Return a path as messages show it."""
-    try:
-        relative = os.path.relpath(file)
-    except (OSError, ValueError):
-        return file
-    return file if relative.startswith("..") else relative
 
 
 def _value(function: _Function) -> tuple[ast.stmt | ast.expr, ast.expr] | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gradcheck.errors import NothingSelected, SpecError, UsageError
-from gradcheck.scanning.coverage import shown
+from gradcheck.files import shown
 from gradcheck.scanning.declarations import parsed
 from gradcheck.spec.model import Case
 from gradcheck.spec.parse import parse_data

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from gradcheck.errors import NothingSelected, Problem, SpecError, UsageError
+from gradcheck.files import searched
 from gradcheck.spec.model import Case, Spec
 from gradcheck.spec.nodes import MAX_BYTES
 from gradcheck.spec.parse import parse
@@ -17,7 +18,6 @@ from gradcheck.spec.parse import parse
 MAX_TOKENS = 200
 # The file of a saved failure (`--save-failures`): the specs beside it were written by gradcheck.
 SAVED_FAILURE = "failure.npz"
-_NOT_SEARCHED = {"__pycache__", "node_modules", "site-packages"}
 _SPEC_KEY = re.compile(rb"""^(?:\xef\xbb\xbf)?(["']?)(?:module|cases)\1[ \t]*:""", re.MULTILINE)
 # A spec in braces, as JSON is.
 _FLOW_SPEC = re.compile(rb"""\s*\{[^}]*?(["']?)\b(?:module|cases)\1\s*:""")
@@ -63,19 +63,13 @@ def is_spec(path: Path) -> bool:
 
 
 def _searched(root: Path) -> Iterator[Path]:
-    """Yield the YAML files below a folder, sorted; not those of virtual environments or saved failures."""
-    for place, folders, names in os.walk(root):
-        here = Path(place)
-        folders[:] = sorted(f for f in folders if not f.startswith(".") and not _is_foreign(here / f))
-        if SAVED_FAILURE in names and here != root:
+    """Yield the YAML files below a folder, sorted by folder; not those of saved failures."""
+    for folder, names in searched(root):
+        if SAVED_FAILURE in names and folder != root:
             continue
-        for name in sorted(names):
-            if name.endswith((".yaml", ".yml")) and not name.startswith(".") and (here / name).is_file():
-                yield here / name
-
-
-def _is_foreign(folder: Path) -> bool:
-    return folder.name in _NOT_SEARCHED or (folder / "pyvenv.cfg").exists()
+        for name in names:
+            if name.endswith((".yaml", ".yml")) and not name.startswith(".") and (folder / name).is_file():
+                yield folder / name
 
 
 def _exists(text: str) -> bool:

@@ -8,10 +8,8 @@ Inside of a graph the values come out through a host callback that stands beside
 from __future__ import annotations
 
 import functools
-import inspect
 import os
 import random
-import re
 import sys
 import threading
 import weakref
@@ -21,16 +19,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from gradcheck.backend.tensorflow.closures import functions_in, graph_tensors
+from gradcheck.backend.tensorflow.call_sites import described, is_converted, is_framework
+from gradcheck.backend.tensorflow.closures import cells_of, functions_in, graph_tensors
 from gradcheck.calls import Kept, Signature, Site
-from gradcheck.scanning.declarations import line_of
 
 _OURS = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) + os.sep
-_FRAMEWORKS = ("tensorflow", "keras", "tf_keras")
 _PRIMITIVE = (bool, int, str, bytes, type(None))
-# How TensorFlow's own decorators around tf.custom_gradient call what they hand to it.
-_CONVERTED = re.compile(r"outer_factory\.<locals>\.|inner_factory\.<locals>\.|\btf__")
-_WRAPPERS = {"recompute_grad.<locals>.inner": "recompute_grad", "grad_pass_through.<locals>": "grad_pass_through"}
 
 
 class CallWatch:
@@ -150,8 +144,8 @@ class CallWatch:
         if code is not None and code.co_filename.startswith(_OURS):
             return None
         with self._lock:
-            site = _described(len(self.sites), plain, function)
-            if _is_converted(code):
+            site = described(len(self.sites), plain, function)
+            if is_converted(code):
                 # Another function, which AutoGraph made of the same lines.
                 site = next((known for known in self.sites.values() if known.place == site.place), site)
             return self.sites.setdefault(key, site)
@@ -191,7 +185,7 @@ class CallWatch:
         watch, real = self, module.RegisterGradient.__call__
 
         def register(registration: Any, f: Any) -> Any:
-            site = None if _is_framework(f) or not watch.active else watch._site(f)
+            site = None if is_framework(f) or not watch.active else watch._site(f)
             if site is None:
                 return real(registration, f)
             site.how = "RegisterGradient"
@@ -206,88 +200,6 @@ class CallWatch:
             return f
 
         module.RegisterGradient.__call__ = register
-
-
-def _described(number: int, plain: Any, function: Any) -> Site:
-    """Return the site of a function: where it is written and how it can be imported."""
-    shown, how = _below_wrappers(plain)
-    code = getattr(getattr(shown, "__func__", shown), "__code__", None)
-    file, line = (code.co_filename, code.co_firstlineno) if code is not None else (_file_of(type(shown)), 0)
-    name = getattr(shown, "__qualname__", type(shown).__name__)
-    if _is_converted(code):
-        file = getattr(shown, "__globals__", {}).get("__file__") or file
-        name = _CONVERTED.sub("", name)
-        line = line_of(file, name) or line
-    bound = getattr(function, "__self__", None) is not None
-    kind = "closure" if "<locals>" in name else ("method" if bound or "." in name else "top level")
-    helpers = [value.__qualname__ for value in _captured_functions(shown) if not _is_framework(value)]
-    site = Site(number, os.path.abspath(file), line, name, kind, how, ", ".join(helpers), own=_is_framework(shown))
-    if how == "grad_pass_through":
-        site.reason = "tf.grad_pass_through is meant to pass the gradient by"
-    if how == "custom_gradient" and kind == "top level":
-        site.module, site.op = _importable(plain, name)
-    return site
-
-
-def _below_wrappers(plain: Any) -> tuple[Any, str]:
-    """Return the function that the user wrote below TensorFlow's own wrappers, and what declares its gradient."""
-    how, shown = "custom_gradient", plain
-    name = getattr(plain, "__qualname__", "")
-    for beginning, wrapper in _WRAPPERS.items():
-        if name.startswith(beginning) and _is_framework(plain):
-            how = wrapper
-            shown = next((value for value in _captured_functions(plain) if not _is_framework(value)), plain)
-    return inspect.unwrap(shown), how
-
-
-def _file_of(kind: type) -> str:
-    return getattr(inspect.getmodule(kind), "__file__", None) or "?"
-
-
-def _is_converted(code: Any) -> bool:
-    """Return whether code was written by AutoGraph."""
-    return code is not None and "__autograph_generated" in code.co_filename
-
-
-def _captured_functions(function: Any) -> Iterator[Any]:
-    for cell in getattr(function, "__closure__", None) or ():
-        try:
-            value = cell.cell_contents
-        except ValueError:
-            continue
-        value = value.func if isinstance(value, functools.partial) else value
-        if callable(value) and hasattr(value, "__code__"):
-            yield value
-
-
-def _is_framework(function: Any) -> bool:
-    """Return whether a function is TensorFlow's or Keras' own."""
-    top = (getattr(function, "__module__", "") or "").partition(".")[0]
-    code = getattr(getattr(function, "__func__", function), "__code__", None)
-    file = code.co_filename if code is not None else ""
-    return top in _FRAMEWORKS and any(f"{os.sep}{name}{os.sep}" in file for name in _FRAMEWORKS)
-
-
-def _importable(function: Any, name: str) -> tuple[str | None, str | None]:
-    """Return the module (dotted, or the script's file) and the name under which a function can be had again."""
-    module = sys.modules.get(getattr(function, "__module__", "") or "")
-    value: Any = module
-    for part in name.split("."):
-        value = getattr(value, part, None)
-    if module is None or value is None or not _leads_to(value, function.__code__):
-        return None, None
-    return module.__name__, name
-
-
-def _leads_to(value: Any, code: Any) -> bool:
-    """Return whether a decorated function is the one of a code object below its decorators."""
-    for _ in range(20):
-        if getattr(value, "__code__", None) is code:
-            return True
-        value = getattr(value, "__wrapped__", None) or getattr(value, "python_function", None)
-        if value is None:
-            return False
-    return False
 
 
 def _flat(args: Any, kwargs: Any) -> list[Any]:
@@ -339,17 +251,7 @@ def _kinds(value: Any) -> Hashable:
 
 def _cells(function: Any) -> Hashable:
     """Return the words and whole numbers that a closure holds: they choose what it computes."""
-    cells = getattr(getattr(function, "__func__", function), "__closure__", None)
-    if not cells:
-        return None
-    found = []
-    for cell in cells:
-        try:
-            value = cell.cell_contents
-        except ValueError:
-            continue
-        found.append((type(value), value) if isinstance(value, _PRIMITIVE) else type(value))
-    return tuple(found)
+    return tuple([(type(v), v) if isinstance(v, _PRIMITIVE) else type(v) for v in cells_of(function)])
 
 
 def words(args: Any, kwargs: Any, values: Any = None) -> str:

@@ -25,7 +25,7 @@ def graph_tensors(function: Any) -> list[Any]:
 
 def functions_in(function: Any) -> tuple[Any, ...]:
     """Return the code of the functions that a function's closure holds directly."""
-    codes = (getattr(getattr(value, "__func__", value), "__code__", None) for value in _cells(function))
+    codes = (getattr(getattr(value, "__func__", value), "__code__", None) for value in cells_of(function))
     return tuple(code for code in codes if code is not None)
 
 
@@ -34,7 +34,8 @@ def rebuilt(function: Callable[..., Any], values: Mapping[int, Any]) -> Callable
     return _replaced(function, values, DEEPEST) if values else function
 
 
-def _cells(function: Any) -> Iterator[Any]:
+def cells_of(function: Any) -> Iterator[Any]:
+    """Yield what a function's closure holds; a cell that is not filled yet holds nothing."""
     plain = getattr(function, "__func__", function)
     for cell in getattr(plain, "__closure__", None) or ():
         try:
@@ -46,7 +47,7 @@ def _cells(function: Any) -> Iterator[Any]:
 def _held(function: Any, depth: int) -> Iterator[Any]:
     if depth == 0:
         return
-    for value in _cells(function):
+    for value in cells_of(function):
         if isinstance(value, (list, tuple)):
             yield from value
         elif isinstance(value, dict):

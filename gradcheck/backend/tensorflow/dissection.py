@@ -13,7 +13,7 @@ from gradcheck.backend.tensorflow.float64_graph import to_float64
 from gradcheck.backend.tensorflow.runs import Gradients
 from gradcheck.backend.tensorflow.vector_op import Layout, twin_variables
 from gradcheck.numerics.arrays import Array
-from gradcheck.text import user_files
+from gradcheck.text import innermost
 
 # A graph with more ops, or with more numbers between its ops and its sources, is not taken apart.
 MOST_OPS = 300
@@ -205,5 +205,4 @@ def _floating(tensors: Sequence[Any]) -> list[Any]:
 def _place(node: Any) -> tuple[str, int]:
     """Return the innermost line of the user's code that made an op, or nothing."""
     frames = [(frame.filename, frame.lineno) for frame in node.traceback or ()]
-    own = user_files([file for file, _ in frames])
-    return next(((file, line) for file, line in reversed(frames) if file in own), ("", 0))
+    return innermost(frames) or ("", 0)

@@ -12,7 +12,7 @@ import tensorflow as tf
 from gradcheck.backend.tensorflow.recorder import ContractBroken, Recorder
 from gradcheck.backend.tensorflow.runs import OutputsChanged
 from gradcheck.results import Finding
-from gradcheck.text import FRAME, shortened, user_files
+from gradcheck.text import FRAME, innermost, shortened, user_files
 
 MAX_MESSAGE, MAX_TRACEBACK = 2_000, 8_000
 
@@ -105,10 +105,10 @@ def first_line(error: BaseException) -> str:
 
 def user_place(error: BaseException) -> Place | None:
     """Return the innermost line of user code in the traceback or in TensorFlow's message."""
-    places = [Place(f.filename, f.lineno or 0) for f in traceback.extract_tb(error.__traceback__)]
-    places += [Place(file, int(line)) for file, line in FRAME.findall(said(error))]
-    files = user_files([place.file for place in places])
-    return next((place for place in reversed(places) if place.file in files), None)
+    frames = [(f.filename, f.lineno or 0) for f in traceback.extract_tb(error.__traceback__)]
+    frames += [(file, int(line)) for file, line in FRAME.findall(said(error))]
+    place = innermost(frames)
+    return None if place is None else Place(*place)
 
 
 def raised_by_user(error: BaseException) -> bool:

@@ -77,9 +77,13 @@ def _named(fn: Any, given: Any) -> dict[str, Any]:
     if isinstance(given, Mapping):
         return {str(name): value for name, value in given.items()}
     values = list(given) if isinstance(given, (list, tuple)) else [given]
-    names = list(_parameters(fn))[: len(values)]
-    names += [f"x{i}" for i in range(len(names), len(values))]
-    return dict(zip(names, values, strict=True))
+    return dict(zip(positional_names(fn, len(values)), values, strict=True))
+
+
+def positional_names(fn: Any, count: int) -> list[str]:
+    """Return the names of a function's first `count` positional parameters; `x3` for one that has none."""
+    names = list(_parameters(fn))[:count]
+    return names + [f"x{i}" for i in range(len(names), count)]
 
 
 def _parameters(fn: Any) -> Iterator[str]:
@@ -166,3 +170,8 @@ def _filled(spec: Input, value: Any) -> Input:
 def numbers(value: Any) -> np.ndarray[Any, Any]:
     """Return the numbers of a tensor or an array; those of a sparse one in full."""
     return np.asarray(_array_and_kind(value)[0])
+
+
+def is_dense(value: Any) -> bool:
+    """Return whether a value is one tensor or array, neither sparse nor ragged nor a structure of them."""
+    return isinstance(value, (tf.Tensor, np.ndarray))

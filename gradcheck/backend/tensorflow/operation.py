@@ -19,7 +19,7 @@ from gradcheck.backend.tensorflow.keras_types import is_layer, raw_variable
 from gradcheck.backend.tensorflow.recorder import Recorder
 from gradcheck.backend.tensorflow.target import Bound
 from gradcheck.backend.tensorflow.tracing import autographed, unconverted
-from gradcheck.text import user_files
+from gradcheck.text import innermost
 
 Tensors = list[Any]
 
@@ -133,7 +133,7 @@ class Creations:
 
     def __init__(self) -> None:
         self.made: list[Any] = []
-        self.places: dict[Any, tuple[str, int]] = {}
+        self.places: dict[Any, tuple[str, int] | None] = {}
 
     @contextlib.contextmanager
     def watch(self) -> Iterator[None]:
@@ -150,15 +150,13 @@ class Creations:
 
     def place_of(self, name: str | None, variables: Iterable[Variable]) -> tuple[str, int] | None:
         """Return the line of the user's code that made a variable, None where that is not known."""
-        place = next((self.places.get(v.variable.ref()) for v in variables if v.name == name), None)
-        return place if place is not None and place[0] else None
+        return next((self.places.get(v.variable.ref()) for v in variables if v.name == name), None)
 
 
-def _caller() -> tuple[str, int]:
-    """Return the innermost line of the user's code that is running, or nothing."""
+def _caller() -> tuple[str, int] | None:
+    """Return the innermost line of the user's code that is running, None if there is none."""
     frames = [(frame.filename, frame.lineno or 0) for frame in traceback.extract_stack(sys._getframe())]
-    own = user_files([file for file, _ in frames])
-    return next(((file, line) for file, line in reversed(frames) if file in own), ("", 0))
+    return innermost(frames)
 
 
 def find_variables(op: Any, watched: Iterable[Any], made: Iterable[Any], module: Any) -> list[Variable]:

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gradcheck.recording.replay import around, seen_in, structure_of
+from gradcheck.recording.seen import around, seen_in, structure_of
 
 numbers = st.floats(-1e6, 1e6)
 

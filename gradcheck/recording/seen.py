@@ -1,32 +1,21 @@
-"""Call a recorded function again: its arguments with the values that it had, its closure with what it held."""
+"""What the inputs of recorded calls have in common, and the case that checks such a call."""
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
-from gradcheck.backend.tensorflow.closures import rebuilt
-from gradcheck.backend.tensorflow.given import Call, case_of, numbers
-from gradcheck.calls import Kept
+from gradcheck.backend.tensorflow.given import Call, case_of, is_dense, numbers
+from gradcheck.backend.tensorflow.replay import Replay
 from gradcheck.engine.in_process import OP
 from gradcheck.spec.model import Case, Input
 
 # Entries of a symmetric matrix that differ by rounding only.
 SAME = 1e-6
-
-
-@dataclass(frozen=True, slots=True)
-class Replay:
-    """Hold a recorded call as a function of its tensors, and these tensors by the names of its parameters."""
-
-    op: Callable[..., Any]
-    inputs: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,33 +32,6 @@ class Seen:
         return {"domain": list(self.domain)} if self.domain is not None else {}
 
 
-def arguments_of(call: Kept) -> Call:
-    """Return the tensors of a recorded call by parameter name, and its other arguments."""
-    args, kwargs = packed(call)
-    names = _names(call.function, len(args))
-    named = {**dict(zip(names, args, strict=True)), **kwargs}
-    inputs = {name: value for name, value in named.items() if _has_tensor(value)}
-    return Call(inputs, {name: value for name, value in named.items() if name not in inputs})
-
-
-def replay_of(call: Kept) -> Replay:
-    """Return the function that makes a recorded call again on other tensors."""
-    args, kwargs = packed(call)
-    names = _names(call.function, len(args))
-    places = [i for i, value in enumerate(args) if _has_tensor(value)]
-    function = rebuilt(call.function, call.captured)
-
-    def op(*tensors: Any) -> Any:
-        whole = list(args)
-        for place, tensor in zip(places, tensors, strict=True):
-            whole[place] = tensor
-        # Decorated at each call: by then the check stands in the place of TensorFlow's decorator.
-        return tf.custom_gradient(function)(*whole, **kwargs)
-
-    op.__name__ = getattr(call.function, "__name__", "op")
-    return Replay(op, {names[i]: args[i] for i in places})
-
-
 def case_for(replay: Replay, name: str, seen: Mapping[str, Seen], modes: tuple[str, ...]) -> Case:
     """Return the case that checks a recorded call; `seen` is what its inputs have in common in all calls."""
     case = case_of(name, OP, Call(replay.inputs, {}), {})
@@ -81,7 +43,7 @@ def seen_in(calls: list[Mapping[str, Any]]) -> dict[str, Seen]:
     """Return what each floating input has in common in all calls: the range of its numbers, and its structure."""
     found: dict[str, Seen] = {}
     for name in {name for call in calls for name in call}:
-        values = [numbers(call[name]) for call in calls if name in call and _is_plain(call[name])]
+        values = [numbers(call[name]) for call in calls if name in call and is_dense(call[name])]
         values = [value for value in values if value.size and value.dtype.kind == "f"]
         if values and all(np.isfinite(value).all() for value in values):
             lowest, highest = min(float(v.min()) for v in values), max(float(v.max()) for v in values)
@@ -121,31 +83,6 @@ def _rounded(value: float, towards: Callable[[float], int]) -> float:
     """Return a number with two digits, as people write a range."""
     unit = 10.0 ** (math.floor(math.log10(abs(value))) - 1) if value else 1.0
     return float(f"{towards(value / unit) * unit:.3g}")
-
-
-def packed(call: Kept) -> tuple[list[Any], dict[str, Any]]:
-    """Return the arguments of a recorded call with their values in the place of tensors."""
-    args, kwargs = tf.nest.pack_sequence_as(call.template, list(call.leaves), expand_composites=True)
-    return list(args), dict(kwargs)
-
-
-def _names(function: Any, count: int) -> list[str]:
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):
-        parameters = {}.values()
-    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    names = [p.name for p in parameters if p.kind in kinds][:count]
-    return names + [f"x{i}" for i in range(len(names), count)]
-
-
-def _has_tensor(value: Any) -> bool:
-    leaves = tf.nest.flatten(value, expand_composites=True)
-    return bool(leaves) and all(tf.is_tensor(leaf) or isinstance(leaf, np.ndarray) for leaf in leaves)
-
-
-def _is_plain(value: Any) -> bool:
-    return isinstance(value, (tf.Tensor, np.ndarray))
 
 
 def _as_seen(spec: Input, seen: Seen | None) -> Input:
