@@ -74,10 +74,19 @@ def started_cluster(tmp_path_factory):
     wait_for(port)
     started += [start("worker", f"tcp://{address}", "--nthreads", "1", "--no-dashboard", "--no-nanny") for _ in "ab"]
     yield address
-    for process in started:
-        process.send_signal(signal.SIGCONT)
-        process.send_signal(signal.SIGTERM)
-        process.wait(timeout=30)
+    for process in reversed(started):
+        end(process)
+
+
+def end(process):
+    """Ask the process to stop; kill one that a closed connection keeps from stopping."""
+    process.send_signal(signal.SIGCONT)
+    process.terminate()
+    try:
+        process.wait(timeout=10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def wait_for(port: int) -> None:
