@@ -13,6 +13,10 @@ from gradcheck.text import shortened
 # Signatures of one site whose calls are kept; a program that draws shapes at random has endless ones.
 MOST_SIGNATURES = 8
 LONGEST_TITLE = 60
+# The most calls that pass between two callbacks: a draw over more of them takes longer than a callback.
+LONGEST_PAUSE = 10_000
+# More calls than a program makes.
+NEVER = 2**62
 _INSTALLED = ("site-packages", "dist-packages")
 
 
@@ -45,11 +49,23 @@ class Signature:
         Vitter's algorithm R).
         """
         self.count += 1
-        if self.count <= samples:
-            return self.count - 1
+        return self._slot(self.count, samples, rng)
+
+    def next_kept(self, samples: int, rng: random.Random) -> tuple[int, int | None]:
+        """Return how many calls pass before the next that is kept, and its place; None if it is not drawn yet."""
+        for passed in range(LONGEST_PAUSE):
+            slot = self._slot(self.count + passed + 1, samples, rng)
+            if slot is not None:
+                return passed, slot
+        return LONGEST_PAUSE, None
+
+    @staticmethod
+    def _slot(count: int, samples: int, rng: random.Random) -> int | None:
+        if count <= samples:
+            return count - 1
         if samples == 1:
             return None
-        place = rng.randrange(self.count - 1)
+        place = rng.randrange(count - 1)
         return place + 1 if place < samples - 1 else None
 
     def keep(self, slot: int, call: Kept) -> None:
@@ -111,6 +127,41 @@ class Site:
                 return None
             known = self.signatures[key] = Signature(words())
         return known
+
+
+class Place:
+    """Count the calls of a site at one place of a graph, most of which come in numbers only."""
+
+    def __init__(self, site: Site, samples: int, rng: random.Random) -> None:
+        self._site, self._samples, self._random = site, samples, rng
+        self._last: Signature | None = None
+        self._planned: tuple[int, int | None] = (0, None)
+
+    def count(self, passed: int) -> None:
+        """Count calls like the last one."""
+        self._site.calls += passed
+        if self._last is not None:
+            self._last.count += passed
+
+    def called(self, passed: int, key: Hashable, words: Callable[[], str]) -> tuple[Signature | None, int | None]:
+        """Count `passed` calls and one whose values are here; return its signature and its place in `kept`."""
+        self.count(passed)
+        self._site.calls += 1
+        before, (pause, slot) = self._last, self._planned
+        signature = self._last = self._site.signature(key, words)
+        if signature is None:
+            return None, None
+        if signature is before and passed == pause and slot is not None:
+            signature.count += 1
+            return signature, slot
+        return signature, signature.slot(self._samples, self._random)
+
+    def pause(self) -> int:
+        """Return how many further calls of the same signature are not to be kept."""
+        if self._last is None:
+            return LONGEST_PAUSE
+        self._planned = self._last.next_kept(self._samples, self._random)
+        return self._planned[0]
 
 
 def titled(name: str, helpers: str) -> str:

@@ -27,6 +27,7 @@ _PLACES = {
     "tensorflow.python.ops.custom_gradient": "install",
     "tensorflow.python.eager.polymorphic_function.polymorphic_function": "install_without_xla",
     "tensorflow.python.framework.ops": "install_registered",
+    "tensorflow.python.saved_model.save": "install_saved",
 }
 
 
@@ -86,7 +87,8 @@ class Session:
         watch = self.watch
         if watch is None or self.finished or os.getpid() != self.process:
             return
-        self.finished, watch.active = True, False
+        watch.end()
+        self.finished = True
         with contextlib.suppress(OSError):
             (self.folder / ENDED).touch()
             self.write()

@@ -205,6 +205,68 @@ square(tf.ones([2**22]))
     assert done.returncode == 0
 
 
+def test_calls_in_graphs_are_counted_and_each_new_shape_is_seen(program):
+    script = """
+import tensorflow as tf
+from ops import chunked, scaled, square
+inner = scaled(2.0)
+
+@tf.function(input_signature=[tf.TensorSpec([None])])
+def rows(x):
+    return chunked(x)
+
+@tf.function
+def loop(x):
+    return tf.while_loop(lambda i, x: i < 50, lambda i, x: (i + 1, inner(x)), (0, x))[1]
+
+for n in [3] * 40 + [70] + [3] * 20:
+    rows(tf.ones([n]))
+loop(tf.ones([2]) * 1e-9)
+tf.vectorized_map(square, tf.ones([4, 2]))
+"""
+    done = program(script, "-o", "rec")
+    found = sites(program.folder / "rec")
+    assert done.returncode == 1, done.stderr
+    assert found["chunked"]["calls"] == 61
+    assert found["chunked"]["signatures"] == ["[3] float32", "[70] float32"]
+    assert found["chunked"]["status"] == "failed"
+    assert found["scaled.<locals>.inner"]["calls"] == 50
+    assert found["square"]["status"] == "passed"
+
+
+def test_a_model_saved_while_recording_runs_elsewhere(program):
+    script = """
+import tensorflow as tf
+from ops import scaled, square
+inner = scaled(2.0)
+
+class Model(tf.Module):
+    @tf.function(input_signature=[tf.TensorSpec([None, 2])])
+    def call(self, x):
+        return tf.while_loop(lambda i, x: i < 2, lambda i, x: (i + 1, inner(x)), (0, square(x)))[1]
+
+model = Model()
+model.call(tf.ones([3, 2]))
+tf.saved_model.save(model, "saved", options=tf.saved_model.SaveOptions(experimental_custom_gradients=True))
+model.call(tf.ones([4, 2]))
+"""
+    done = program(script, "-o", "rec")
+    assert done.returncode == 0, done.stderr
+    assert sites(program.folder / "rec")["square"]["calls"] >= 2
+    load = """
+import tensorflow as tf
+x = tf.ones([3, 2])
+with tf.GradientTape() as tape:
+    tape.watch(x)
+    y = tf.saved_model.load("saved").call(x)
+print(y.numpy().sum(), tape.gradient(y, x).numpy().sum())
+"""
+    words = [sys.executable, "-c", load]
+    loaded = subprocess.run(words, cwd=program.folder, capture_output=True, text=True, check=False)
+    assert loaded.stdout.split() == ["24.0", "48.0"], loaded.stderr
+    assert b"gradcheck" not in (program.folder / "saved" / "saved_model.pb").read_bytes()
+
+
 def test_objects_that_cannot_be_pickled_and_nested_inputs(program):
     script = """
 import threading

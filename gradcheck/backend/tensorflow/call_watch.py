@@ -20,8 +20,9 @@ import numpy as np
 import tensorflow as tf
 
 from gradcheck.backend.tensorflow.call_sites import described, is_converted, is_framework
+from gradcheck.backend.tensorflow.callbacks import Countdown, strip
 from gradcheck.backend.tensorflow.closures import cells_of, functions_in, graph_tensors
-from gradcheck.calls import Kept, Signature, Site
+from gradcheck.calls import NEVER, Kept, Place, Signature, Site
 
 _OURS = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) + os.sep
 _PRIMITIVE = (bool, int, str, bytes, type(None))
@@ -37,6 +38,8 @@ class CallWatch:
         # Functions that asked for XLA, and those of them in which a custom gradient was called.
         self._compiled: weakref.WeakSet[Any] = weakref.WeakSet()
         self._reached: set[int] = set()
+        # Where graphs call custom gradients.
+        self._places: list[tuple[Countdown, Place]] = []
         self.faults: list[str] = []
         # Its own stream: the program's random numbers stay what they are.
         self._random = random.Random(0)
@@ -85,23 +88,29 @@ class CallWatch:
             site.reason = "it is called in a graph of TensorFlow 1, whose values are known to the session only"
             return
         count = len(tensors)
+        place = Place(site, self.samples, self._random)
 
-        def keep(*values: Any) -> None:
+        def keep(passed: int, *values: Any) -> int:
             if not self.active:
-                return
-            site.calls += 1
+                return NEVER
             kinds = tuple((value.dtype.str, value.shape) for value in values[:count])
             key = ("graph", kinds, _kinds([leaf for leaf in leaves if not _is_tensor(leaf)]), _cells(function))
-            signature = site.signature(key, lambda: words(args, kwargs, values))
-            slot = signature.slot(self.samples, self._random) if signature is not None else None
-            if signature is None or slot is None:
-                return
-            copies = iter([tf.constant(value) for value in values[:count]])
-            known = tuple(next(copies) if _is_tensor(leaf) else leaf for leaf in leaves)
-            held = {id(t): tf.constant(value) for t, value in zip(captured, values[count:], strict=True)}
-            self._keep(site, signature, slot, Kept(function, (args, kwargs), known, held))
+            signature, slot = place.called(passed, key, lambda: words(args, kwargs, values))
+            if signature is not None and slot is not None:
+                copies = iter([tf.constant(value) for value in values[:count]])
+                known = tuple(next(copies) if _is_tensor(leaf) else leaf for leaf in leaves)
+                held = {id(t): tf.constant(value) for t, value in zip(captured, values[count:], strict=True)}
+                self._keep(site, signature, slot, Kept(function, (args, kwargs), known, held))
+            return place.pause()
 
-        tf.numpy_function(keep, [*tensors, *captured], [], name="gradcheck_record")
+        self._places.append((Countdown(keep, [*tensors, *captured]), place))
+
+    def end(self) -> None:
+        """Note no further call; count those that were counted in graphs only."""
+        if self.active:
+            self.active = False
+            for countdown, place in self._places:
+                place.count(countdown.passed())
 
     @property
     def without_xla(self) -> int:
@@ -179,6 +188,18 @@ class CallWatch:
             real(function, *args, **kwargs)
 
         module.Function.__init__ = init
+
+    def install_saved(self, module: Any) -> None:
+        """Have programs saved without the recorder's nodes."""
+        real = module._build_meta_graph_impl
+
+        @functools.wraps(real)
+        def build(*args: Any, **kwargs: Any) -> Any:
+            built = real(*args, **kwargs)
+            strip(built[0].graph_def)
+            return built
+
+        module._build_meta_graph_impl = build
 
     def install_registered(self, module: Any) -> None:
         """Note gradients that are registered for an op, and count their calls."""
