@@ -90,6 +90,26 @@ class Exempted:
 
 
 @dataclass(frozen=True, slots=True)
+class Unreached:
+    """Name a side of a condition that no tried input reached: `side` is when it is true or false, `why` the reason."""
+
+    file: str
+    line: int
+    op: str
+    side: bool
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Count the sides of the conditions in forward and grad_fn, those that were reached, and name the others."""
+
+    sides: int = 0
+    reached: int = 0
+    unreached: tuple[Unreached, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """Sum up one comparison of a gradient with its reference."""
 
@@ -181,6 +201,7 @@ class CaseResult:
     notes: tuple[str, ...] = ()
     skipped_checks: tuple[Skipped, ...] = ()
     exemptions: tuple[Exempted, ...] = ()
+    conditions: Reach | None = None
     output: str = ""
     profiles: tuple[Profile, ...] = ()
     saved: Saved | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gradcheck.checks import (
+    branches,
     captures,
     connection,
     contract,
@@ -34,6 +35,7 @@ CHECKS: tuple[Check, ...] = (
     unknown_sizes.CHECK,
     second_order.CHECK,
     other_values.ORDINARY,
+    branches.CHECK,
     other_sites.CHECK,
     other_values.FAR,
 )

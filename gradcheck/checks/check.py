@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from gradcheck.findings import ERROR
 from gradcheck.measure.lab import Lab
-from gradcheck.results import Comparison, Exempted, Finding, Skipped
+from gradcheck.results import Comparison, Exempted, Finding, Reach, Skipped
 
-Item = Finding | Comparison | Skipped | Exempted
+Item = Finding | Comparison | Skipped | Exempted | Reach
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gradcheck.results import Comparison, Exempted, Finding, Profile, Skipped
+from gradcheck.results import Comparison, Exempted, Finding, Profile, Reach, Skipped
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +32,10 @@ class Report:
     skipped: list[Skipped] = field(default_factory=list)
     exempted: list[Exempted] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    reached: list[Reach] = field(default_factory=list)
     facts: Facts = field(default_factory=Facts)
 
-    def add(self, item: Finding | Comparison | Skipped | Exempted) -> None:
+    def add(self, item: Finding | Comparison | Skipped | Exempted | Reach) -> None:
         """Keep what a check yields; the same finding twice counts once."""
         if isinstance(item, Finding):
             if not any(_same(item, known) for known in self.findings):
@@ -43,6 +44,8 @@ class Report:
             self.comparisons.append(item)
         elif isinstance(item, Skipped):
             self.skipped.append(item)
+        elif isinstance(item, Reach):
+            self.reached.append(item)
         else:
             self.exempted.append(item)
 
@@ -65,6 +68,7 @@ def merged(reports: Iterable[Report]) -> Mapping[str, Any]:
         "comparisons": tuple(c for report in reports for c in report.comparisons),
         "skipped_checks": tuple(dict.fromkeys(s for report in reports for s in report.skipped)),
         "exemptions": _counted(e for report in reports for e in report.exempted),
+        "conditions": _reached(r for report in reports for r in report.reached),
         "notes": tuple(dict.fromkeys(note for report in reports for note in report.notes)),
         "coverage": next((f.coverage for f in reversed(facts) if f.coverage), "full"),
         "reference": next((f.reference for f in reversed(facts) if f.reference), ""),
@@ -75,6 +79,16 @@ def merged(reports: Iterable[Report]) -> Mapping[str, Any]:
         "draws": any(f.draws for f in facts),
         "profiles": next((f.profiles for f in facts if f.profiles), ()),
     }
+
+
+def _reached(found: Iterable[Reach]) -> Reach | None:
+    """Return the conditions of all samples and dtypes together: a side that one of them reached is reached."""
+    found = list(found)
+    if not found:
+        return None
+    most = max(found, key=lambda reach: reach.sides)
+    missed = tuple(side for side in most.unreached if all(side in reach.unreached for reach in found))
+    return Reach(most.sides, most.sides - len(missed), missed)
 
 
 def _same(a: Finding, b: Finding) -> bool:

@@ -18,7 +18,7 @@ from gradcheck.differences.vector_function import Point
 from gradcheck.measure.precision import Precision, choose
 from gradcheck.numerics.arrays import Array
 from gradcheck.results import Finding
-from gradcheck.verdict.tolerances import difference_tolerance
+from gradcheck.verdict.allowances import difference_tolerance
 
 if TYPE_CHECKING:
     from gradcheck.measure.lab import Lab

@@ -11,8 +11,9 @@ from gradcheck.backend.tensorflow.faults import refusals
 from gradcheck.numerics.arrays import Array
 from gradcheck.numerics.chunks import chunks_of
 from gradcheck.spec.model import Case
+from gradcheck.verdict.allowances import rounding_tolerance
 from gradcheck.verdict.rounding import last_digits_moved
-from gradcheck.verdict.tolerances import NOISE_DRAWS, ROUNDOFF, rounding_tolerance
+from gradcheck.verdict.tolerances import NOISE_DRAWS, ROUNDOFF
 
 if TYPE_CHECKING:
     from gradcheck.measure.lab import Lab

@@ -113,22 +113,24 @@ def hidden_rounding(d: Discrepancy, op: Witness) -> Mask:
 
 
 def rounding_there(d: Discrepancy, op: Witness) -> Mask:
-    """Return where the gradient moves as far when all that goes in moves by a rounding.
+    """Return where the gradients at points that are moved by a rounding lie as far from one another.
 
     Away from the sample terms that cancel may be large; at the sample the tolerance has room for it.
+    A gradient that is another one at this very point only is no rounding.
     """
     if d.sampled:
         return _nothing(d)
     rng, unit = op.rng("far rounding"), ROUNDINGS_TRIED * d.point.roundoff
-    moved = np.zeros(d.found.size)
+    found: list[Array] = []
     for _ in range(ROUNDING_DRAWS):
         x = d.point.clipped(d.point.x * (1 + unit * rng.choice([-1.0, 1.0], d.point.x.size)))
         upstream = d.point.cotangent * (1 + unit * rng.choice([-1.0, 1.0], d.point.cotangent.size))
         there = op.gradient_near(replace(d.point, x=x, cotangent=upstream))
         if there is not None:
-            change = np.abs(there[d.coordinates] - d.found)
-            moved = np.fmax(moved, np.where(np.isfinite(change), change, 0.0))
+            found.append(there[d.coordinates])
     with np.errstate(all="ignore"):
+        apart = np.max(found, axis=0) - np.min(found, axis=0) if found else np.zeros(d.found.size)
+        moved = np.where(np.isfinite(apart), apart, 0.0)
         size = np.fmax(np.abs(d.found), np.abs(d.wanted))
         return np.asarray(np.abs(d.found - d.wanted) <= SLOPE_RTOL * size + CONDITIONING_FACTOR * moved)
 

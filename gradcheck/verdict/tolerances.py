@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from gradcheck.differences.assess import Tolerance
-from gradcheck.numerics.arrays import Array
-
 # Unit roundoff by dtype (IEEE 754; bfloat16 has 8 bits of mantissa).
 ROUNDOFF = {"float64": 2.0**-53, "complex128": 2.0**-53, "float32": 2.0**-24, "complex64": 2.0**-24,
             "float16": 2.0**-11, "bfloat16": 2.0**-8}  # fmt: skip
@@ -317,34 +312,10 @@ CHANGED_PAIRS = 200
 # A factor of one, of zero and of minus one are changes of their own.
 LEAST_INNER_FACTOR = 1e-6
 
-
-def difference_tolerance(
-    roundoff: float, constants_roundoff: float, rtol: float | None, atol: float | None
-) -> Tolerance:
-    """Return the tolerance for a gradient against finite differences.
-
-    `roundoff` is the one at which both were computed, `constants_roundoff` the one at which
-    the op's own constants are stored (they stay rounded when the op is rewritten to float64).
-    """
-    if rtol is not None or atol is not None:
-        return Tolerance(rtol or 0.0, atol or 0.0, given=True)
-    if roundoff <= DOUBLE_ROUNDOFF:
-        return Tolerance(max(DIFFERENCE_RTOL, CONSTANT_ROUNDINGS * constants_roundoff))
-    return Tolerance(SINGLE_DIFFERENCE_RTOL if roundoff <= SINGLE_ROUNDOFF else HALF_DIFFERENCE_RTOL)
-
-
-def rounding_tolerance(
-    gradient: Array, sensitivity: Array, roundoff: float, factor: float = CONDITIONING_FACTOR
-) -> Array:
-    """Return how far a gradient in its own dtype may be from the same code in float64.
-
-    `sensitivity` is the largest change of the float64 gradient when inputs and upstream move
-    by one rounding of the dtype: it measures the conditioning of the gradient itself.
-    """
-    allowed = np.abs(gradient)
-    largest = float(np.fmax.reduce(allowed, initial=0.0)) if np.isfinite(allowed).any() else 0.0
-    allowed += SHARED_ROUNDING * largest
-    allowed *= roundoff
-    allowed += sensitivity
-    allowed *= factor
-    return allowed
+# --- Conditions: branches of the forward and of grad_fn that are driven to both sides ---------------------------------
+# Ops that are followed for one case (a small op has 30, so that 0.5 s hold 150 looks), and the fewest and most looks.
+FOLLOWED_OPS, FEWEST_LOOKS, MOST_LOOKS = 40_000, 40, 1200
+# Starts from which a side is looked for, nearest first; factors by which draws are made wider; sites compared.
+STARTS, WIDENED, SITES_REACHED = 5, (0.1, 3.0, 10.0), 64
+# Sites at which differences look, of those where gradient and autodiff differ.
+BRANCHES_CONFIRMED = 8

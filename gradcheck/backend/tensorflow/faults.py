@@ -12,6 +12,7 @@ from gradcheck import version
 from gradcheck.backend.tensorflow.failures import Stopped
 from gradcheck.backend.tensorflow.float64_graph import CannotRewrite
 from gradcheck.backend.tensorflow.inputs import InputError
+from gradcheck.backend.tensorflow.op_by_op import CannotFollow
 from gradcheck.backend.tensorflow.recorder import ContractBroken
 from gradcheck.backend.tensorflow.runs import OutputsChanged
 from gradcheck.backend.tensorflow.target import TargetError
@@ -22,7 +23,7 @@ _OWN = os.path.dirname(os.path.abspath(version.__file__)) + os.sep
 _CALLS_THE_OP = os.path.join(_OWN, "backend", "tensorflow", "operation.py")
 _LIBRARIES = tuple(f"{os.sep}{name}{os.sep}" for name in ("tensorflow", "keras", "tf_keras", "tensorflow_probability"))
 # What gradcheck raises on purpose says something of the op.
-_ON_PURPOSE = (Stopped, OutputsChanged, ContractBroken, CannotRewrite, TargetError, InputError)
+_ON_PURPOSE = (Stopped, OutputsChanged, ContractBroken, CannotRewrite, CannotFollow, TargetError, InputError)
 
 T = TypeVar("T")
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from gradcheck.verdict.allowances import rounding_tolerance
 from gradcheck.verdict.rounding import beyond, bias_of, last_digits_moved
-from gradcheck.verdict.tolerances import rounding_tolerance
 
 ROUNDOFF = 2.0**-24
 RNG = np.random.default_rng(5)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from gradcheck.verdict.allowances import difference_tolerance, rounding_tolerance
 from gradcheck.verdict.tolerances import (
     CONDITIONING_FACTOR,
     CONSTANT_ROUNDINGS,
@@ -13,8 +14,6 @@ from gradcheck.verdict.tolerances import (
     ROUNDOFF,
     SHARED_ROUNDING,
     SINGLE_DIFFERENCE_RTOL,
-    difference_tolerance,
-    rounding_tolerance,
 )
 
 DOUBLE, SINGLE, HALF = ROUNDOFF["float64"], ROUNDOFF["float32"], ROUNDOFF["float16"]

@@ -1,0 +1,77 @@
+"""The gradient on both sides of every condition that the forward or grad_fn has.
+
+It is compared with autodiff, which is cheap; only a finite difference may blame it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from gradcheck.checks.check import DERIVATIVE, FIXED, INPUTS, OUTPUTS, RULE, Check, Item
+from gradcheck.checks.other_values import SPOILT
+from gradcheck.diagnose.away import elements_at, locate, place
+from gradcheck.diagnose.conditions import told
+from gradcheck.measure.away import Away, compare, followed, look_at, narrowed, reason_not_to_look
+from gradcheck.measure.lab import Lab
+from gradcheck.measure.steering import steering_of
+from gradcheck.results import Exempted, Finding, Skipped
+from gradcheck.sites.branches import BranchSite, reached_sites, searched
+from gradcheck.verdict.tolerances import BRANCHES_CONFIRMED, MOST_BLAMED
+
+
+def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
+    """Drive every condition to both of its sides and compare the gradient there."""
+    reason = reason_not_to_look(lab)
+    steering = None if reason else steering_of(lab)
+    if steering is None:
+        yield Skipped(CHECK.name, reason or "the gradient cannot be traced, or not be followed op by op")
+        return
+    search = searched(lab, steering)
+    yield search.reach()
+    looked = 0
+    for site in reached_sites(search):
+        if looked == BRANCHES_CONFIRMED:
+            return
+        if _is_odd(lab, site):
+            looked += 1
+            finding = yield from _confirmed(lab, site)
+            if finding is not None:
+                yield finding
+                return
+
+
+CHECK = Check("conditions", "conditions", ask, (INPUTS, OUTPUTS, RULE, DERIVATIVE, FIXED), SPOILT, exploring=True)
+
+
+def _is_odd(lab: Lab, site: BranchSite) -> bool:
+    """Return whether the gradient is no number there, or not autodiff's."""
+    gradient = lab.gradient_near(replace(lab.precision.point, x=site.x))
+    return gradient is not None and (not np.isfinite(gradient).all() or bool(compare(lab, site.x)[0].any()))
+
+
+def _confirmed(lab: Lab, site: BranchSite) -> Generator[Item, None, Finding | None]:
+    look = look_at(lab, site.x)
+    for exemption in look.exempted:
+        yield Exempted(exemption.reason, CHECK.name, int(exemption.elements.sum()))
+    wrong = [narrowed(lab, w, site.x) if w.own_dtype else followed(lab, w, site.x) for w in look.wrong[:MOST_BLAMED]]
+    wrong = [w for w in wrong if not w.exempt]
+    return _finding(lab, wrong, site) if wrong else None
+
+
+def _finding(lab: Lab, wrong: Sequence[Away], site: BranchSite) -> Finding:
+    first = wrong[0]
+    slot, _ = locate(lab, first.coordinate)
+    code = "gradient-nonfinite" if first.own_dtype else "gradient-mismatch"
+    where = f"where {told(site.condition, site.side)}" if site.condition else "at other inputs"
+    return Finding(
+        code,
+        f"the gradient of `{slot.name}` is right at the sample and wrong {where}: {place(lab, first)} it is"
+        f" {first.analytic:.6g}, the reference is {first.slope:.6g}",
+        "region" if code == "gradient-mismatch" else None,
+        hint="make the gradient of this branch that of the forward there; what both sides share belongs outside of it",
+        wrt=slot.name,
+        elements=elements_at(lab, wrong),
+    )

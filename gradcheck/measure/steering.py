@@ -1,0 +1,76 @@
+"""What steers the values of an op and of its gradient: the conditions of the traced gradient, at any point."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gradcheck.backend.tensorflow.conditions import Conditions, Key, Sides
+from gradcheck.backend.tensorflow.faults import refused
+from gradcheck.numerics.arrays import Array
+from gradcheck.numerics.descent import Toward
+
+if TYPE_CHECKING:
+    from gradcheck.measure.lab import Lab
+
+NOWHERE: tuple[bool, float, Array] = (False, float("inf"), np.zeros(0))
+
+
+class Steering:
+    """Follow the traced gradient of an op, its forward included, at the points of a lab."""
+
+    def __init__(self, lab: Lab) -> None:
+        """Trace the gradient; raises what tracing raises."""
+        self._lab = lab
+        self._variables = lab.gradients.variables
+        self._conditions = Conditions(lab.gradients.traced_gradient(lab.values, lab.upstream), self._variables)
+
+    @property
+    def size(self) -> int:
+        """Return the number of ops that are followed."""
+        return self._conditions.size
+
+    def sides(self, x: Array) -> dict[Key, Sides] | None:
+        """Return the sides of every condition at a point, None where the op refuses it."""
+        values, variables = self._entered(x)
+        return refused(lambda: self._conditions.at(values, variables))
+
+    def sides_of(self, values: Sequence[Any]) -> dict[Key, Sides] | None:
+        """Return the sides at other leaves, of other sizes too; None where the op refuses them."""
+        _, variables = self._entered(self._lab.vector())
+        return refused(lambda: self._conditions.at([*values, *self._lab.upstream], variables))
+
+    def toward(self, key: Key, side: bool) -> Toward:
+        """Return the distance of a point from one side of a condition, with its slopes."""
+        layout = self._lab.layout
+        count = len(layout.values)
+
+        def look(x: Array, depth: float) -> tuple[bool, float, Array]:
+            values, variables = self._entered(x)
+            found = refused(lambda: self._conditions.toward(key, side, values, variables, depth))
+            if found is None or not found[2]:
+                return NOWHERE
+            there, distance, slopes = found
+            own = [slopes[i] for i in layout.sources] + slopes[count + len(self._lab.upstream) :]
+            return there, distance, layout.inputs.project(own)
+
+        return look
+
+    def _entered(self, x: Array) -> tuple[list[Any], list[Any]]:
+        """Return leaves and upstreams, and variables, at a point."""
+        layout = self._lab.layout
+        parts = layout.inputs.unpack(x)
+        values = list(self._lab.values)
+        for position, part in zip(layout.sources, parts, strict=False):
+            values[position] = part
+        return [*values, *self._lab.upstream], list(parts[len(layout.sources) :])
+
+
+def steering_of(lab: Lab) -> Steering | None:
+    """Return what steers an op, None if it cannot be traced or followed."""
+    try:
+        return refused(lambda: Steering(lab))
+    finally:
+        lab.gradients.state.restore()

@@ -1,0 +1,164 @@
+"""Points on both sides of every condition that steers the values of the forward or of grad_fn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from gradcheck.backend.tensorflow.conditions import Condition, Key, Sides
+from gradcheck.measure.away import own_point
+from gradcheck.measure.lab import Lab
+from gradcheck.measure.steering import Steering
+from gradcheck.numerics.arrays import Array
+from gradcheck.numerics.descent import deepened, reached, rounded
+from gradcheck.results import Reach, Unreached
+from gradcheck.sites.redraws import redraws_and_grid
+from gradcheck.sites.special import special_rows
+from gradcheck.verdict.tolerances import FEWEST_LOOKS, FOLLOWED_OPS, MOST_LOOKS, SITES_REACHED, STARTS
+
+Side = tuple[Key, bool]
+NO_SLOPE = "no input moves it"
+NOT_FOUND = "no input was found that reaches it"
+
+
+@dataclass(frozen=True, slots=True)
+class BranchSite:
+    """Hold coordinates at which a condition is on a side on which it is not at the sample."""
+
+    x: Array
+    condition: Condition | None = None
+    side: bool = True
+
+
+@dataclass(slots=True)
+class Search:
+    """Collect which sides were reached, where, and how near the others came."""
+
+    lab: Lab
+    steering: Steering
+    conditions: dict[Key, Condition] = field(default_factory=dict)
+    reached: set[Side] = field(default_factory=set)
+    near: dict[Side, list[tuple[float, int]]] = field(default_factory=dict)
+    pool: list[Array] = field(default_factory=list)
+    sites: list[BranchSite] = field(default_factory=list)
+    looks: int = 0
+
+    @property
+    def missing(self) -> list[Side]:
+        """Return the sides that were not reached, those of single conditions first."""
+        every = [(key, side) for key, c in self.conditions.items() for side in ((True,) if c.joint else (True, False))]
+        left = [side for side in every if side not in self.reached]
+        return sorted(left, key=lambda side: self.conditions[side[0]].joint)
+
+    def look(self, x: Array) -> list[Side]:
+        """Note the sides at a point; return those that are new."""
+        self.looks += 1
+        found = self.steering.sides(x)
+        if found is None:
+            return []
+        number, new = len(self.pool), []
+        self.pool.append(x)
+        for key, sides in found.items():
+            self.conditions.setdefault(key, sides.condition)
+            for side in (True, False):
+                if sides.on(side):
+                    if (key, side) not in self.reached:
+                        new.append((key, side))
+                    self.reached.add((key, side))
+                else:
+                    self._note_distance(key, side, sides, number)
+        return new
+
+    def _note_distance(self, key: Key, side: bool, sides: Sides, number: int) -> None:
+        distance = float(sides.distance(side))
+        if np.isfinite(distance):
+            self.near.setdefault((key, side), []).append((distance, number))
+
+    def settle(self, x: Array) -> Array:
+        """Return the point inside its domain, on numbers of the op's own dtype."""
+        low, high = self.lab.layout.inputs.bounds()
+        inside = np.clip(np.nan_to_num(x), low, high)
+        narrow = own_point(self.lab, inside)
+        variables = self.lab.layout.inputs.unpack(inside)[len(self.lab.sources) :]
+        return self.lab.layout.inputs.pack([*(narrow[i] for i in self.lab.sources), *variables])
+
+    def drive(self, side: Side) -> Array | None:
+        """Return a point on a side, None if no start leads to one."""
+        toward = self.steering.toward(*side)
+
+        def counted(x: Array, depth: float) -> tuple[bool, float, Array]:
+            self.looks += 1
+            return toward(x, depth)
+
+        for _, number in sorted(self.near.get(side, []))[:STARTS]:
+            found = reached(counted, self.pool[number], self.settle)
+            if found is None:
+                found = rounded(counted, self.pool[number], self.settle)
+            if found is not None:
+                return deepened(counted, found, self.settle)
+        return None
+
+    def reach(self) -> Reach:
+        """Return how many sides there are, how many were reached, and the others."""
+        single = {key: c for key, c in self.conditions.items() if not c.joint}
+        missed = [(key, side) for key, side in self.missing if key in single]
+        unreached = tuple(
+            Unreached(single[key].file, single[key].line, single[key].op, side, self._why((key, side)))
+            for key, side in missed
+        )
+        return Reach(2 * len(single), 2 * len(single) - len(missed), unreached)
+
+    def _why(self, side: Side) -> str:
+        distances = {distance for distance, _ in self.near.get(side, [])}
+        return NO_SLOPE if len(distances) <= 1 and len(self.pool) > 1 else NOT_FOUND
+
+
+def searched(lab: Lab, steering: Steering) -> Search:
+    """Return the search after every side was looked for, within the number of looks that the op's size allows."""
+    search = Search(lab, steering)
+    search.look(lab.vector())
+    if not search.conditions:
+        return search
+    looks = int(np.clip(FOLLOWED_OPS / max(steering.size, 1), FEWEST_LOOKS, MOST_LOOKS))
+    known = [site.x for site in redraws_and_grid(lab)]
+    for x in known:
+        if not search.missing:
+            break
+        search.look(search.settle(x))
+    for x in special_rows(lab):
+        settled = search.settle(x)
+        new = search.look(settled)
+        search.sites.append(_site(search, settled, new))
+    _drive_all(search, looks)
+    return search
+
+
+def _drive_all(search: Search, looks: int) -> None:
+    tried: set[Side] = set()
+    while search.looks < looks and len(search.sites) < SITES_REACHED:
+        side = next((side for side in search.missing if side not in tried), None)
+        if side is None:
+            return
+        tried.add(side)
+        x = search.drive(side)
+        if x is not None:
+            new = search.look(x)
+            search.reached.add(side)
+            search.sites.append(_site(search, x, [side, *new]))
+            # What was beyond reach may be near now.
+            tried -= {other for other in tried if other not in search.reached and other in search.near}
+            tried.add(side)
+
+
+def _site(search: Search, x: Array, new: list[Side]) -> BranchSite:
+    if not new:
+        return BranchSite(x)
+    key, side = new[0]
+    return BranchSite(x, search.conditions[key], side)
+
+
+def reached_sites(search: Search) -> Iterator[BranchSite]:
+    """Yield the sites, those at which a condition changes its side first."""
+    yield from sorted(search.sites, key=lambda site: site.condition is None)

@@ -1,0 +1,66 @@
+"""Rows that random numbers seldom make: equal, ascending and descending ones, one-hot ones, all of one sign."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from gradcheck.measure.lab import Lab
+from gradcheck.numerics.arrays import Array
+from gradcheck.numerics.closeness import wide
+from gradcheck.sites.coordinates import free_coordinates
+from gradcheck.verdict.tolerances import WIDENED
+
+
+def special_rows(lab: Lab) -> Iterator[Array]:
+    """Yield points made of the sample's own numbers, inside the domain of each input."""
+    base = lab.vector()
+    free, shy = free_coordinates(lab)
+    if not free.any():
+        return
+    for change in _CHANGES:
+        x = base.copy()
+        for position, part in zip(lab.sources, lab.layout.inputs.ranges(), strict=False):
+            value = wide(lab.values[position])
+            if np.isrealobj(value) and value.size and part.stop - part.start == value.size:
+                x[part] = change(value).reshape(-1)
+        yield np.where(free & ~(shy & (x == 0)), x, base)
+
+
+def _equal_rows(value: Array) -> Array:
+    return np.broadcast_to(value[:1], value.shape) if value.ndim else value
+
+
+def _constant_rows(value: Array) -> Array:
+    return np.broadcast_to(value[..., :1], value.shape) if value.ndim else value
+
+
+def _one_hot(value: Array) -> Array:
+    if not value.ndim or value.shape[-1] < 2:
+        return value
+    return np.where(np.arange(value.shape[-1]) == 0, value, 0.0)
+
+
+def _ascending(value: Array) -> Array:
+    return np.sort(value, axis=-1) if value.ndim else value
+
+
+def _descending(value: Array) -> Array:
+    return np.sort(value, axis=-1)[..., ::-1] if value.ndim else value
+
+
+def _negative(value: Array) -> Array:
+    return -np.abs(value)
+
+
+_CHANGES = (
+    _equal_rows,
+    _constant_rows,
+    _one_hot,
+    _ascending,
+    _descending,
+    np.abs,
+    _negative,
+    *(lambda value, factor=factor: value * factor for factor in WIDENED),
+)
