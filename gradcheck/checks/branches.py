@@ -16,7 +16,6 @@ from gradcheck.diagnose.away import elements_at, locate, place
 from gradcheck.diagnose.conditions import told
 from gradcheck.measure.away import Away, compare, followed, look_at, narrowed, reason_not_to_look
 from gradcheck.measure.lab import Lab
-from gradcheck.measure.steering import steering_of
 from gradcheck.results import Exempted, Finding, Skipped
 from gradcheck.sites.branches import BranchSite, reached_sites, searched
 from gradcheck.verdict.tolerances import BRANCHES_CONFIRMED, MOST_BLAMED
@@ -25,7 +24,7 @@ from gradcheck.verdict.tolerances import BRANCHES_CONFIRMED, MOST_BLAMED
 def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
     """Drive every condition to both of its sides and compare the gradient there."""
     reason = reason_not_to_look(lab)
-    steering = None if reason else steering_of(lab)
+    steering = None if reason else lab.steering
     if steering is None:
         yield Skipped(CHECK.name, reason or "the gradient cannot be traced, or not be followed op by op")
         return

@@ -26,6 +26,7 @@ from gradcheck.results import Finding
 from gradcheck.sites.integers import other_integers
 from gradcheck.sites.site import SetUp
 from gradcheck.sites.sizes import other_sizes
+from gradcheck.sites.switches import switches
 from gradcheck.sites.ties import ties
 from gradcheck.sites.variables import other_variables
 from gradcheck.verdict.tolerances import (
@@ -37,7 +38,7 @@ from gradcheck.verdict.tolerances import (
 )
 
 # Every family of set-ups, in the order in which they are tried.
-FAMILIES = (other_variables, other_integers, ties, other_sizes)
+FAMILIES = (other_variables, other_integers, switches, ties, other_sizes)
 KEPT = ("gradient-mismatch", "gradient-nonfinite", "gradient-missing", "gradient-shape")
 _SIZES = "take sizes from the tensors: tf.shape(x), not numbers of one batch"
 

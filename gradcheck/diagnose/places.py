@@ -73,6 +73,8 @@ def _with_upstream(element: Element, upstream: np.ndarray, lab: Lab, finding: Fi
     sample = next((leaf.values for leaf in lab.leaves if leaf.name == finding.wrt), None)
     if sample is None or len(element.index) != upstream.ndim or np.shape(sample) != upstream.shape:
         return element
+    if any(i >= size for i, size in zip(element.index, upstream.shape, strict=True)):
+        return element
     value, number = upstream[element.index], np.asarray(sample)[element.index]
     if np.iscomplexobj(value) or float(number) != element.input:
         return element

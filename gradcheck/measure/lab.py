@@ -29,6 +29,7 @@ from gradcheck.measure.other_sizes import one_row_more
 from gradcheck.measure.precision import REWRITTEN, Precision, choose, exact_constants
 from gradcheck.measure.pulled import Pulled
 from gradcheck.measure.rounding import Rounding, rounding_of
+from gradcheck.measure.steering import Steering, steering_of
 from gradcheck.numerics.arrays import Array
 from gradcheck.numerics.packing import Slot
 from gradcheck.numerics.random_streams import stream
@@ -303,6 +304,16 @@ class Lab:
     def dissected(self) -> tuple[Draw, Draw] | None:
         """Return the bare forward taken apart at two points, None if that cannot be done."""
         return dissected(self)
+
+    @cached_property
+    def steering(self) -> Steering | None:
+        """Return the conditions of the traced gradient, None if it cannot be traced or followed."""
+        return steering_of(self)
+
+    @cached_property
+    def written_numbers(self) -> tuple[int, ...]:
+        """Return the whole numbers in the op's code and in the trace of its gradient, ascending."""
+        return () if self.steering is None else self.steering.numbers
 
     @cached_property
     def bare(self) -> Operation:

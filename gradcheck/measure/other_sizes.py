@@ -70,9 +70,7 @@ def _alike(lab: Lab) -> list[tuple[int, ...]]:
     """Return groups of leaves whose first axis may be the batch: all of its size, or those of the highest rank."""
     lead = next((np.shape(v)[0] for v, leaf in zip(lab.values, lab.leaves, strict=True)
                  if np.ndim(v) and leaf.differentiated), None)  # fmt: skip
-    dense = [i for i, leaf in enumerate(lab.leaves)
-             if leaf.indices is None and leaf.row_lengths is None and leaf.structure is None]  # fmt: skip
-    same = [i for i in dense if np.ndim(lab.values[i]) and np.shape(lab.values[i])[0] == lead]
+    same = [i for i in _dense(lab) if np.ndim(lab.values[i]) and np.shape(lab.values[i])[0] == lead]
     if lead == 1 and len(same) > 1:
         # One row may be a batch of one, or something that broadcasts along it.
         return []
@@ -104,25 +102,56 @@ def twice_along(lab: Lab, plain: Operation, axis: int) -> tuple[list[Any], Pulle
 
     Twice, because halves, heads and windows divide it too.
     """
+    lead = _lead(lab, axis)
+    return None if lead is None else grown(lab, plain, axis, 2 * lab.values[lead].shape[axis])
+
+
+def grown(lab: Lab, plain: Operation, axis: int, size: int) -> tuple[list[Any], Pulled] | None:
+    """Return leaves of another size along an axis, None if the bare forward does not take or use them."""
+    lead = _lead(lab, axis)
+    if lead is None or lab.layout.inputs.width * size > LARGEST_INPUT * lab.values[lead].shape[axis]:
+        return None
+    for chosen, back in _growing(lab, lead, axis):
+        values = list(lab.values)
+        for i in chosen:
+            values[i] = _enlarged(values[i], lab.leaves[i], back, size)
+        pulled = pulled_at(lab, plain, values, lab.gradients.state)
+        start = lab.values[lead].shape[axis]
+        if pulled is not None and all(_reaches(pulled, lab, i, back, start) for i in chosen):
+            return values, pulled
+    return None
+
+
+def _lead(lab: Lab, axis: int) -> int | None:
+    """Return the first input that has an axis, None if there is none or the arguments name its size."""
     lead = next((i for i in lab.sources if np.ndim(lab.values[i]) > axis), None)
     if lead is None or lab.values[lead].shape[axis] < 2 or lab.layout.inputs.width > LARGEST_INPUT:
         return None
+    given = _numbers([lab.case.build or {}, lab.case.arguments])
+    return None if lab.values[lead].shape[axis] in given or lead not in _dense(lab) else lead
+
+
+def _growing(lab: Lab, lead: int, axis: int) -> list[tuple[tuple[int, ...], int]]:
+    """Return groups of leaves that grow together, with the axis along which they do."""
+    if axis == 0:
+        return [(chosen, 0) for chosen in _alike(lab)]
     size, back = lab.values[lead].shape[axis], axis - np.ndim(lab.values[lead])
-    if size in _numbers([lab.case.build or {}, lab.case.arguments]):
-        return None
-    dense = [i for i, leaf in enumerate(lab.leaves)
-             if leaf.indices is None and leaf.row_lengths is None and leaf.structure is None]  # fmt: skip
-    same = [i for i in dense if np.ndim(lab.values[i]) >= -back and lab.values[i].shape[back] == size]
-    if lead not in dense:
-        return None
-    for chosen in dict.fromkeys((tuple(same), (lead,))):
-        values = list(lab.values)
-        for i in chosen:
-            values[i] = np.concatenate([values[i], _like(values[i], lab.leaves[i], back)], axis=back)
-        pulled = pulled_at(lab, plain, values, lab.gradients.state)
-        if pulled is not None and all(_reaches(pulled, lab, i, back, size) for i in chosen):
-            return values, pulled
-    return None
+    same = [i for i in _dense(lab) if np.ndim(lab.values[i]) >= -back and lab.values[i].shape[back] == size]
+    return [(chosen, back) for chosen in dict.fromkeys((tuple(same), (lead,)))]
+
+
+def _dense(lab: Lab) -> list[int]:
+    return [i for i, leaf in enumerate(lab.leaves)
+            if leaf.indices is None and leaf.row_lengths is None and leaf.structure is None]  # fmt: skip
+
+
+def _enlarged(value: Any, leaf: Leaf, axis: int, size: int) -> Any:
+    """Return values with as many more along an axis as are wanted, each block made of the one before."""
+    blocks, block = [value], value
+    while sum(b.shape[axis] for b in blocks) < size:
+        block = _like(block, leaf, axis)
+        blocks.append(block)
+    return np.concatenate(blocks, axis=axis).take(range(size), axis=axis)
 
 
 def _numbers(given: Any) -> set[int]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from gradcheck.backend.tensorflow.conditions import Conditions, Key, Sides
 from gradcheck.backend.tensorflow.faults import refused
+from gradcheck.backend.tensorflow.written_numbers import written_numbers
 from gradcheck.numerics.arrays import Array
 from gradcheck.numerics.descent import Toward
 
@@ -25,7 +26,9 @@ class Steering:
         """Trace the gradient; raises what tracing raises."""
         self._lab = lab
         self._variables = lab.gradients.variables
-        self._conditions = Conditions(lab.gradients.traced_gradient(lab.values, lab.upstream), self._variables)
+        concrete = lab.gradients.traced_gradient(lab.values, lab.upstream)
+        self._conditions = Conditions(concrete, self._variables)
+        self.numbers = written_numbers(lab.loaded.op, concrete)
 
     @property
     def size(self) -> int:

@@ -1,13 +1,18 @@
-"""The op at other sizes: a batch of four hides what is right for four rows only."""
+"""The op at other sizes: a batch of four hides what is right for four rows only, and chunks of 64 what is wrong in 70.
+
+Sizes beyond the whole numbers that are written in the op are tried, a few of them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from gradcheck.measure.lab import Lab
-from gradcheck.measure.other_sizes import one_row, twice_along
+from gradcheck.measure.other_sizes import grown, one_row, twice_along
 from gradcheck.sites.site import SetUp
-from gradcheck.verdict.tolerances import AXES_RESIZED
+from gradcheck.verdict.tolerances import AXES_RESIZED, SIZES_TRIED
 
 
 def other_sizes(lab: Lab) -> Iterator[SetUp]:
@@ -29,3 +34,19 @@ def other_sizes(lab: Lab) -> Iterator[SetUp]:
         if found is not None:
             said = f"with axis {axis} of twice the size"
             yield SetUp(said, tuple(found[0]), state, resized=True, asked=False, wanted=found[1])
+    yield from _beyond_written_numbers(lab)
+
+
+def _beyond_written_numbers(lab: Lab) -> Iterator[SetUp]:
+    """Yield set-ups with one more along an axis than a number that is written in the op."""
+    if not lab.written_numbers:
+        return
+    ranks = [np.ndim(lab.values[i]) for i in lab.sources]
+    for axis in range(min(max(ranks, default=0), AXES_RESIZED)):
+        size = max((lab.values[i].shape[axis] for i in lab.sources if np.ndim(lab.values[i]) > axis), default=0)
+        larger = [number + 1 for number in lab.written_numbers if number >= size]
+        for wanted in larger[:SIZES_TRIED]:
+            found = grown(lab, lab.bare, axis, wanted)
+            if found is not None:
+                said = f"with {wanted} rows" if axis == 0 else f"with axis {axis} of size {wanted}"
+                yield SetUp(said, tuple(found[0]), lab.gradients.state, True, asked=axis == 0, wanted=found[1])

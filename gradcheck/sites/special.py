@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 
@@ -54,7 +55,11 @@ def _negative(value: Array) -> Array:
     return -np.abs(value)
 
 
-_CHANGES = (
+def _widened(factor: float, value: Array) -> Array:
+    return value * factor
+
+
+_CHANGES: tuple[Callable[[Array], Array], ...] = (
     _equal_rows,
     _constant_rows,
     _one_hot,
@@ -62,5 +67,5 @@ _CHANGES = (
     _descending,
     np.abs,
     _negative,
-    *(lambda value, factor=factor: value * factor for factor in WIDENED),
+    *(partial(_widened, factor) for factor in WIDENED),
 )

@@ -69,8 +69,10 @@ VARIABLE_MOVES = ((0.3, False), (1.0, False), (1.0, True))
 VARIABLE_FACTORS = (0.6, 1.7)
 # Numbers that an input holds where it is to tie, and draws that show what integers may come, with those tried.
 LEVELS, INTEGER_DRAWS, INTEGERS_TRIED = 3, 8, 4
-# Axes up to which another size is tried.
-AXES_RESIZED = 4
+# Axes up to which another size is tried, and sizes beyond numbers that are written in the op, the least first.
+AXES_RESIZED, SIZES_TRIED = 4, 3
+# Set-ups with whole numbers that turn a condition.
+SWITCHES_TRIED = 8
 
 # --- A gradient away from the sample ----------------------------------------------------------------------------------
 # Gradient and autodiff of a set-up made anew, each in the op's own dtype: of an element and of the largest.

@@ -27,6 +27,7 @@ class Leaf:
 
     `values` are what is differentiated: the tensor, the stored values of a sparse tensor, the
     flat values of a ragged one; `indices`, `dense_shape`, `row_lengths` complete the latter two.
+    `whole_range` holds the least and the largest of integers that are drawn.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Leaf:
     dense_shape: tuple[int, ...] | None = None
     row_lengths: tuple[int, ...] | None = None
     avoids_zero: bool = False
+    whole_range: tuple[int, int] | None = None
 
     @property
     def floating(self) -> bool:
@@ -88,12 +90,22 @@ def _leaf(case: Case, spec: Input, name: str, dtype: str | None, rng: np.random.
     kind = _asked_for(kind, dtype)
     array = _cast(np.asarray(values), kind, name)
     shy = any(abs(number) <= spec.margin for number in spec.avoid)
-    leaf = Leaf(name, array, kind, spec.differentiate, spec.domain, spec.structure, avoids_zero=shy)
+    leaf = Leaf(
+        name, array, kind, spec.differentiate, spec.domain, spec.structure, avoids_zero=shy, whole_range=_range(spec)
+    )
     if spec.sparse:
         return _sparse(leaf, spec.source, rng)
     if spec.ragged is not None:
         return Leaf(name, array, kind, spec.differentiate, spec.domain, None, row_lengths=spec.ragged)
     return leaf
+
+
+def _range(spec: Input) -> tuple[int, int] | None:
+    """Return the least and the largest of the integers that are drawn, None where none are."""
+    if spec.source != "integers":
+        return None
+    p = spec.parameters or {}
+    return int(p.get("low", 0)), int(p.get("high", 10)) - 1
 
 
 def _asked_for(own: str, dtype: str | None) -> str:

@@ -211,7 +211,7 @@ def _promoted(value: Any) -> Any:
 
 
 def _is_number(tensor: Any) -> bool:
-    return tf.is_tensor(tensor) and (tensor.dtype.is_floating or tensor.dtype.is_complex)
+    return bool(tf.is_tensor(tensor) and (tensor.dtype.is_floating or tensor.dtype.is_complex))
 
 
 def boxed(handle: Any, variables: Sequence[tuple[Any, Any]]) -> Box:
