@@ -121,9 +121,7 @@ def _runner(op: Any) -> Callable[[list[Any]], list[Any]]:
         return lambda inputs: inputs[: len(op.outputs)]
     if kind in (*CALLS, *CONDITIONALS, *LOOPS, *CASES):
         return _entered
-    if kind in _HOST:
-        return functools.partial(_on_host, op)
-    return _Raw(op)
+    return functools.partial(_on_host, op) if kind in _HOST else _Raw(op)
 
 
 def _entered(inputs: list[Any]) -> list[Any]:
