@@ -108,6 +108,11 @@ class Reach:
     reached: int = 0
     unreached: tuple[Unreached, ...] = ()
 
+    @property
+    def percent(self) -> float:
+        """Return the share that was reached; all of nothing."""
+        return 100.0 * self.reached / self.sides if self.sides else 100.0
+
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
@@ -201,7 +206,7 @@ class CaseResult:
     notes: tuple[str, ...] = ()
     skipped_checks: tuple[Skipped, ...] = ()
     exemptions: tuple[Exempted, ...] = ()
-    conditions: Reach | None = None
+    conditions: Reach = Reach()
     output: str = ""
     profiles: tuple[Profile, ...] = ()
     saved: Saved | None = None
@@ -228,6 +233,7 @@ class RunSummary:
     stop_reason: str = "completed"
     faults: int = 0
     not_run: int = 0
+    conditions: Reach = Reach()
 
 
 def summarize(results: list[CaseResult], duration_s: float, stop_reason: str, not_run: int = 0) -> RunSummary:
@@ -244,6 +250,9 @@ def summarize(results: list[CaseResult], duration_s: float, stop_reason: str, no
         stop_reason=stop_reason,
         faults=sum(any(f.label == FAULT for f in result.findings) for result in results),
         not_run=not_run,
+        conditions=Reach(
+            sum(result.conditions.sides for result in results), sum(result.conditions.reached for result in results)
+        ),
     )
 
 

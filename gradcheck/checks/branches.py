@@ -67,7 +67,7 @@ def _finding(lab: Lab, wrong: Sequence[Away], site: BranchSite) -> Finding:
     where = f"where {told(site.condition, site.side)}" if site.condition else "at other inputs"
     return Finding(
         code,
-        f"the gradient of `{slot.name}` is right at the sample and wrong {where}: {place(lab, first)} it is"
+        f"the gradient of `{slot.name}` is right at the sample and wrong {where}; {place(lab, first)} it is"
         f" {first.analytic:.6g}, the reference is {first.slope:.6g}",
         "region" if code == "gradient-mismatch" else None,
         hint="make the gradient of this branch that of the forward there; what both sides share belongs outside of it",

@@ -204,12 +204,16 @@ def _report(key: str, stated: Mapping[str, Any], scan: Scan | None) -> _Report:
     return JsonReport(stated)
 
 
-def exit_code(summary: RunSummary, bad_specs: bool = False) -> int:
-    """Return the exit code of a run; `bad_specs` says that specs with errors were left out."""
+def exit_code(summary: RunSummary, bad_specs: bool = False, least_conditions: float | None = None) -> int:
+    """Return the exit code of a run.
+
+    `bad_specs` says that specs with errors were left out, `least_conditions` how many of 100 sides must be reached.
+    """
     if summary.stop_reason in STOPPED:
         return STOPPED[summary.stop_reason]
     if summary.faults:
         return 3
     if bad_specs:
         return 2
-    return 1 if summary.failed or summary.errored else 0
+    too_few = least_conditions is not None and summary.conditions.percent < least_conditions
+    return 1 if summary.failed or summary.errored or too_few else 0

@@ -48,6 +48,12 @@ _FILE = click.Path(dir_okay=False)
 @click.option("--memory-limit", "memory", metavar="SIZE", help="Memory per case, as 4G.  [default: 80% / jobs]")
 @click.option("--executor", metavar="URL", help="Run on a Dask cluster: dask://host:port.")
 @click.option("--accept", is_flag=True, help="Write today's errors into the specs as `expect`.")
+@click.option(
+    "--fail-under-conditions",
+    type=click.FloatRange(0, 100),
+    metavar="PERCENT",
+    help="Exit 1 if fewer of 100 sides of conditions are reached.",
+)
 @click.option("--strict", is_flag=True, help="Warnings fail a case.")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="console", help="Standard output.")
 @click.option("--output", type=click.Choice(["full", "concise"]), default="full", help="Or one line per error.")
@@ -71,6 +77,7 @@ def run(**options: Any) -> int:
     from gradcheck import history
     from gradcheck.cli.outputs import STOPPED, check_files, exit_code, keep_modules, make_outputs, wants_scan
     from gradcheck.cli.selection import repeated, selected
+    from gradcheck.reports.wording import too_few_text
     from gradcheck.runner import Options
     from gradcheck.runner import run as run_cases
 
@@ -111,7 +118,10 @@ def run(**options: Any) -> int:
     if options["accept"] and not summary.faults and summary.stop_reason not in STOPPED:
         if _accept(finished, cases, outputs):
             return 2 if selection.problems is not None else 0
-    return exit_code(summary, selection.problems is not None)
+    least = options["fail_under_conditions"]
+    if least is not None and summary.conditions.percent < least:
+        outputs.err.print(too_few_text(summary.conditions, least), soft_wrap=True, markup=False, highlight=False)
+    return exit_code(summary, selection.problems is not None, least)
 
 
 def _accept(finished: list[CaseResult], cases: list[Case], outputs: Any) -> bool:

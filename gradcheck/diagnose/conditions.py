@@ -22,18 +22,13 @@ _WORDS = {
 
 
 def told(condition: Condition, side: bool) -> str:
-    """Return the condition with its place: `a condition holds (ops.py:12: x > 3.0)`."""
-    said = _WORDS.get(condition.op, "a condition")
+    """Return when something happens: `the condition at ops.py:12 holds (tf.where(x > 3.0, a, b))`."""
+    at = f" at {os.path.basename(condition.file)}:{condition.line}" if condition.file else ""
+    text = linecache.getline(condition.file, condition.line).strip() if condition.file else ""
+    if len(text) > _LONGEST:
+        text = f"{text[:_LONGEST]}..."
+    code = f" (`{text}`)" if text else ""
     if condition.op in _WORDS:
-        words = said if side else f"it is not so that {said}"
-    else:
-        words = f"{said} {'holds' if side else 'does not hold'} that is the other way round at the sample"
-    if not condition.file:
-        return words
-    text = linecache.getline(condition.file, condition.line).strip()
-    at = f"{os.path.basename(condition.file)}:{condition.line}"
-    return (
-        f"{words} ({at}: {text if len(text) <= _LONGEST else text[: _LONGEST - 3] + '...'})"
-        if text
-        else f"{words} ({at})"
-    )
+        said = _WORDS[condition.op] if side else f"it is not so that {_WORDS[condition.op]}"
+        return f"{said}{at}{code}"
+    return f"the condition{at} {'holds' if side else 'does not hold'}{code}"

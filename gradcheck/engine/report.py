@@ -81,11 +81,11 @@ def merged(reports: Iterable[Report]) -> Mapping[str, Any]:
     }
 
 
-def _reached(found: Iterable[Reach]) -> Reach | None:
+def _reached(found: Iterable[Reach]) -> Reach:
     """Return the conditions of all samples and dtypes together: a side that one of them reached is reached."""
     found = list(found)
     if not found:
-        return None
+        return Reach()
     most = max(found, key=lambda reach: reach.sides)
     missed = tuple(side for side in most.unreached if all(side in reach.unreached for reach in found))
     return Reach(most.sides, most.sides - len(missed), missed)

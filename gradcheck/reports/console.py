@@ -18,6 +18,7 @@ from gradcheck.reports.wording import (
     errors_first,
     number,
     outcome_of,
+    reach_lines,
     rerun_command,
     source_text,
     unmet_text,
@@ -64,6 +65,8 @@ class ConsoleReport:
             self.progress.resume()
         elif isinstance(event, RunFinished):
             self._print(_summary(event.summary, hint=self.view.verbosity < 1))
+            if self.view.verbosity > 0 and event.summary.conditions.sides:
+                self._print(Text(reach_lines(event.summary.conditions)[0]))
 
     def close(self) -> None:
         """Take the progress display away."""
@@ -141,6 +144,8 @@ class ConsoleReport:
         for exempted in result.exemptions:
             count = f"{exempted.elements} element{'s' * (exempted.elements != 1)}"
             self._print(_indent(f"exempt in {clean(exempted.check)}: {count}: {clean(exempted.reason)}", "dim"))
+        for line in reach_lines(result.conditions):
+            self._print(_indent(clean(line), "dim"))
         for skipped in result.skipped_checks:
             self._print(_indent(f"skipped {clean(skipped.name)}: {clean(skipped.reason)}", "dim"))
 

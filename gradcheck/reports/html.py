@@ -9,7 +9,7 @@ from typing import Any
 from gradcheck.events import RunFinished
 from gradcheck.reports import pictures
 from gradcheck.reports.collected import Collected
-from gradcheck.reports.wording import number, outcome_of, rerun_command, source_text, unmet_text, where
+from gradcheck.reports.wording import number, outcome_of, reach_lines, rerun_command, source_text, unmet_text, where
 from gradcheck.results import CaseResult, Element, Finding, Profile
 from gradcheck.scanning.coverage import Scan
 from gradcheck.text import clean
@@ -103,6 +103,7 @@ def _case(case: CaseResult) -> str:
     parts += [_profile(profile) for profile in case.profiles]
     if case.comparisons:
         parts.append(_comparisons(case))
+    parts += [f'<p class="soft">{_text(line)}</p>' for line in reach_lines(case.conditions)]
     if case.output:
         parts.append(f"<h3>output</h3><pre>{_text(case.output)}</pre>")
     parts.append(

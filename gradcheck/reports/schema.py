@@ -79,6 +79,13 @@ _COMPARISON = _object(
     }
 )
 
+_REACH = _object(
+    {"sides": _COUNT, "reached": _COUNT},
+    unreached=_list(
+        _object({"file": _TEXT, "line": _COUNT, "op": _TEXT, "side": {"type": "boolean"}, "why": _TEXT}),
+    ),
+)
+
 _CASE = _object(
     {
         "id": _TEXT,
@@ -104,6 +111,7 @@ _CASE = _object(
     notes=_list(_TEXT),
     skipped_checks=_list(_object({"name": _TEXT, "reason": _TEXT})),
     exemptions=_list(_object({"reason": _TEXT, "check": _TEXT, "elements": _COUNT})),
+    conditions=_REACH,
     output=_TEXT,
 )
 
@@ -115,6 +123,7 @@ _SUMMARY = _object(
     },
     faults=_COUNT,
     not_run=_COUNT,
+    conditions=_REACH,
 )
 
 REPORT_SCHEMA: dict[str, Any] = {

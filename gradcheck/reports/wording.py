@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from gradcheck.results import CaseResult, Finding
+from gradcheck.results import CaseResult, Finding, Reach
 from gradcheck.text import clean
 
 # Seven numbers of a table of elements stand beside each other in 80 columns.
@@ -33,6 +33,26 @@ def where(finding: Finding) -> str:
         return ""
     text = finding.mode + (f", tape {finding.tape}" if finding.tape else "")
     return text + (f", {finding.device}" if finding.device and finding.device != "cpu:0" else "")
+
+
+def reach_lines(reach: Reach) -> list[str]:
+    """Return how many sides of conditions were reached, and each that was not with its line and the reason."""
+    if not reach.sides:
+        return []
+    lines = [f"conditions: {reach.reached} of {reach.sides} sides reached"]
+    for side in reach.unreached:
+        word = "true" if side.side else "false"
+        place = f"{side.file}:{side.line}" if side.file else "a condition"
+        lines.append(f"  not reached: {place} ({side.op}) {word}: {side.why}")
+    return lines
+
+
+def too_few_text(reach: Reach, least: float) -> str:
+    """Return what is said where fewer sides were reached than are asked for."""
+    return (
+        f"{reach.percent:.1f} % of the sides of conditions were reached ({reach.reached} of {reach.sides}), and"
+        f" --fail-under-conditions asks for {least:g} %: -v lists the others"
+    )
 
 
 def outcome_of(result: CaseResult) -> str:

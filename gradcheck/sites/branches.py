@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from gradcheck.backend.tensorflow.conditions import Condition, Key, Sides
+from gradcheck.files import shown
 from gradcheck.measure.away import own_point
 from gradcheck.measure.lab import Lab
 from gradcheck.measure.steering import Steering
@@ -16,9 +17,9 @@ from gradcheck.numerics.descent import deepened, reached, rounded
 from gradcheck.results import Reach, Unreached
 from gradcheck.sites.redraws import redraws_and_grid
 from gradcheck.sites.special import special_rows
+from gradcheck.sites.switches import Side, turned
 from gradcheck.verdict.tolerances import FEWEST_LOOKS, FOLLOWED_OPS, MOST_LOOKS, SITES_REACHED, STARTS
 
-Side = tuple[Key, bool]
 NO_SLOPE = "no input moves it"
 NOT_FOUND = "no input was found that reaches it"
 
@@ -105,7 +106,7 @@ class Search:
         single = {key: c for key, c in self.conditions.items() if not c.joint}
         missed = [(key, side) for key, side in self.missing if key in single]
         unreached = tuple(
-            Unreached(single[key].file, single[key].line, single[key].op, side, self._why((key, side)))
+            Unreached(shown(single[key].file), single[key].line, single[key].op, side, self._why((key, side)))
             for key, side in missed
         )
         return Reach(2 * len(single), 2 * len(single) - len(missed), unreached)
@@ -132,6 +133,9 @@ def searched(lab: Lab, steering: Steering) -> Search:
         new = search.look(settled)
         search.sites.append(_site(search, settled, new))
     _drive_all(search, looks)
+    if any(not search.conditions[key].joint for key, _ in search.missing):
+        # They are compared where the op is set up anew.
+        search.reached.update(side for _, new in turned(lab) for side in new)
     return search
 
 

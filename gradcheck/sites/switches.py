@@ -16,28 +16,35 @@ from gradcheck.sites.site import SetUp
 from gradcheck.verdict.tolerances import SWITCHES_TRIED
 
 _WHOLE = "iu"
+# A condition, and whether it holds.
+Side = tuple[Key, bool]
 
 
 def switches(lab: Lab) -> Iterator[SetUp]:
     """Yield set-ups in which a condition is on a side on which it is not at the sample."""
+    yield from (there for there, _ in turned(lab))
+
+
+def turned(lab: Lab) -> Iterator[tuple[SetUp, set[Side]]]:
+    """Yield such set-ups with the sides that are new there."""
     candidates = list(_candidates(lab))
     steering = lab.steering if candidates else None
     if steering is not None:
         yield from islice(_turning(lab, steering, candidates), SWITCHES_TRIED)
 
 
-def _turning(lab: Lab, steering: Steering, candidates: list[SetUp]) -> Iterator[SetUp]:
+def _turning(lab: Lab, steering: Steering, candidates: list[SetUp]) -> Iterator[tuple[SetUp, set[Side]]]:
     known = _sides(steering.sides_of(lab.values))
     for there in candidates:
         there.state.restore()
-        found = _sides(steering.sides_of(there.values))
-        if found - known:
-            known |= found
-            yield there
-    lab.gradients.state.restore()
+        new = _sides(steering.sides_of(there.values)) - known
+        lab.gradients.state.restore()
+        if new:
+            known |= new
+            yield there, new
 
 
-def _sides(found: dict[Key, Sides] | None) -> set[tuple[Key, bool]]:
+def _sides(found: dict[Key, Sides] | None) -> set[Side]:
     return {(key, side) for key, sides in (found or {}).items() for side in (True, False) if sides.on(side)}
 
 

@@ -218,10 +218,9 @@ def show(cases, results) -> bool:
             blamed += bool(errors)
             if errors:
                 print("blamed ", case.id, errors)
-        if result.conditions is not None:
-            sides, reached = sides + result.conditions.sides, reached + result.conditions.reached
-            for side in result.conditions.unreached:
-                print("unreached", case.id, side.op, side.line, side.side, side.why)
+        sides, reached = sides + result.conditions.sides, reached + result.conditions.reached
+        for side in result.conditions.unreached:
+            print("unreached", case.id, side.op, side.line, side.side, side.why)
     print(f"wrong on one side: {found} of {wrong} found; right: {blamed} of {right} blamed;"
           f" sides of conditions reached: {reached} of {sides}")  # fmt: skip
     return found >= FOUND * wrong and not blamed and reached >= REACHED * sides
