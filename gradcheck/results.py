@@ -47,6 +47,7 @@ class Finding:
 
     What a check leaves open is filled in by `gradcheck.diagnose.completed`: `level` by the
     catalogue, `mode`, `tape` and `device` by the first way in which the case runs, `dtype`.
+    `counterexample` holds the smallest inputs that show it, as a spec writes them.
     """
 
     code: str
@@ -65,6 +66,7 @@ class Finding:
     file: str | None = None
     line: int | None = None
     source: Source | None = None
+    counterexample: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def label(self) -> str:

@@ -11,7 +11,8 @@ from dataclasses import replace
 import numpy as np
 
 from gradcheck.checks.check import DERIVATIVE, FIXED, INPUTS, OUTPUTS, RULE, Check, Item
-from gradcheck.checks.other_values import SPOILT
+from gradcheck.checks.counterexamples import with_counterexample
+from gradcheck.checks.nearby import SPOILT
 from gradcheck.diagnose.away import elements_at, locate, place
 from gradcheck.diagnose.conditions import told
 from gradcheck.measure.away import Away, compare, followed, look_at, narrowed, reason_not_to_look
@@ -57,7 +58,7 @@ def _confirmed(lab: Lab, site: BranchSite) -> Generator[Item, None, Finding | No
         yield Exempted(exemption.reason, CHECK.name, int(exemption.elements.sum()))
     wrong = [narrowed(lab, w, site.x) if w.own_dtype else followed(lab, w, site.x) for w in look.wrong[:MOST_BLAMED]]
     wrong = [w for w in wrong if not w.exempt]
-    return _finding(lab, wrong, site) if wrong else None
+    return with_counterexample(lab, _finding(lab, wrong, site), site.x) if wrong else None
 
 
 def _finding(lab: Lab, wrong: Sequence[Away], site: BranchSite) -> Finding:
@@ -67,8 +68,8 @@ def _finding(lab: Lab, wrong: Sequence[Away], site: BranchSite) -> Finding:
     where = f"where {told(site.condition, site.side)}" if site.condition else "at other inputs"
     return Finding(
         code,
-        f"the gradient of `{slot.name}` is right at the sample and wrong {where}; {place(lab, first)} it is"
-        f" {first.analytic:.6g}, the reference is {first.slope:.6g}",
+        f"the gradient of `{slot.name}` is right at the sample and wrong {where}: {place(lab, first)} it is"
+        f" {first.analytic:.6g} and the reference {first.slope:.6g}",
         "region" if code == "gradient-mismatch" else None,
         hint="make the gradient of this branch that of the forward there; what both sides share belongs outside of it",
         wrt=slot.name,

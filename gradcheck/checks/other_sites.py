@@ -13,13 +13,12 @@ import numpy as np
 
 from gradcheck.backend.tensorflow.failures import Stopped, finding_from
 from gradcheck.backend.tensorflow.faults import own_fault
-from gradcheck.checks import slopes
 from gradcheck.checks.check import DERIVATIVE, FIXED, INPUTS, OUTPUTS, Check, Item
-from gradcheck.checks.other_values import SPOILT
+from gradcheck.checks.counterexamples import found_at
+from gradcheck.checks.nearby import SPOILT
 from gradcheck.diagnose.finding import softened
-from gradcheck.findings import CATALOGUE, ERROR
+from gradcheck.findings import ERROR
 from gradcheck.measure.lab import Lab
-from gradcheck.measure.prepare import prepare
 from gradcheck.measure.pulled import Pulled, pull, pulled_at
 from gradcheck.numerics.closeness import close, largest, wide
 from gradcheck.results import Finding
@@ -156,16 +155,9 @@ def _confirmed(lab: Lab, there: SetUp, kept: tuple[str, ...] = KEPT) -> Finding 
     """Return what the whole comparison says of a set-up, None if it does not blame the op there."""
     there.state.restore()
     try:
-        again = prepare(lab.loaded, lab.asked, 0, lab.devices, values=there.values)
-        again.show = lab.show
-        items = list(slopes.ask(again, []))
+        found = found_at(lab, there.values, kept)
     except Stopped as stop:
-        items = [stop.finding] if there.resized else []
-    except Exception as error:
-        if own_fault(error):
-            raise
+        found = stop.finding if there.resized and stop.finding.code in kept else None
+    if found is None:
         return None
-    for item in items:
-        if isinstance(item, Finding) and item.code in kept and (item.level or CATALOGUE[item.code].level) == ERROR:
-            return replace(item, message=f"{item.message.rstrip('.')}. Seen {there.said}; right at the sample.")
-    return None
+    return replace(found, message=f"{found.message.rstrip('.')}. Seen {there.said}; right at the sample.")

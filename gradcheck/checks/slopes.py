@@ -10,7 +10,7 @@ import numpy as np
 from gradcheck.backend.tensorflow.failures import Stopped
 from gradcheck.backend.tensorflow.faults import refused
 from gradcheck.checks.check import INPUTS, OUTPUTS, Check, Item, blamed_before
-from gradcheck.checks.other_values import region_nearby
+from gradcheck.checks.nearby import region_nearby
 from gradcheck.diagnose.chaos import chaos
 from gradcheck.diagnose.contrast import contrast_of
 from gradcheck.diagnose.counterfactual import counterfactual

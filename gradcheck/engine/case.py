@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gradcheck.diagnose.finding import completed
 from gradcheck.engine.limits import Limits
@@ -109,9 +109,15 @@ def _saved(result: CaseResult, limits: Limits, notebook: Notebook) -> CaseResult
 
     try:
         folder = Path(limits.save) / file_name(f"{Path(result.spec).with_suffix('').as_posix()}--{result.case}")
-        return replace(result, saved=save(notebook.failed, folder))
+        return replace(result, saved=save(notebook.failed, folder, _shown_by(result)))
     except OSError as error:
         return replace(result, notes=(*result.notes, f"the failure could not be saved: {error}"))
+
+
+def _shown_by(result: CaseResult) -> Mapping[str, Any] | None:
+    """Return the inputs that show what is wrong, None where the sample itself does."""
+    errors = [finding for finding in result.findings if finding.level == "error"]
+    return errors[0].counterexample if errors and all(finding.counterexample for finding in errors) else None
 
 
 def _collect(case: Case, start: Start, limits: Limits, notebook: Notebook, interruptible: bool) -> None:

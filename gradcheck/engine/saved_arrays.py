@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,23 +17,27 @@ from gradcheck.spec.discover import SAVED_FAILURE
 LONGEST_NAME = 80
 
 
-def save(lab: Lab, folder: Path) -> Saved:
+def save(lab: Lab, folder: Path, counterexample: Mapping[str, Any] | None = None) -> Saved:
     """Write `failure.npz` and one .npy file per drawn input; return what was written.
 
-    Raises OSError.
+    `counterexample` holds the inputs that are written in the place of the sample's.  Raises OSError.
     """
     folder.mkdir(parents=True, exist_ok=True)
     arrays: dict[str, Any] = {}
     inputs: dict[str, str] = {}
+    resized = False
     for leaf in lab.leaves:
         if np.asarray(leaf.values).dtype == object:
             continue
-        whole = _plain(_dense(leaf))
+        own = (counterexample or {}).get(leaf.name)
+        whole = _plain(_dense(leaf) if own is None else np.array(own["values"], leaf.values.dtype))
+        resized |= np.shape(whole) != np.shape(_dense(leaf))
         arrays[f"input.{leaf.name}"] = whole
         inputs[leaf.name] = f"{file_name(leaf.name)}.npy"
         np.save(folder / inputs[leaf.name], whole)
     upstream = []
-    for i, value in enumerate(lab.upstream):
+    # With other sizes the outputs have others too.
+    for i, value in enumerate(() if resized else lab.upstream):
         arrays[f"upstream.{i}"] = _plain(value)
         upstream.append(f"upstream.{i}.npy")
         np.save(folder / upstream[-1], _plain(value))

@@ -53,6 +53,17 @@ def one_row(lab: Lab, plain: Operation) -> tuple[list[Any], Pulled] | None:
     return None
 
 
+def rows_alone(lab: Lab, values: list[Any]) -> list[Any] | None:
+    """Return leaves with the rows only that are not all zero, None if all are kept or the op takes no fewer."""
+    for chosen in _alike(lab):
+        rows = np.any([np.any(wide(values[i]).reshape(len(values[i]), -1) != 0, axis=1) for i in chosen], axis=0)
+        if rows.any() and not rows.all():
+            fewer = [value[rows] if i in chosen else value for i, value in enumerate(values)]
+            if pulled_at(lab, lab.bare, fewer, lab.gradients.state) is not None:
+                return fewer
+    return None
+
+
 def _is_first_row(one: Any, whole: Any) -> bool:
     return bool(np.ndim(whole)) and one.shape == whole[:1].shape and _near(one, whole[:1])
 

@@ -15,6 +15,7 @@ from rich.text import Text
 from gradcheck.events import CaseFinished, CaseProgress, CaseStarted, Event, RunFinished, RunStarted
 from gradcheck.reports.wording import (
     concise_lines,
+    counterexample_lines,
     errors_first,
     number,
     outcome_of,
@@ -125,6 +126,8 @@ class ConsoleReport:
             hidden = len(finding.elements) - self.view.show
             if hidden > 0:
                 self._print(_indent(f"... {hidden} more (--show N)", "dim"))
+        for line in counterexample_lines(finding):
+            self._print(_indent(clean(line)))
         if finding.hint:
             self._print(_indent(f"hint: {clean(finding.hint)}", "cyan"))
 

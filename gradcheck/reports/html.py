@@ -9,7 +9,16 @@ from typing import Any
 from gradcheck.events import RunFinished
 from gradcheck.reports import pictures
 from gradcheck.reports.collected import Collected
-from gradcheck.reports.wording import number, outcome_of, reach_lines, rerun_command, source_text, unmet_text, where
+from gradcheck.reports.wording import (
+    counterexample_lines,
+    number,
+    outcome_of,
+    reach_lines,
+    rerun_command,
+    source_text,
+    unmet_text,
+    where,
+)
 from gradcheck.results import CaseResult, Element, Finding, Profile
 from gradcheck.scanning.coverage import Scan
 from gradcheck.text import clean
@@ -124,6 +133,8 @@ def _finding(finding: Finding) -> str:
         parts.append(f"<pre>{_text(finding.traceback)}</pre>")
     if finding.elements:
         parts.append(_elements(finding.elements))
+    if finding.counterexample:
+        parts.append(f"<pre>{_text(chr(10).join(counterexample_lines(finding)))}</pre>")
     if finding.hint:
         parts.append(f"<p>hint: {_text(finding.hint)}</p>")
     return "\n".join(parts)

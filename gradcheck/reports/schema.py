@@ -53,6 +53,10 @@ _FINDING = _object(
     },
     modes=_list(_TEXT),
     traceback=_OPTIONAL_TEXT,
+    counterexample={
+        "type": "object",
+        "additionalProperties": _object({"values": {}, "dtype": _TEXT}),
+    },
     file=_OPTIONAL_TEXT,
     line={"type": ["integer", "null"]},
     source={

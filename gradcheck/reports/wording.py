@@ -35,6 +35,22 @@ def where(finding: Finding) -> str:
     return text + (f", {finding.device}" if finding.device and finding.device != "cpu:0" else "")
 
 
+def counterexample_lines(finding: Finding) -> list[str]:
+    """Return the smallest inputs that show a finding, as lines for the `inputs` of a case."""
+    if not finding.counterexample:
+        return []
+    lines = ["smallest inputs that show it:"]
+    for name, item in finding.counterexample.items():
+        lines.append(f"  {name}: {{values: {_listed(item['values'])}, dtype: {item['dtype']}}}")
+    return lines
+
+
+def _listed(values: Any) -> str:
+    if isinstance(values, (list, tuple)):
+        return f"[{', '.join(_listed(value) for value in values)}]"
+    return str(values).lower() if isinstance(values, bool) else repr(values)
+
+
 def reach_lines(reach: Reach) -> list[str]:
     """Return how many sides of conditions were reached, and each that was not with its line and the reason."""
     if not reach.sides:

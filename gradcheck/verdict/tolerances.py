@@ -319,5 +319,8 @@ LEAST_INNER_FACTOR = 1e-6
 FOLLOWED_OPS, FEWEST_LOOKS, MOST_LOOKS = 40_000, 40, 1200
 # Starts from which a side is looked for, nearest first; factors by which draws are made wider; sites compared.
 STARTS, WIDENED, SITES_REACHED = 5, (0.1, 3.0, 10.0), 64
+# A counterexample: inputs up to this size are made small, digits that are tried, numbers that are rounded one by one,
+# and coordinates that are tried alone.
+SHRUNK_SIZE, SHRUNK_DIGITS, SHRUNK_NUMBERS, SHRUNK_ALONE = 2000, (0, 1, 2, 3), 8, 2
 # Sites at which differences look, of those where gradient and autodiff differ.
 BRANCHES_CONFIRMED = 8
