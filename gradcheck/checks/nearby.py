@@ -46,7 +46,7 @@ def compared_nearby(lab: Lab) -> tuple[list[Array], list[tuple[Mask, Mask]]]:
 
 
 def region_at(lab: Lab, slot: Slot, sites: Sequence[Array], compared: Sequence[tuple[Mask, Mask]]) -> str | None:
-    """Return the range of a slot's values in which the gradient is wrong at these sites, None if no range holds them."""
+    """Return the range of a slot's values in which the gradient is wrong at sites, None if no range holds them."""
     part = next(p for s, p in zip(lab.slots, lab.layout.inputs.ranges(), strict=True) if s is slot)
     if slot.complex:
         return None

@@ -27,6 +27,7 @@ from gradcheck.verdict.tolerances import (
     AUTODIFF_RTOL,
     BESIDE_SHARES,
     BEYOND_ONSET,
+    CONSTANT_ROUNDINGS,
     DISORDER,
     LARGEST_INPUT,
     LARGEST_SLOPE,
@@ -39,6 +40,7 @@ from gradcheck.verdict.tolerances import (
     SHARED_REACH,
     SLOPE_RTOL,
     SLOPES_BESIDE,
+    UNSEEN,
 )
 
 if TYPE_CHECKING:
@@ -237,7 +239,9 @@ def followed(lab: Lab, wrong: Away, far: Array) -> Away:
     chosen = needed(lambda x: SEEN < gap(x) < np.inf, sample, far)
     alone = moved(sample, far, chosen)
     grows = bool(np.any(np.abs(alone[chosen]) > np.abs(sample[chosen])))
-    first, last = onsets(gap, sample, alone)
+    # Constants that float32 has rounded put two right formulas apart from the beginning.
+    rounded = CONSTANT_ROUNDINGS * lab.precision.op.constants_roundoff
+    first, last = onsets(gap, sample, alone, max(UNSEEN, rounded))
     begin, onset = (sample + share * (alone - sample) for share in (first, last))
     gradual = grows_slowly(first, last) or fades(begin[chosen], onset[chosen])
     slowly = grows and np.isfinite(gap(alone)) and gradual

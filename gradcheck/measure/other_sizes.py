@@ -57,7 +57,9 @@ def rows_alone(lab: Lab, values: list[Any]) -> list[Any] | None:
     """Return leaves with the rows only that are not all zero, None if all are kept or the op takes no fewer."""
     for chosen in _alike(lab):
         rows = np.any([np.any(wide(values[i]).reshape(len(values[i]), -1) != 0, axis=1) for i in chosen], axis=0)
-        if rows.any() and not rows.all():
+        # Where all are zero one row shows it.
+        rows[0] |= not rows.any()
+        if not rows.all():
             fewer = [value[rows] if i in chosen else value for i, value in enumerate(values)]
             if pulled_at(lab, lab.bare, fewer, lab.gradients.state) is not None:
                 return fewer

@@ -36,11 +36,11 @@ def moved(sample: Array, far: Array, chosen: NDArray[np.int64]) -> Array:
     return x
 
 
-def onsets(gap: Callable[[Array], float], sample: Array, far: Array) -> tuple[float, float]:
-    """Return where on the way (0 to 1) the relative gap to the reference passes UNSEEN, and where SEEN."""
+def onsets(gap: Callable[[Array], float], sample: Array, far: Array, unseen: float = UNSEEN) -> tuple[float, float]:
+    """Return where on the way (0 to 1) the relative gap to the reference passes `unseen`, and where SEEN."""
     # Both searches look at the same places where the gap begins at once.
     known = cache(lambda share: gap(sample + share * (far - sample)))
-    return _onset(known, UNSEEN), _onset(known, SEEN)
+    return _onset(known, unseen), _onset(known, SEEN)
 
 
 def grows_slowly(first: float, last: float) -> bool:
