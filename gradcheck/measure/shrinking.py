@@ -17,10 +17,10 @@ def shrunk(wrong: Callable[[Array], bool], x: Array, base: Array) -> Array:
     chosen = needed(wrong, base, x)
     point = moved(base, x, chosen)
     if not wrong(point):
-        return _with_round_numbers(wrong, x)
+        return _with_round_numbers(wrong, x, np.flatnonzero(x != base))
     if chosen.size > 1:
         point = next((alone for alone in _in_one_number(point, base, chosen) if wrong(alone)), point)
-    return _with_round_numbers(wrong, point)
+    return _with_round_numbers(wrong, point, np.flatnonzero(point != base))
 
 
 def _in_one_number(x: Array, base: Array, chosen: NDArray[np.int64]) -> Iterator[Array]:
@@ -33,14 +33,15 @@ def _in_one_number(x: Array, base: Array, chosen: NDArray[np.int64]) -> Iterator
             yield alone
 
 
-def _with_round_numbers(wrong: Callable[[Array], bool], x: Array) -> Array:
-    """Return the point with as few digits as will do: all numbers at once, then one by one."""
+def _with_round_numbers(wrong: Callable[[Array], bool], x: Array, chosen: NDArray[np.int64]) -> Array:
+    """Return the point with as few digits of the chosen numbers as will do: all at once, then one by one."""
     for digits in SHRUNK_DIGITS:
-        point = np.round(x, digits)
+        point = x.copy()
+        point[chosen] = np.round(x[chosen], digits)
         if wrong(point):
             x = point
             break
-    for i in np.flatnonzero(x)[:SHRUNK_NUMBERS]:
+    for i in chosen[:SHRUNK_NUMBERS]:
         for digits in SHRUNK_DIGITS:
             point = x.copy()
             point[i] = np.round(x[i], digits)

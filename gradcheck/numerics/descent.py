@@ -19,8 +19,10 @@ NEAR = 1e-6
 STEPS = 14
 # Every other step goes a little too far: a distance that bends would be halved for ever otherwise.
 OVERSHOOT = 1.05
+# How far a step may go, in units of the numbers at hand: the slope of an exponential sends it out of every range.
+LONGEST = 10.0
 # Factors of a step that changes no digit.
-LONGER = (1.0, 4.0, 16.0)
+LONGER = (1.0, 4.0, 16.0, 64.0, 256.0, 1024.0)
 # How deep inside a point should lie, so that no difference looks across the border: the deepest that is found.
 DEPTHS = (0.1, 0.01, 1e-3)
 # Steps for each of them.
@@ -42,8 +44,9 @@ def reached(toward: Toward, start: Array, settle: Settle, depth: float = NEAR, s
         square = float(slopes @ slopes) if slopes.size else 0.0
         if not (np.isfinite(distance) and np.isfinite(square)) or square == 0 or distance == 0:
             return None
-        step = distance / square * (OVERSHOOT if number % 2 else 1.0)
-        x = _stepped(x, -step * slopes, settle)
+        step = -distance / square * (OVERSHOOT if number % 2 else 1.0) * slopes
+        longest = LONGEST * (1.0 + np.abs(x).max(initial=0.0))
+        x = _stepped(x, step * min(1.0, longest / max(np.abs(step).max(), longest)), settle)
     return None
 
 

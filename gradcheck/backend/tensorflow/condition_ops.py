@@ -94,7 +94,7 @@ def _compare(notes: Notes, frame: Frame, step: Step, inputs: list[Any]) -> list[
     if a is None or b is None:
         return None
     (value,) = step.call(inputs)
-    depth = notes.depth * tf.stop_gradient(1.0 + tf.maximum(tf.abs(a), tf.abs(b)))
+    depth = notes.depth * tf.stop_gradient(1.0 + tf.minimum(tf.abs(a), tf.abs(b)))
     if step.kind in _EQUALITIES:
         truth = equal(a - b, depth, value if step.kind == "Equal" else tf.logical_not(value))
         truth = truth if step.kind == "Equal" else truth.opposite()

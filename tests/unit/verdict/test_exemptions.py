@@ -109,6 +109,16 @@ def test_constants_that_were_rounded_are_exempt_where_exact_ones_agree():
     assert "constants" in reasons(verdict)[0]
 
 
+def test_a_gradient_that_is_another_one_at_this_very_point_is_neither_rounding_nor_a_constant():
+    x = np.float64(np.float32(7.57))
+    op = ArrayOp(
+        np.sin, lambda v: np.where(v == x, 2.0, 1.0) * np.cos(v), np.cos, exact=np.cos,
+    )  # fmt: skip
+    accusation = accuse(op, [x, 0.3], sampled=False)
+    assert accusation.elements.tolist() == [True, False]
+    assert judge(accusation, op).blamed.tolist() == [True, False]
+
+
 def test_without_a_reason_nothing_is_exempt():
     op = ArrayOp(np.sin, np.sin, np.cos)
     accusation = accuse(op, [0.1, 0.7])
