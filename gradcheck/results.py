@@ -104,11 +104,15 @@ class Unreached:
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """Count the sides of the conditions in forward and grad_fn, those that were reached, and name the others."""
+    """Count the sides of the conditions in forward and grad_fn, those that were reached, and name the others.
+
+    `only_in_grad` are the places of conditions that grad_fn has and the forward has not.
+    """
 
     sides: int = 0
     reached: int = 0
     unreached: tuple[Unreached, ...] = ()
+    only_in_grad: tuple[str, ...] = ()
 
     @property
     def percent(self) -> float:

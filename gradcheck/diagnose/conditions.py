@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import linecache
 import os
+from dataclasses import replace
 
 from gradcheck.backend.tensorflow.conditions import Condition
+from gradcheck.measure.lab import Lab
+from gradcheck.results import Finding
 
 _LONGEST = 60
 # What an op that is no comparison decides.
@@ -19,6 +22,20 @@ _WORDS = {
     "ArgMin": "the first of a row is the least",
     "TopKV2": "a row begins with a larger number than its second",
 }
+
+
+# Mismatches for which a branch of grad_fn may be the reason.
+_BY_A_BRANCH = ("region", "elements", "unknown")
+
+
+def with_suspects(lab: Lab, finding: Finding) -> Finding:
+    """Return a mismatch in some elements or inputs with the conditions that grad_fn has and the forward has not."""
+    suspected = finding.level == "error" and finding.code == "gradient-mismatch" and finding.cause in _BY_A_BRANCH
+    if not suspected or lab.steering is None or not lab.steering.only_in_grad:
+        return finding
+    places = ", ".join(f"{os.path.basename(c.file)}:{c.line}" for c in lab.steering.only_in_grad)
+    said = f"only grad_fn, not the forward, has the condition at {places}"
+    return replace(finding, hint=f"{finding.hint}; {said}" if finding.hint else said)
 
 
 def told(condition: Condition, side: bool) -> str:

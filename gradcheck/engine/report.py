@@ -88,7 +88,8 @@ def _reached(found: Iterable[Reach]) -> Reach:
         return Reach()
     most = max(found, key=lambda reach: reach.sides)
     missed = tuple(side for side in most.unreached if all(side in reach.unreached for reach in found))
-    return Reach(most.sides, most.sides - len(missed), missed)
+    only = tuple(dict.fromkeys(place for reach in found for place in reach.only_in_grad))
+    return Reach(most.sides, most.sides - len(missed), missed, only)
 
 
 def _same(a: Finding, b: Finding) -> bool:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradcheck.backend.tensorflow.conditions import Conditions, Key, Sides
+from gradcheck.backend.tensorflow.conditions import Condition, Conditions, Key, Sides
 from gradcheck.backend.tensorflow.faults import refused
 from gradcheck.backend.tensorflow.written_numbers import written_numbers
 from gradcheck.numerics.arrays import Array
@@ -39,6 +40,21 @@ class Steering:
         """Return the sides of every condition at a point, None where the op refuses it."""
         values, variables = self._entered(x)
         return refused(lambda: self._conditions.at(values, variables))
+
+    @cached_property
+    def only_in_grad(self) -> tuple[Condition, ...]:
+        """Return the conditions of grad_fn, one for each line, that the forward does not have."""
+        found = self.sides(self._lab.vector())
+        if not found:
+            return ()
+        forward = refused(lambda: self._forward().at(self._lab.values, self._entered(self._lab.vector())[1]))
+        known = {(s.condition.file, s.condition.line) for s in (forward or {}).values()}
+        single = [s.condition for s in found.values() if not s.condition.joint and s.condition.file]
+        more = {(c.file, c.line): c for c in single if (c.file, c.line) not in known}
+        return () if forward is None else tuple(more.values())
+
+    def _forward(self) -> Conditions:
+        return Conditions(self._lab.gradients.traced_forward(self._lab.values), self._variables)
 
     def sides_of(self, values: Sequence[Any]) -> dict[Key, Sides] | None:
         """Return the sides at other leaves, of other sizes too; None where the op refuses them."""

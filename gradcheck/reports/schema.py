@@ -88,6 +88,7 @@ _REACH = _object(
     unreached=_list(
         _object({"file": _TEXT, "line": _COUNT, "op": _TEXT, "side": {"type": "boolean"}, "why": _TEXT}),
     ),
+    only_in_grad=_list(_TEXT),
 )
 
 _CASE = _object(

@@ -60,6 +60,8 @@ def reach_lines(reach: Reach) -> list[str]:
         word = "true" if side.side else "false"
         place = f"{side.file}:{side.line}" if side.file else "a condition"
         lines.append(f"  not reached: {place} ({side.op}) {word}: {side.why}")
+    if reach.only_in_grad:
+        lines.append(f"  only grad_fn, not the forward, has the condition at {', '.join(reach.only_in_grad)}")
     return lines
 
 

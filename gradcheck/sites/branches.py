@@ -109,7 +109,8 @@ class Search:
             Unreached(shown(single[key].file), single[key].line, single[key].op, side, self._why((key, side)))
             for key, side in missed
         )
-        return Reach(2 * len(single), 2 * len(single) - len(missed), unreached)
+        only = tuple(f"{shown(c.file)}:{c.line}" for c in self.steering.only_in_grad)
+        return Reach(2 * len(single), 2 * len(single) - len(missed), unreached, only)
 
     def _why(self, side: Side) -> str:
         distances = {distance for distance, _ in self.near.get(side, [])}
