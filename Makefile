@@ -6,7 +6,7 @@ JOBS ?= 2
 SEEDS ?= 5
 T ?=
 
-.PHONY: demo test lint format numerics verdicts composed causes flips mutants bench faults soak fuzz mistakes readme clean help
+.PHONY: demo test lint format numerics verdicts composed branches causes flips mutants bench faults soak fuzz mistakes readme clean help
 
 help:
 	@echo "make demo      set up and check the shipped specs"
@@ -15,6 +15,7 @@ help:
 	@echo "make numerics  rates of the finite differences over 76 functions"
 	@echo "make verdicts  verdicts on right and wrong gradients, beside tf.test.compute_gradient"
 	@echo "make composed  verdicts on ops put together at random"
+	@echo "make branches  gradients that are wrong on one side of a hidden condition, and right twins"
 	@echo "make causes    causes that are named for a wrong rule inside an op put together at random"
 	@echo "make flips     verdicts that change with the seed (SEEDS=5)"
 	@echo "make mutants   small mistakes in the judges of gradients that the unit tests notice"
@@ -56,6 +57,9 @@ verdicts: $(VENV)/.ready
 
 composed: $(VENV)/.ready
 	$(BIN)/python -m tests.rates.composed -j $(JOBS)
+
+branches: $(VENV)/.ready
+	$(BIN)/python -m tests.rates.branches -j $(JOBS)
 
 causes: $(VENV)/.ready
 	$(BIN)/python -m tests.rates.causes -j $(JOBS)

@@ -20,7 +20,7 @@ from gradcheck.measure.shrinking import shrunk
 from gradcheck.numerics.arrays import Array
 from gradcheck.results import Finding
 from gradcheck.sites.coordinates import free_coordinates
-from gradcheck.verdict.tolerances import SHRUNK_SIZE
+from gradcheck.verdict.tolerances import SHRUNK_SIZE, WRITTEN_WHOLE
 
 
 def found_at(lab: Lab, values: Sequence[Any], codes: Sequence[str]) -> Finding | None:
@@ -114,4 +114,4 @@ def _numbers(value: Any, dtype: str) -> Any:
     if not dtype.startswith(("float", "bfloat")):
         return int(value)
     number = float(np.format_float_positional(value, unique=True)) if dtype != "bfloat16" else float(value)
-    return int(number) if number.is_integer() and abs(number) < 2**24 else number
+    return int(number) if number.is_integer() and abs(number) < WRITTEN_WHOLE else number

@@ -9,8 +9,8 @@ from dataclasses import replace
 from gradcheck.backend.tensorflow.conditions import Condition
 from gradcheck.measure.lab import Lab
 from gradcheck.results import Finding
+from gradcheck.verdict.tolerances import LONGEST_LINE
 
-_LONGEST = 60
 # What an op that is no comparison decides.
 _WORDS = {
     "Maximum": "the first of two numbers is the larger",
@@ -42,8 +42,8 @@ def told(condition: Condition, side: bool) -> str:
     """Return when something happens: `the condition at ops.py:12 holds (tf.where(x > 3.0, a, b))`."""
     at = f" at {os.path.basename(condition.file)}:{condition.line}" if condition.file else ""
     text = linecache.getline(condition.file, condition.line).strip() if condition.file else ""
-    if len(text) > _LONGEST:
-        text = f"{text[:_LONGEST]}..."
+    if len(text) > LONGEST_LINE:
+        text = f"{text[:LONGEST_LINE]}..."
     code = f" (`{text}`)" if text else ""
     if condition.op in _WORDS:
         said = _WORDS[condition.op] if side else f"it is not so that {_WORDS[condition.op]}"

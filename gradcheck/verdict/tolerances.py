@@ -162,6 +162,8 @@ PICTURED, CURVES = 4096, 3
 BORDER_DIGITS = (1, 2, 3, 4)
 # Worst elements per finding that are kept.
 SHOWN = 10
+# Characters of a line of the user's that stand in a message; whole numbers up to this size are written as such.
+LONGEST_LINE, WRITTEN_WHOLE = 60, 2**24
 
 # --- Modes ------------------------------------------------------------------------------------------------------------
 # Draws of inputs moved a little, by a share of their size, to see whether a difference between modes is a tie; half

@@ -28,6 +28,14 @@ def square(x):
 
 
 @tf.custom_gradient
+def branched(x):
+    def grad(upstream):
+        return tf.convert_to_tensor(upstream) * tf.where(tf.reduce_sum(x) > 300.0, 2.0 * x, x + x)
+
+    return x * x, grad
+
+
+@tf.custom_gradient
 def wrong(x):
     return x * x, lambda upstream: tf.convert_to_tensor(upstream) * 3.0 * x
 
@@ -47,7 +55,10 @@ PLACES = (
     ("gradcheck.checks.modes", "beyond"),
     ("gradcheck.checks.unknown_sizes", "_agree"),
     ("gradcheck.checks.second_order", "_differences"),
-    ("gradcheck.checks.other_values", "_compared"),
+    ("gradcheck.checks.other_values", "compared_nearby"),
+    ("gradcheck.checks.branches", "_is_odd"),
+    ("gradcheck.sites.branches", "reached"),
+    ("gradcheck.backend.tensorflow.condition_ops", "positive"),
     ("gradcheck.checks.other_values", "look_at"),
     ("gradcheck.checks.other_sites", "_agree"),
     ("gradcheck.differences.stencils", "contract"),
@@ -61,10 +72,7 @@ PLACES = (
 
 @pytest.mark.parametrize(("module", "name"), PLACES)
 def test_a_planted_fault_is_reported_as_gradchecks_own(monkeypatch, module, name):
-    if name == "completed":
-        op = wrong
-    else:
-        op = square
+    op = {"completed": wrong, "_is_odd": branched, "reached": branched, "positive": branched}.get(name, square)
     monkeypatch.setattr(f"{module}.{name}", fail)
     result = gradcheck.check(op, {"x": X}, order=2)
     assert "crashed/internal" in [f.label for f in result.findings]
