@@ -16,6 +16,7 @@ _CAUSES = {
     Label.KINK: "kink",
     Label.JUMP: "jump",
     Label.DOMAIN: "domain",
+    Label.EDGE: "domain",
     Label.SINGULAR: "domain",
     Label.NONFINITE: "domain",
 }

@@ -190,7 +190,7 @@ def judge(g: float, slope: Slope, tol: float, rtol: float, trusted: bool = True)
     """Return whether a gradient element agrees with a slope read off its ladder."""
     if not np.isfinite(g):
         return Outcome.UNDECIDED
-    if slope.label in (Label.SMOOTH, Label.NOISY, Label.FLAT):
+    if slope.label in (Label.SMOOTH, Label.NOISY, Label.FLAT, Label.EDGE):
         if slope.label == Label.FLAT and not trusted:
             return Outcome.UNDECIDED
         if abs(g - slope.value) > tol + slope.error:

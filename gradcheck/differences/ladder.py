@@ -21,6 +21,9 @@ WIDE_STEP = 2.0**-20
 # What may hide in the rounding of values of size one inside the function, whatever comes out.
 HIDDEN = 2.0**-48
 VISIBLE = 2.0**-40
+# Levels that show how slopes to one side settle, how much of a change is left at the next, and how close their limit
+# must be: to a hundredth of what is known of it.
+FEWEST_AT_EDGE, SETTLING, EDGE_RTOL = 5, 0.9, 1e-2
 # Of the largest change on a ladder, and of the values, what is left on the finest levels where no width is fine enough.
 UNSHRUNK, PLAIN = 0.1, 1e-3
 
@@ -39,6 +42,7 @@ class Label(IntEnum):
     NONFINITE = 8
     FEW = 9
     UNMEASURED = 10
+    EDGE = 11
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +108,7 @@ def read_ladder(rungs: Rungs, x: float, output_size: float, roundoff: float) -> 
     if len(rungs) == 0:
         return Slope(Label.FEW)
     if not rungs.finite[-1]:
-        return _at_edge(rungs)
+        return _at_edge(rungs, roundoff * output_size)
     rungs = rungs.from_level(_first_usable(rungs))
     if not rungs.moved.any():
         return Slope(Label.FLAT, 0.0, 2 * roundoff * output_size / rungs.width[0])
@@ -118,12 +122,47 @@ def read_ladder(rungs: Rungs, x: float, output_size: float, roundoff: float) -> 
     return _smooth(rungs, noise, output_size)
 
 
-def _at_edge(rungs: Rungs) -> Slope:
+def _at_edge(rungs: Rungs, rounding: float) -> Slope:
     if not (rungs.finite_plus[-1] or rungs.finite_minus[-1]):
         return Slope(Label.NONFINITE)
-    side = rungs.plus if rungs.finite_plus[-1] else rungs.minus
+    side, finite = (
+        (rungs.plus, rungs.finite_plus) if rungs.finite_plus[-1] else (rungs.minus, rungs.finite_minus)
+    )  # fmt: skip
+    first = len(rungs) - 1
+    while first > 0 and finite[first - 1]:
+        first -= 1
+    value, error = _one_sided(side[first:], rungs.width[first:], rounding)
     slope = side[-1] / rungs.width[-1]
-    return Slope(Label.DOMAIN, slope, float("inf"), slope, slope)
+    if not np.isfinite(error):
+        return Slope(Label.DOMAIN, slope, float("inf"), slope, slope)
+    return Slope(Label.EDGE, value, error, value, value, scale=abs(value), width=float(rungs.width[-1]))
+
+
+def _one_sided(side: Array, width: Array, rounding: float) -> tuple[float, float]:
+    """Return the limit of one-sided slopes with its error; infinite where they do not settle.
+
+    Slopes at widths that shrink by one factor approach their limit by one factor too, whatever the order (1 for a
+    smooth function, 1/2 for a power 3/2), so that Aitken's rule (1926) finds it; those of a root or a logarithm grow.
+    """
+    if len(side) < FEWEST_AT_EDGE:
+        return float("nan"), float("inf")
+    slopes = side / width
+    change = np.diff(slopes)
+    noise = NOISE_FACTOR * rounding / width
+    if np.all(np.abs(change) <= noise[1:]):
+        return float(slopes[0]), float(noise[0])
+    with np.errstate(all="ignore"):
+        shrink = change[1:] / change[:-1]
+        limits = slopes[2:] - change[1:] ** 2 / (change[1:] - change[:-1])
+        settled = (shrink > 0) & (shrink < SETTLING)
+        error = 2 * np.abs(np.diff(limits)) + noise[3:] / (1 - shrink[1:]) ** 2
+        usable = settled[1:] & settled[:-1] & np.isfinite(error)
+    if not usable.any():
+        return float("nan"), float("inf")
+    best = int(np.argmin(np.where(usable, error, np.inf)))
+    value, bound = float(limits[1:][best]), float(error[best])
+    size = max(abs(value), EDGE_RTOL * float(np.abs(slopes).max()))
+    return (value, bound) if bound <= EDGE_RTOL * size else (float("nan"), float("inf"))
 
 
 def _first_usable(rungs: Rungs) -> int:

@@ -328,7 +328,7 @@ def negligible(lab: Lab) -> float:
 
 def _finite_slope(lab: Lab, found: Assessment) -> Mask:
     most = LARGEST_SLOPE if lab.dtype.startswith("complex") else OVERFLOW_MARGIN * largest_number(lab.dtype)
-    settled = np.isin(found.label, (Label.SMOOTH, Label.FLAT))
+    settled = np.isin(found.label, (Label.SMOOTH, Label.FLAT, Label.EDGE))
     with np.errstate(all="ignore"):
         return np.asarray(settled & (np.abs(found.value) < most) & np.isfinite(found.value))
 

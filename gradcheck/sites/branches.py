@@ -103,7 +103,8 @@ class Search:
 
     def reach(self) -> Reach:
         """Return how many sides there are, how many were reached, and the others."""
-        single = {key: c for key, c in self.conditions.items() if not c.joint}
+        # Those without a line are TensorFlow's own, in the gradients of its ops.
+        single = {key: c for key, c in self.conditions.items() if not c.joint and c.file}
         missed = [(key, side) for key, side in self.missing if key in single]
         unreached = tuple(
             Unreached(shown(single[key].file), single[key].line, single[key].op, side, self._why((key, side)))

@@ -1,4 +1,4 @@
-"""Inputs far from the sample: large, small and mixed magnitudes, and zeros."""
+"""Inputs far from the sample: the ends of declared domains, large, small and mixed magnitudes, and zeros."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from gradcheck.measure.lab import Lab
+from gradcheck.numerics.arrays import Array
 from gradcheck.sites.coordinates import free_coordinates, inside
 from gradcheck.sites.site import Site
 from gradcheck.verdict.tolerances import (
@@ -20,11 +21,12 @@ from gradcheck.verdict.tolerances import (
 
 
 def magnitudes(lab: Lab) -> Iterator[Site]:
-    """Yield sites with every magnitude of both signs at some coordinate, then with some and all of them zero."""
+    """Yield the ends of the domains, sites with every magnitude of both signs, then with some and all of them zero."""
     base = lab.vector()
     free, shy = free_coordinates(lab)
     if not free.any():
         return
+    yield from _ends(lab, base)
     signed = [sign * m for m in MAGNITUDES for sign in (1.0, -1.0)]
     low, high = lab.layout.inputs.bounds()
     rng, places = lab.rng("far"), np.where(free)[0]
@@ -45,3 +47,14 @@ def magnitudes(lab: Lab) -> Iterator[Site]:
         x = base.copy()
         x[chosen] = np.where((low[chosen] < 0) & (high[chosen] > 0) & ~shy[chosen], 0.0, base[chosen])
         yield Site(x)
+
+
+def _ends(lab: Lab, base: Array) -> Iterator[Site]:
+    """Yield sites with every other coordinate at an end of its domain, and those between at the other end."""
+    low, high = lab.layout.inputs.bounds()
+    free, _ = free_coordinates(lab)
+    every_other = np.arange(base.size) % 2 == 0
+    for ends in (np.where(every_other, low, high), np.where(every_other, high, low)):
+        known = free & np.isfinite(ends)
+        if known.any():
+            yield Site(np.where(known, ends, base))

@@ -194,7 +194,18 @@ def chaotic(d: Discrepancy, op: Witness) -> Mask:
     return same if same.any() and op.growth > CHAOTIC_GROWTH else _nothing(d)
 
 
+def at_an_edge(d: Discrepancy, op: Witness) -> Mask:
+    """Return where a difference sees one side only, at an end of the domain, and autodiff is the gradient.
+
+    At such a place every framework has conventions: the slope of |x| is 0 at 0.
+    """
+    return _nothing(d) if d.autodiff is None else d.elements & _same(d) & (d.assessment.label == Label.EDGE)
+
+
 EXEMPTIONS = (
+    Rule(
+        "an end of the domain: a difference sees one side only, and autodiff agrees with the gradient", at_an_edge
+    ),
     Rule("gradient and autodiff agree, and the finite difference does not clearly contradict them", outweighed),
     Rule(
         "the finite difference is another one when it is taken anew, and autodiff agrees with the gradient",

@@ -33,6 +33,9 @@ JUMPS = {"floor": (tf.floor, 1.0), "sign": (tf.sign, 0.0), "step": (lambda x: tf
 EDGES = {"sqrt": (tf.sqrt, 0.0), "log": (tf.math.log, 0.0), "asin": (tf.asin, 1.0), "acosh": (tf.acosh, 1.0),
          "x log x": (lambda x: x * tf.math.log(x), 0.0)}  # fmt: skip
 
+SMOOTH_EDGES = {"power 3/2": (lambda x: x**1.5, 0.0), "root of a square": (lambda x: tf.sqrt(x) ** 3 + x, 0.0),
+                "beside a root": (lambda x: tf.sqrt(1 - x) ** 3, 1.0)}  # fmt: skip
+
 
 class Counted:
     """Count how many points a function is evaluated at."""
@@ -91,6 +94,7 @@ def label_rates(seed: int, repeats: int) -> dict[str, tuple[int, int, int]]:
     groups = {
         "kink": (KINKS, {Label.KINK}),
         "jump": (JUMPS, {Label.JUMP}),
+        "smooth edge": (SMOOTH_EDGES, {Label.EDGE}),
         "edge": (EDGES, {Label.DOMAIN, Label.NONFINITE, Label.SINGULAR}),
     }
     rates = {}
@@ -99,7 +103,9 @@ def label_rates(seed: int, repeats: int) -> dict[str, tuple[int, int, int]]:
         for name, (f, place) in functions.items():
             for repeat in range(repeats):
                 rng = stream(seed, group, name, str(repeat))
-                x = np.concatenate([[place], rng.uniform(0.6, 0.9, 3) if group == "edge" else rng.normal(size=3)])
+                x = np.concatenate(
+                    [[place], rng.uniform(0.6, 0.9, 3) if group.endswith("edge") else rng.normal(size=3)]
+                )
                 _, point = make_point(f, x, rng)
                 (slope,) = slopes_along(point, np.array([0]), rng)
                 total += 1

@@ -89,6 +89,32 @@ def test_points_without_a_derivative_get_their_label_and_no_blame(f, x, label):
     assert found.outcome[0] in (Outcome.UNDECIDED, Outcome.AGREES)
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.floats(-3, 3), st.floats(-3, 3), st.floats(1.3, 4), st.integers(0, 3))
+def test_at_an_end_of_the_domain_the_slope_of_the_one_side_judges(a, b, power, seed):
+    """A line and a power that begin at zero: the slope there is the line's."""
+    found = outcome(lambda x: a * x + b * x**power + seed, [0.0], a, low=0.0)
+    assert not found.wrong.any()
+    assert outcome(lambda x: (a + 3) * x + b * x**power + seed, [0.0], a, low=0.0).outcome[0] != Outcome.AGREES
+
+
+@pytest.mark.parametrize("power", [1.5, 2.0, 3.0])
+def test_a_wrong_gradient_at_an_end_of_the_domain_is_blamed(power):
+    found = outcome(lambda x: 2 * x + x**power, [0.0], 3.0, low=0.0)
+    assert found.label[0] == Label.EDGE
+    assert found.wrong.all()
+
+
+@pytest.mark.parametrize("f", [np.sqrt, lambda x: x * np.log(x), lambda x: x**0.8, lambda x: np.sin(1 / x)])
+def test_slopes_that_do_not_settle_at_an_end_of_the_domain_decide_nothing(f):
+    def from_zero(x):
+        with np.errstate(all="ignore"):
+            return np.where(x == 0, 0.0, f(x))
+
+    for gradient in (0.0, 5.0, 1e4):
+        assert outcome(from_zero, [0.0], gradient, low=0.0).outcome[0] == Outcome.UNDECIDED
+
+
 def test_a_domain_is_never_left():
     seen = []
 
