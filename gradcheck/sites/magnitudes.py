@@ -52,9 +52,9 @@ def magnitudes(lab: Lab) -> Iterator[Site]:
 def _ends(lab: Lab, base: Array) -> Iterator[Site]:
     """Yield sites with every other coordinate at an end of its domain, and those between at the other end."""
     low, high = lab.layout.inputs.bounds()
-    free, _ = free_coordinates(lab)
+    free, shy = free_coordinates(lab)
     every_other = np.arange(base.size) % 2 == 0
     for ends in (np.where(every_other, low, high), np.where(every_other, high, low)):
-        known = free & np.isfinite(ends)
+        known = free & np.isfinite(ends) & ~(shy & (ends == 0))
         if known.any():
             yield Site(np.where(known, ends, base))

@@ -25,7 +25,7 @@ def test_every_magnitude_of_both_signs_is_met():
 
 
 def test_magnitudes_stay_inside_the_domain():
-    points = _points(sampled(Leaf(X + 2.0, domain=(0.0, 20.0))))
+    points = _points(sampled(Leaf(X + 2.0, domain=(0.0, 20.0))))[2:]
     assert (points > 0).all()
     assert (points < 20).all()
     assert len(_met(points, 1.0)) > 5
@@ -47,7 +47,14 @@ def test_the_last_sites_hold_zeros_at_some_coordinates_and_at_all():
 
 def test_an_input_that_avoids_zero_or_whose_domain_does_is_never_zero():
     assert (_points(sampled(Leaf(X, avoids_zero=True))) != 0).all()
-    assert (_points(sampled(Leaf(X + 2.0, domain=(0.0, np.inf)))) > 0).all()
+    assert (_points(sampled(Leaf(X + 2.0, domain=(0.0, np.inf), avoids_zero=True))) > 0).all()
+
+
+def test_the_ends_of_a_domain_come_first():
+    first, second, *others = _points(sampled(Leaf(X, domain=(-3.0, 5.0))))
+    assert set(first) == set(second) == {-3.0, 5.0}
+    assert (first != second).all()
+    assert all(((x > -3.0) & (x < 5.0)).all() for x in others)
 
 
 def test_plain_ops_are_not_tried_at_zero():
