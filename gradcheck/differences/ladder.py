@@ -21,9 +21,9 @@ WIDE_STEP = 2.0**-20
 # What may hide in the rounding of values of size one inside the function, whatever comes out.
 HIDDEN = 2.0**-48
 VISIBLE = 2.0**-40
-# Levels that show how slopes to one side settle, how much of a change is left at the next, and how close their limit
-# must be: to a hundredth of what is known of it.
-FEWEST_AT_EDGE, SETTLING, EDGE_RTOL = 5, 0.9, 1e-2
+# Levels that show how slopes to one side settle, how much of a change is left at the next, the share of a correction
+# that may be wrong, and how close the limit must be: to a hundredth of it, or of a tenth of the largest slope.
+FEWEST_AT_EDGE, SETTLING, CORRECTED, EDGE_RTOL, BESIDE_ZERO = 5, 0.9, 0.5, 1e-2, 0.1
 # Of the largest change on a ladder, and of the values, what is left on the finest levels where no width is fine enough.
 UNSHRUNK, PLAIN = 0.1, 1e-3
 
@@ -155,13 +155,16 @@ def _one_sided(side: Array, width: Array, rounding: float) -> tuple[float, float
         shrink = change[1:] / change[:-1]
         limits = slopes[2:] - change[1:] ** 2 / (change[1:] - change[:-1])
         settled = (shrink > 0) & (shrink < SETTLING)
-        error = 2 * np.abs(np.diff(limits)) + noise[3:] / (1 - shrink[1:]) ** 2
-        usable = settled[1:] & settled[:-1] & np.isfinite(error)
+        apart = np.abs(np.diff(limits))
+        # Two limits may be close by chance, three are not; widths are no exact powers of their factor.
+        corrected = CORRECTED * np.abs(limits[2:] - slopes[4:])
+        error = np.fmax(2 * np.maximum(apart[1:], apart[:-1]), corrected) + noise[4:] / (1 - shrink[2:]) ** 2
+        usable = settled[2:] & settled[1:-1] & settled[:-2] & np.isfinite(error)
     if not usable.any():
         return float("nan"), float("inf")
     best = int(np.argmin(np.where(usable, error, np.inf)))
-    value, bound = float(limits[1:][best]), float(error[best])
-    size = max(abs(value), EDGE_RTOL * float(np.abs(slopes).max()))
+    value, bound = float(limits[2:][best]), float(error[best])
+    size = max(abs(value), BESIDE_ZERO * float(np.abs(slopes).max()))
     return (value, bound) if bound <= EDGE_RTOL * size else (float("nan"), float("inf"))
 
 

@@ -203,9 +203,7 @@ def at_an_edge(d: Discrepancy, op: Witness) -> Mask:
 
 
 EXEMPTIONS = (
-    Rule(
-        "an end of the domain: a difference sees one side only, and autodiff agrees with the gradient", at_an_edge
-    ),
+    Rule("an end of the domain: a difference sees one side only, and autodiff agrees with the gradient", at_an_edge),
     Rule("gradient and autodiff agree, and the finite difference does not clearly contradict them", outweighed),
     Rule(
         "the finite difference is another one when it is taken anew, and autodiff agrees with the gradient",

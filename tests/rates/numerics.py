@@ -33,8 +33,11 @@ JUMPS = {"floor": (tf.floor, 1.0), "sign": (tf.sign, 0.0), "step": (lambda x: tf
 EDGES = {"sqrt": (tf.sqrt, 0.0), "log": (tf.math.log, 0.0), "asin": (tf.asin, 1.0), "acosh": (tf.acosh, 1.0),
          "x log x": (lambda x: x * tf.math.log(x), 0.0)}  # fmt: skip
 
-SMOOTH_EDGES = {"power 3/2": (lambda x: x**1.5, 0.0), "root of a square": (lambda x: tf.sqrt(x) ** 3 + x, 0.0),
-                "beside a root": (lambda x: tf.sqrt(1 - x) ** 3, 1.0)}  # fmt: skip
+# With the slope at the edge as the third.
+SMOOTH_EDGES = {"power 3/2": (lambda x: x**1.5, 0.0, 0.0), "and a line": (lambda x: tf.sqrt(x) ** 3 + x, 0.0, 1.0),
+                "beside a root": (lambda x: tf.sqrt(1 - x) ** 3 - 2 * x, 1.0, -2.0),
+                "two powers": (lambda x: x**1.5 + x**1.25 + 0.5 * x, 0.0, 0.5),
+                "bent": (lambda x: tf.exp(x) + 0 * tf.sqrt(x), 0.0, 1.0)}  # fmt: skip
 
 
 class Counted:
@@ -100,7 +103,7 @@ def label_rates(seed: int, repeats: int) -> dict[str, tuple[int, int, int]]:
     rates = {}
     for group, (functions, labels) in groups.items():
         total = right = blamed = 0
-        for name, (f, place) in functions.items():
+        for name, (f, place, *known) in functions.items():
             for repeat in range(repeats):
                 rng = stream(seed, group, name, str(repeat))
                 x = np.concatenate(
@@ -111,6 +114,7 @@ def label_rates(seed: int, repeats: int) -> dict[str, tuple[int, int, int]]:
                 total += 1
                 right += slope.label in labels
                 middle = slope.value if np.isfinite(slope.value) else 0.0
+                middle = known[0] * point.cotangent[0] if known else middle
                 found = assess(point, np.r_[middle, 0, 0, 0], Tolerance(1e-5), rng, np.array([0]))
                 blamed += bool((found.outcome == Outcome.WRONG).any())
         rates[group] = (total, right, blamed)
