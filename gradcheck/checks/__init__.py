@@ -7,6 +7,7 @@ from gradcheck.checks import (
     captures,
     connection,
     contract,
+    forward_mode,
     forward_values,
     linearity,
     modes,
@@ -14,10 +15,12 @@ from gradcheck.checks import (
     other_values,
     own_dtype,
     repeatability,
+    saved,
     second_order,
     slopes,
     unknown_sizes,
     uses,
+    vectorized,
 )
 from gradcheck.checks.check import Check
 
@@ -32,6 +35,9 @@ CHECKS: tuple[Check, ...] = (
     uses.CHECK,
     own_dtype.CHECK,
     modes.CHECK,
+    forward_mode.CHECK,
+    vectorized.CHECK,
+    saved.CHECK,
     unknown_sizes.CHECK,
     second_order.CHECK,
     other_values.ORDINARY,

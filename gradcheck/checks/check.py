@@ -47,7 +47,8 @@ class Check:
 
 def blamed_before(lab: Lab, found: Sequence[Finding]) -> set[str | None]:
     """Return the inputs and variables that earlier findings blame: of exchanged gradients every variable."""
-    blamed = {f.wrt for f in found if f.level == ERROR}
+    # That a use of the op does not run its rule says nothing of the rule.
+    blamed = {f.wrt for f in found if f.level == ERROR and f.code != "rule-bypassed"}
     if any(f.code == "variables-order" for f in found):
         blamed |= {variable.name for variable in lab.variables}
     return blamed

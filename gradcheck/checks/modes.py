@@ -22,12 +22,13 @@ from gradcheck.numerics.closeness import largest, wide
 from gradcheck.results import Comparison, Exempted, Finding, Skipped
 from gradcheck.verdict.exemptions import CHAOS
 from gradcheck.verdict.rounding import beyond, bias_of
-from gradcheck.verdict.tolerances import CHAOTIC_GROWTH, NUDGED, NUDGES, OWN_SHARE, TIE_SAFETY
+from gradcheck.verdict.tolerances import CHAOTIC_GROWTH, NUDGED, NUDGES, OWN_SHARE, SPECIAL_ROUNDINGS, TIE_SAFETY
 from gradcheck.ways import EAGER_MODE, FIRST_DEVICE, INSIDE_TAPE, OUTSIDE_TAPE, XLA, Way
 
 CONTRACT = frozenset({"gradient-shape", "gradient-dtype", "gradient-count", "nondeterministic"})
 LOOK_FOR_MODES = "look for code that depends on the mode: tf.executing_eagerly(), Python state frozen by tracing"
 DECOMPOSITION = "XLA takes another sign or phase for the factors of a matrix, which is as right"
+SPECIAL = "XLA computes special functions by formulas of its own, exact to roundings of one"
 TENSORFLOWS = "TensorFlow's own gradient of the forward differs under XLA as much"
 TIE = "the modes differ at this very input only (a tie that rounding decides)"
 
@@ -135,6 +136,10 @@ def _compare(lab: Lab, way: Way, run: Run) -> Iterator[Item]:
         free = odd_values & _of_one_size(own_values(lab, run), own_values(lab, base), rounding.roundoff)
         yield from _granted((DECOMPOSITION, free))
         odd_values &= ~free
+    if way.mode == XLA and lab.facts.special and odd_values.any():
+        near = odd_values & _near_as_one(own_values(lab, run), own_values(lab, base), rounding.roundoff)
+        yield from _granted((SPECIAL, near))
+        odd_values &= ~near
     if way.mode == XLA and odd.any() and (lab.custom or lab.facts.decomposes):
         own = odd & _differs_without_the_rule(lab, way, gradient - base_gradient)
         yield from _granted((TENSORFLOWS, own))
@@ -175,6 +180,12 @@ def _of_one_size(found: Array, base: Array, roundoff: float) -> Mask:
     with np.errstate(all="ignore"):
         gap = np.abs(np.abs(found) - np.abs(base))
         return np.asarray(gap <= np.sqrt(roundoff) * np.fmax(np.abs(base), largest(base)))
+
+
+def _near_as_one(found: Array, base: Array, roundoff: float) -> Mask:
+    """Return where two values differ by roundings of one, or of themselves."""
+    with np.errstate(all="ignore"):
+        return np.asarray(np.abs(found - base) <= SPECIAL_ROUNDINGS * roundoff * (1 + np.abs(base)))
 
 
 def _differs_without_the_rule(lab: Lab, way: Way, gap: Array) -> Mask:

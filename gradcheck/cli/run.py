@@ -16,7 +16,7 @@ from gradcheck.errors import UsageError
 from gradcheck.events import CaseFinished, Event, RunFinished
 from gradcheck.results import CaseResult, RunSummary
 from gradcheck.spec.model import Case
-from gradcheck.ways import MODES
+from gradcheck.ways import ALL, EVERY_MODE, MODES, expanded
 
 if TYPE_CHECKING:
     from gradcheck.cli.selection import Selection
@@ -34,7 +34,7 @@ _FILE = click.Path(dir_okay=False)
 @click.option("--tag", "tags", multiple=True, help="Only cases with this tag (repeatable).")
 @click.option("--shard", metavar="I/N", help="Only the I-th of N parts; new specs do not move old cases.")
 @click.option("--last-failed", "--lf", is_flag=True, help="Only the cases that did not pass last time.")
-@click.option("--mode", "modes", multiple=True, type=click.Choice(MODES), help="Only these modes.")
+@click.option("--mode", "modes", multiple=True, type=click.Choice((*EVERY_MODE, ALL)), help="Only these modes.")
 @click.option("--device", "devices", multiple=True, help="Run on cpu:0, cpu:1, gpu:0, ... or all.")
 @click.option("--dtype", "dtypes", multiple=True, type=click.Choice(DTYPES), help="Run in this dtype (repeatable).")
 @click.option("--seed", type=click.IntRange(min=0), help="Seed of inputs, upstream and directions.")
@@ -222,5 +222,5 @@ def _cluster(url: str | None) -> str | None:
 
 def _stated(cases: list[Case], options: Mapping[str, Any], jobs: int) -> dict[str, Any]:
     seed = options["seed"] if options["seed"] is not None else (cases[0].seed if cases else 0)
-    modes = list(options["modes"]) or list(MODES)
+    modes = list(expanded(options["modes"])) or list(MODES)
     return {"seed": seed, "modes": modes, "jobs": jobs, "paths": list(options["paths"]), "k": options["expression"]}

@@ -14,6 +14,7 @@ from gradcheck.errors import NothingSelected, SpecError, UsageError
 from gradcheck.scanning.targets import cases_of, is_source
 from gradcheck.spec.discover import other_files, read_specs, select
 from gradcheck.spec.model import Case, Spec
+from gradcheck.ways import expanded
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ def with_options(case: Case, options: Mapping[str, Any]) -> Case:
     changes: dict[str, Any] = {}
     for key in ("modes", "devices", "dtypes"):
         if options[key]:
-            changes[key] = tuple(dict.fromkeys(options[key]))
+            changes[key] = expanded(options[key]) if key == "modes" else tuple(dict.fromkeys(options[key]))
     for key in ("seed", "samples", "coverage"):
         if options[key] is not None:
             changes[key] = options[key]

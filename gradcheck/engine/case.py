@@ -19,6 +19,7 @@ from gradcheck.findings import INTERNAL
 from gradcheck.results import ERRORED, FAILED, PASSED, SKIPPED, CaseResult, Finding, Guessed
 from gradcheck.scanning.returns import source_at
 from gradcheck.spec.model import Case
+from gradcheck.ways import SAVED
 
 if TYPE_CHECKING:
     from gradcheck.backend.tensorflow.loading import Loaded
@@ -79,9 +80,13 @@ def check_case(case: Case, limits: Limits, progress: Progress) -> CaseResult:
     """Check a case in a process that is its own; whatever the user's code raises becomes a finding."""
 
     def start() -> tuple[Loaded, tuple[str, ...]]:
+        from gradcheck.backend.tensorflow.fresh_process import started
         from gradcheck.backend.tensorflow.loading import load
         from gradcheck.backend.tensorflow.runtime import configure
 
+        if SAVED in case.modes:
+            # Imports TensorFlow while the other checks run.
+            started()
         devices = configure(case.devices, limits.threads, case.seed)
         return load(case), devices
 

@@ -13,6 +13,7 @@ from gradcheck.spec.model import Case, Input, Spec
 from gradcheck.spec.nodes import Document, KeyPath, read_document
 from gradcheck.spec.schema import PATTERNS, SCHEMA, is_attribute
 from gradcheck.spec.synonyms import SYNONYMS
+from gradcheck.ways import expanded
 
 MAX_CASES = 10_000
 # More numbers in a row than any key but a literal takes; more words than a message lists.
@@ -235,13 +236,15 @@ def _build(document: Document, path: Path) -> Spec:
     )
 
 
-_TUPLES = ("intended", "expect", "modes", "tapes", "devices", "dtypes", "tags", "upstream")
+_TUPLES = ("intended", "expect", "tapes", "devices", "dtypes", "tags", "upstream")
 
 
 def _case(document: Document, path: Path, name: str, data: dict[str, Any]) -> Case:
     fields: dict[str, Any] = {
         key: tuple(data[key]) if key in _TUPLES else data[key] for key in data if key not in ("op", "inputs", "module")
     }
+    if "modes" in data:
+        fields["modes"] = expanded([data["modes"]] if isinstance(data["modes"], str) else data["modes"])
     module = data["module"]
     if _is_file(module):
         module = str((path.parent / module).resolve())

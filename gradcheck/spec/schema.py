@@ -10,7 +10,7 @@ import re
 from typing import Any
 
 from gradcheck.findings import CATALOGUE
-from gradcheck.ways import MODES, TAPES
+from gradcheck.ways import ALL, EVERY_MODE, TAPES
 
 DTYPES = (
     *("float16", "bfloat16", "float32", "float64", "complex64", "complex128"),
@@ -125,7 +125,11 @@ _COMMON: dict[str, Any] = {
     # An empty list takes back what `defaults` say.
     "expect": _list_of(_one_of(*_expectations), uniqueItems=True, minItems=0),
     "reason": _text,
-    "modes": _list_of(_one_of(*MODES), uniqueItems=True),
+    "modes": {
+        "if": {"type": "array"},
+        "then": _list_of(_one_of(*EVERY_MODE, ALL), uniqueItems=True),
+        "else": _one_of(ALL),
+    },
     "tapes": _list_of(_one_of(*TAPES), uniqueItems=True),
     "devices": _list_of({"type": "string", "pattern": DEVICE}, uniqueItems=True),
     "dtypes": _list_of(_one_of(*FLOATING), uniqueItems=True),

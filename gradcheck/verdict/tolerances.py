@@ -169,8 +169,14 @@ LONGEST_LINE, WRITTEN_WHOLE = 60, 2**24
 # Draws of inputs moved a little, by a share of their size, to see whether a difference between modes is a tie; half
 # precision keeps its tolerance, which is all there is, float32 gets eight times as much.
 NUDGES, NUDGED, TIE_SAFETY = 2, 1e-2, 8.0
+# Roundings of one that XLA's special functions are off by where their value is near zero (lgamma at 1: 8, digamma at
+# its root: 20).
+SPECIAL_ROUNDINGS = 64
 # A difference between two modes that cannot be overlooked, and the share of it that the right mode may be off.
 PLAIN_GAP, RIGHT_MODE = 1e-3, 0.1
+
+# Tangents of forward mode for each input; numbers of a Jacobian that is made whole.
+TANGENTS, JACOBIAN_NUMBERS = 2, 1_000_000
 
 # --- Lost digits ------------------------------------------------------------------------------------------------------
 # Roundings that a gradient in its own dtype may lose beside its conditioning, and times what that explains.

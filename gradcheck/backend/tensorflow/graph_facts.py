@@ -32,6 +32,10 @@ _STOPPING = {
 }
 # The names under which TensorFlow itself registers gradients of functions.
 _OF_TENSORFLOW = ("CustomGradient-", "PartitionedCall-", "StatefulPartitionedCall-")
+# Functions that XLA computes by formulas of its own, exact to roundings of one where their value is near zero.
+_SPECIAL = ("Lgamma", "Digamma", "Polygamma", "Zeta", "Igamma", "Igammac", "IgammaGradA", "RandomGammaGrad", "Betainc",
+            "Erfinv", "Ndtri", "BesselI0e", "BesselI1e", "BesselK0e", "BesselK1e", "BesselJ0", "BesselJ1", "BesselY0",
+            "BesselY1", "Dawsn", "Expint", "FresnelCos", "FresnelSin", "Spence")  # fmt: skip
 # Matrix decompositions whose factors are free in sign or phase.
 _DECOMPOSITIONS = ("SelfAdjointEigV2", "Eig", "Svd", "Qr", "XlaSvd", "XlaSelfAdjointEig")
 
@@ -43,7 +47,7 @@ class GraphFacts:
     `stops` says that it holds tf.stop_gradient, `unsized` that the data decides the size of an output,
     `lists` that it keeps tensors in a list, as loops do, `decomposes` that it decomposes a matrix;
     `stopping` names the ops through which no gradient passes; `drawn` counts stateful random ops;
-    `registered` says that an op's gradient was registered by the user.
+    `registered` says that an op's gradient was registered by the user, `special` that it holds a special function.
     """
 
     random: bool
@@ -58,6 +62,7 @@ class GraphFacts:
     decomposes: bool = False
     drawn: int = 0
     registered: bool = False
+    special: bool = False
 
     def coarsest(self, dtype: str) -> str:
         """Return the dtype of the op's trace that rounds most, `dtype` if that does."""
@@ -101,6 +106,7 @@ def graph_facts(gradients: Gradients, values: Sequence[Any]) -> GraphFacts:
         decomposes,
         sum("Stateless" not in name for name in drawing),
         any(_has_rule_of_the_user(node) for node in nodes),
+        any(node.op in _SPECIAL for node in nodes),
     )
 
 
