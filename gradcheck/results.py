@@ -92,6 +92,13 @@ class Exempted:
 
 
 @dataclass(frozen=True, slots=True)
+class Note:
+    """State a fact that a check found beside its comparisons."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Unreached:
     """Name a side of a condition that no tried input reached: `side` is when it is true or false, `why` the reason."""
 

@@ -7,6 +7,7 @@ from gradcheck.checks import (
     captures,
     connection,
     contract,
+    expectation,
     forward_mode,
     forward_values,
     linearity,
@@ -26,6 +27,7 @@ from gradcheck.checks.check import Check
 
 CHECKS: tuple[Check, ...] = (
     contract.CHECK,
+    expectation.CHECK,
     repeatability.CHECK,
     forward_values.CHECK,
     captures.CHECK,

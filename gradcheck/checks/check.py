@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from gradcheck.findings import ERROR
 from gradcheck.measure.lab import Lab
-from gradcheck.results import Comparison, Exempted, Finding, Reach, Skipped
+from gradcheck.results import Comparison, Exempted, Finding, Note, Reach, Skipped
 
-Item = Finding | Comparison | Skipped | Exempted | Reach
+Item = Finding | Comparison | Skipped | Exempted | Reach | Note
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,8 @@ class Check:
 
     `ask(lab, found)` yields what it finds; `found` are the findings so far.  `phase` is the name
     under which its time is reported.  After an error of one of the codes in `pointless_after` it
-    is skipped.  An `exploring` check looks where the sample does not reach.
+    is skipped.  An `exploring` check looks where the sample does not reach; one of `estimates` has something to say of
+    a gradient that is right in expectation only.
     """
 
     name: str
@@ -35,12 +36,15 @@ class Check:
     needs: tuple[Need, ...] = ()
     pointless_after: frozenset[str] = frozenset()
     exploring: bool = False
+    estimates: bool = False
 
     def reason_to_skip(self, lab: Lab, found: Sequence[Finding]) -> str | None:
         """Return why the check does not run, None if it does."""
         missing = next((need.otherwise for need in self.needs if not need.met(lab)), None)
         if missing is not None:
             return missing
+        if lab.case.expectation is not None and not self.estimates:
+            return "the gradient is right in expectation only (`expectation`)"
         code = next((f.code for f in found if f.level == ERROR and f.code in self.pointless_after), None)
         return None if code is None else f"{code} was found before"
 

@@ -37,7 +37,7 @@ def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
     yield from _declared_none(lab)
 
 
-CHECK = Check("contract", "contract", ask)
+CHECK = Check("contract", "contract", ask, estimates=True)
 
 
 def _nothing_differentiated(lab: Lab) -> Iterator[Finding]:

@@ -148,7 +148,7 @@ def _facts(lab: Lab, limits: Limits) -> Facts:
     return Facts(
         lab.known_coverage,
         lab.known_precision,
-        sum(int(m.outcome.size) for m in measurements),
+        lab.layout.inputs.width if lab.case.expectation else sum(int(m.outcome.size) for m in measurements),
         sum(int((~m.decided).sum()) for m in measurements),
         max((absolute for absolute, _ in worst), default=0.0),
         max((relative for _, relative in worst), default=0.0),

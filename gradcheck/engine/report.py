@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gradcheck.results import Comparison, Exempted, Finding, Profile, Reach, Skipped
+from gradcheck.results import Comparison, Exempted, Finding, Note, Profile, Reach, Skipped
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Report:
     reached: list[Reach] = field(default_factory=list)
     facts: Facts = field(default_factory=Facts)
 
-    def add(self, item: Finding | Comparison | Skipped | Exempted | Reach) -> None:
+    def add(self, item: Finding | Comparison | Skipped | Exempted | Reach | Note) -> None:
         """Keep what a check yields; the same finding twice counts once."""
         if isinstance(item, Finding):
             if not any(_same(item, known) for known in self.findings):
@@ -44,6 +44,8 @@ class Report:
             self.comparisons.append(item)
         elif isinstance(item, Skipped):
             self.skipped.append(item)
+        elif isinstance(item, Note):
+            self.notes.append(item.text)
         elif isinstance(item, Reach):
             self.reached.append(item)
         else:

@@ -52,6 +52,7 @@ class Case:
     surrogate: str | None = None
     expected_vjp: str | None = None
     intended: tuple[str, ...] = ()
+    expectation: Mapping[str, int] | None = None
     expect: tuple[str, ...] = ()
     reason: str | None = None
     modes: tuple[str, ...] = MODES

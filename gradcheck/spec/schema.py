@@ -125,6 +125,12 @@ _COMMON: dict[str, Any] = {
     # An empty list takes back what `defaults` say.
     "expect": _list_of(_one_of(*_expectations), uniqueItems=True, minItems=0),
     "reason": _text,
+    "expectation": {
+        **_parameters(
+            samples={"type": "integer", "minimum": 2, "maximum": 1000000}, seed={"type": "integer", "minimum": 0}
+        ),
+        "description": "the gradient is a random estimate: its mean over draws is compared by its standard error",
+    },
     "modes": {
         "if": {"type": "array"},
         "then": _list_of(_one_of(*EVERY_MODE, ALL), uniqueItems=True),

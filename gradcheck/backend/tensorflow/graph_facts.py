@@ -47,7 +47,8 @@ class GraphFacts:
     `stops` says that it holds tf.stop_gradient, `unsized` that the data decides the size of an output,
     `lists` that it keeps tensors in a list, as loops do, `decomposes` that it decomposes a matrix;
     `stopping` names the ops through which no gradient passes; `drawn` counts stateful random ops;
-    `registered` says that an op's gradient was registered by the user, `special` that it holds a special function.
+    `registered` says that an op's gradient was registered by the user, `special` that it holds a special function;
+    `cuts` are those of `stopping` that take what the inputs or variables give.
     """
 
     random: bool
@@ -63,6 +64,7 @@ class GraphFacts:
     drawn: int = 0
     registered: bool = False
     special: bool = False
+    cuts: tuple[str, ...] = ()
 
     def coarsest(self, dtype: str) -> str:
         """Return the dtype of the op's trace that rounds most, `dtype` if that does."""
@@ -107,6 +109,7 @@ def graph_facts(gradients: Gradients, values: Sequence[Any]) -> GraphFacts:
         sum("Stateless" not in name for name in drawing),
         any(_has_rule_of_the_user(node) for node in nodes),
         any(node.op in _SPECIAL for node in nodes),
+        _cuts(concrete.graph),
     )
 
 
@@ -116,6 +119,18 @@ def _has_rule_of_the_user(node: Any) -> bool:
     if name and not name.startswith(_OF_TENSORFLOW):
         return True
     return not name and not hasattr(tf.raw_ops, node.op) and not node.op.startswith(("__", "_"))
+
+
+def _cuts(graph: Any) -> tuple[str, ...]:
+    """Return the words for ops of a graph that stop the gradient of what its inputs give, those of functions too."""
+    live = {id(tensor) for tensor in graph.inputs}
+    found = []
+    for op in graph.get_operations():
+        if any(id(tensor) in live for tensor in op.inputs):
+            live.update(id(tensor) for tensor in op.outputs)
+            name = _STOPPING.get(op.type) or _cast(op.node_def)
+            found += [name] if name else []
+    return tuple(dict.fromkeys(found))
 
 
 def _cast(node: Any) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from gradcheck.backend.tensorflow.keras_types import set_random_seed
 from gradcheck.backend.tensorflow.operation import Operation, State, differentiable
 from gradcheck.backend.tensorflow.tracing import GradientTape, function
 from gradcheck.ways import INSIDE, Way
@@ -60,6 +61,17 @@ class Gradients:
             self._functions.clear()
         lived = {device_of(t) for t in [*outputs, *(g for g in gradients if g is not None)]}
         return Run([to_array(t) for t in outputs], [to_array(g) for g in gradients], frozenset(lived))
+
+    def draws(self, way: Way, values: Sequence[Any], upstream: Sequence[Any], count: int, seed: int) -> Iterator[Run]:
+        """Yield runs of an op that draws random numbers, each with others; the first is always the same."""
+        free = Gradients(self.operation, self.sources, self.variables, self.state)
+        self.state.restore()
+        set_random_seed(seed)
+        try:
+            for _ in range(count):
+                yield free.run(way, values, upstream, restore=False)
+        finally:
+            self.state.restore()
 
     def outputs(self, values: Sequence[Any]) -> list[Any]:
         """Return the eager outputs at `values`."""

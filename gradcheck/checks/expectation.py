@@ -1,0 +1,91 @@
+"""Is a gradient that is a random estimate right in expectation?
+
+Its mean over draws is compared with the reference by its standard error: that of score functions, of
+Gumbel-softmax, of masks that grad_fn draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from gradcheck.backend.tensorflow.faults import refused
+from gradcheck.checks.check import INPUTS, OUTPUTS, Check, Item, Need
+from gradcheck.diagnose.expectation import biased, noisy, summary, undeclared
+from gradcheck.measure.estimate import Estimate, estimate_of
+from gradcheck.measure.gradients import expected_vjp
+from gradcheck.measure.lab import Lab
+from gradcheck.numerics.arrays import Array, Mask
+from gradcheck.results import Comparison, Finding
+from gradcheck.verdict.tolerances import DRAWS, FALSE_ALARM, LEAST_BIAS
+
+ASKED = Need(lambda lab: lab.case.expectation is not None, "the case has no `expectation`")
+
+
+def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
+    """Compare the mean over draws with the reference; what is off once is drawn again."""
+    given = lab.case.expectation or {}
+    draws, seed = int(given.get("samples", DRAWS)), int(given.get("seed", lab.case.seed))
+    reference = _reference(lab, draws, seed)
+    if reference is None:
+        yield undeclared(lab)
+        return
+    mean = estimate_of(lab, lab.operation, draws, seed)
+    odd = off(mean, reference)
+    if odd.any():
+        # Of a heavy tail a thousand draws may hold too much once.
+        mean = estimate_of(lab, lab.operation, draws, seed + 1)
+        odd &= off(mean, reference)
+    for slot, part in zip(lab.slots, lab.layout.inputs.ranges(), strict=True):
+        yield _comparison(lab, slot.name, mean, reference, part, odd)
+        if odd[part].any():
+            yield biased(lab, slot, part, mean, reference, odd)
+        elif bool((margin(mean, reference)[part] > np.abs(reference.mean[part])).all()) and reference.mean[part].any():
+            yield noisy(slot.name, mean)
+    yield summary(mean, reference)
+
+
+CHECK = Check("expectation", "expectation", ask, (ASKED, INPUTS, OUTPUTS), estimates=True)
+
+
+def _reference(lab: Lab, draws: int, seed: int) -> Estimate | None:
+    """Return what the mean is compared with, None if nothing gives it.
+
+    That is what the case declares, or autodiff of the bare forward: of a forward that draws too over as many
+    draws, if a gradient passes through what it draws.
+    """
+    if lab.case.expected_vjp:
+        exact = expected_vjp(lab, lab.precision.point).gradient
+        return Estimate(exact, np.zeros_like(exact), draws)
+    declared = lab.case.surrogate or lab.case.reference
+    if not declared and lab.random and lab.facts.cuts:
+        return None
+    return refused(lambda: estimate_of(lab, lab.bare, draws if lab.random else 2, seed))
+
+
+def margin(mean: Estimate, reference: Estimate) -> Array:
+    """Return how far the mean of a right gradient may be from its reference."""
+    # The chance that one of n normal numbers is larger than z is below n exp(-z^2 / 2).
+    z = np.sqrt(2 * np.log(2 * max(mean.mean.size, 1) / FALSE_ALARM))
+    error = np.sqrt(mean.error**2 + reference.error**2)
+    return np.asarray(z * error + LEAST_BIAS * np.abs(reference.mean))
+
+
+def off(mean: Estimate, reference: Estimate) -> Mask:
+    """Return the elements that are further from the reference than chance explains."""
+    gap = np.abs(mean.mean - reference.mean)
+    tiny = LEAST_BIAS**2 * float(np.abs(reference.mean).max(initial=0.0))
+    return np.asarray(~(gap <= margin(mean, reference) + tiny))
+
+
+def _comparison(lab: Lab, name: str, mean: Estimate, reference: Estimate, part: slice, odd: Mask) -> Comparison:
+    gap = np.abs(mean.mean - reference.mean)[part]
+    wanted = np.abs(reference.mean[part])
+    relative = np.divide(gap, wanted, where=wanted > 0, out=np.zeros_like(gap))
+    way = lab.first_way
+    return Comparison(
+        "expectation", name, way.mode, way.tape, way.device, lab.dtype, not odd[part].any(), int(gap.size),
+        float(gap.max(initial=0.0)), float(relative.max(initial=0.0)),
+        float(margin(mean, reference)[part].max(initial=0.0)),
+    )  # fmt: skip
