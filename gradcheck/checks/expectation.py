@@ -18,7 +18,7 @@ from gradcheck.measure.gradients import expected_vjp
 from gradcheck.measure.lab import Lab
 from gradcheck.numerics.arrays import Array, Mask
 from gradcheck.results import Comparison, Finding
-from gradcheck.verdict.tolerances import DRAWS, FALSE_ALARM, LEAST_BIAS
+from gradcheck.verdict.tolerances import DRAWS, FALSE_ALARM, FEWEST_DRAWS, LEAST_BIAS
 
 ASKED = Need(lambda lab: lab.case.expectation is not None, "the case has no `expectation`")
 
@@ -39,9 +39,9 @@ def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
         odd &= off(mean, reference)
     for slot, part in zip(lab.slots, lab.layout.inputs.ranges(), strict=True):
         yield _comparison(lab, slot.name, mean, reference, part, odd)
-        if odd[part].any():
+        if odd[part].any() and draws >= FEWEST_DRAWS:
             yield biased(lab, slot, part, mean, reference, odd)
-        elif bool((margin(mean, reference)[part] > np.abs(reference.mean[part])).all()) and reference.mean[part].any():
+        elif draws < FEWEST_DRAWS or _drowned(mean, reference, part):
             yield noisy(slot.name, mean)
     yield summary(mean, reference)
 
@@ -68,8 +68,24 @@ def margin(mean: Estimate, reference: Estimate) -> Array:
     """Return how far the mean of a right gradient may be from its reference."""
     # The chance that one of n normal numbers is larger than z is below n exp(-z^2 / 2).
     z = np.sqrt(2 * np.log(2 * max(mean.mean.size, 1) / FALSE_ALARM))
-    error = np.sqrt(mean.error**2 + reference.error**2)
+    error = np.sqrt(_pooled(mean, reference) / mean.draws + reference.error**2)
     return np.asarray(z * error + LEAST_BIAS * np.abs(reference.mean))
+
+
+def _drowned(mean: Estimate, reference: Estimate, part: slice) -> bool:
+    """Return whether the draws tell no element of a gradient from zero."""
+    wanted = np.abs(reference.mean[part])
+    return bool(wanted.any() and (margin(mean, reference)[part] > wanted).all())
+
+
+def _pooled(mean: Estimate, reference: Estimate) -> Array:
+    """Return the variance of each element, of one that did not vary by chance that of the others in proportion."""
+    squares = reference.mean**2
+    varied = (mean.variance > 0) & (squares > 0)
+    if not varied.any():
+        return mean.variance
+    typical = float(np.median(mean.variance[varied] / squares[varied]))
+    return np.asarray(np.fmax(mean.variance, typical * squares))
 
 
 def off(mean: Estimate, reference: Estimate) -> Mask:
