@@ -87,7 +87,7 @@ def check_case(case: Case, limits: Limits, progress: Progress) -> CaseResult:
         if SAVED in case.modes:
             # Imports TensorFlow while the other checks run.
             started()
-        devices = configure(case.devices, limits.threads, case.seed)
+        devices = configure(case.devices, limits.threads, case.seed, 2 if case.strategy else 1)
         return load(case), devices
 
     return check_started(case, start, limits, progress)

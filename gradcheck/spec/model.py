@@ -53,6 +53,7 @@ class Case:
     expected_vjp: str | None = None
     intended: tuple[str, ...] = ()
     expectation: Mapping[str, int] | None = None
+    strategy: str | None = None
     expect: tuple[str, ...] = ()
     reason: str | None = None
     modes: tuple[str, ...] = MODES

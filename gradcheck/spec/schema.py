@@ -125,6 +125,7 @@ _COMMON: dict[str, Any] = {
     # An empty list takes back what `defaults` say.
     "expect": _list_of(_one_of(*_expectations), uniqueItems=True, minItems=0),
     "reason": _text,
+    "strategy": {**_one_of("mirrored"), "description": "also in the replicas of a tf.distribute.MirroredStrategy"},
     "expectation": {
         **_parameters(
             samples={"type": "integer", "minimum": 2, "maximum": 1000000}, seed={"type": "integer", "minimum": 0}

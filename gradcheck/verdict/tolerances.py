@@ -298,8 +298,8 @@ SAME_TRACED = 1e-6
 SAME_VALUE_RTOL, SAME_VALUE_FLOOR, MOST_VALUES = 0.05, 0.02, 0.5
 
 # --- Gradients that are right in expectation --------------------------------------------------------------------------
-# Draws if the case says nothing, and the fewest whose variance means anything; the chance that one of all elements of a right gradient is as far off, twice in a row;
-# a bias smaller than this share of the reference is that of float32 sums.
+# Draws if the case says nothing, and the fewest whose variance means anything; the chance that one of all elements of
+# a right gradient is as far off, twice in a row; a bias smaller than this share of the reference is that of sums.
 DRAWS, FEWEST_DRAWS, FALSE_ALARM, LEAST_BIAS = 1000, 100, 1e-4, 1e-4
 
 # --- Random numbers ---------------------------------------------------------------------------------------------------

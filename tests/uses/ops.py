@@ -134,3 +134,11 @@ class Unsaved(Dense):
 
     def get_config(self):
         return {"name": self.name}
+
+
+@tf.custom_gradient
+def by_replica(x):
+    """Depend on the replica."""
+    context = tf.distribute.get_replica_context()
+    number = tf.constant(0) if context is None else tf.cast(context.replica_id_in_sync_group, tf.int32)
+    return x * x, lambda up: tf.convert_to_tensor(up) * 2.0 * x * (1.0 + tf.cast(number, x.dtype))

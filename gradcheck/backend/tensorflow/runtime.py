@@ -24,10 +24,11 @@ class DeviceMissing(Exception):
     """Report that a case asks for a device which this machine does not have."""
 
 
-def configure(devices: tuple[str, ...] | None, threads: int, seed: int) -> tuple[str, ...]:
+def configure(devices: tuple[str, ...] | None, threads: int, seed: int, replicas: int = 1) -> tuple[str, ...]:
     """Set thread pools, logical CPUs and seeds; return the devices to check on as `cpu:0`.
 
-    Layers draw their first weights when they are built; seeded, a rerun draws the same.
+    There are at least as many CPUs as `replicas`.  Layers draw their first weights when they are built;
+    seeded, a rerun draws the same.
 
     Raises DeviceMissing if a named accelerator is absent.  Must run before TensorFlow does.
     """
@@ -41,7 +42,7 @@ def configure(devices: tuple[str, ...] | None, threads: int, seed: int) -> tuple
     for gpu in tf.config.list_physical_devices("GPU"):
         tf.config.experimental.set_memory_growth(gpu, True)
     wanted = _wanted(devices, present)
-    cpus = 1 + max((int(name.split(":")[1]) for name in wanted if name.startswith("cpu:")), default=0)
+    cpus = max(replicas, *(1 + int(name.split(":")[1]) for name in wanted if name.startswith("cpu:")), 1)
     if cpus > 1:
         cpu = tf.config.list_physical_devices("CPU")[0]
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * cpus)
