@@ -92,6 +92,39 @@ class Exempted:
 
 
 @dataclass(frozen=True, slots=True)
+class Cost:
+    """Hold the median seconds of forward, custom gradient and autodiff gradient in one way, and their peak bytes.
+
+    A gradient is forward and backward together; memory is None where it is too little to be measured.
+    """
+
+    way: str
+    rows: int
+    forward_s: float
+    gradient_s: float
+    autodiff_s: float
+    gradient_bytes: int | None = None
+    autodiff_bytes: int | None = None
+
+    @property
+    def speed(self) -> float:
+        """Return how many times as fast the custom gradient is."""
+        return self.autodiff_s / max(self.gradient_s, 1e-9)
+
+    @property
+    def memory(self) -> float | None:
+        """Return the share of autodiff's memory that the custom gradient takes, None if it is not known."""
+        if self.gradient_bytes is None or self.autodiff_bytes is None:
+            return None
+        return self.gradient_bytes / max(self.autodiff_bytes, 1)
+
+    @property
+    def worth_it(self) -> bool:
+        """Return whether the custom gradient is clearly faster or takes clearly less memory."""
+        return self.speed > 1.05 or (self.memory is not None and self.memory < 0.95)
+
+
+@dataclass(frozen=True, slots=True)
 class Note:
     """State a fact that a check found beside its comparisons."""
 
@@ -220,6 +253,7 @@ class CaseResult:
     skipped_checks: tuple[Skipped, ...] = ()
     exemptions: tuple[Exempted, ...] = ()
     conditions: Reach = Reach()
+    cost: tuple[Cost, ...] = ()
     output: str = ""
     profiles: tuple[Profile, ...] = ()
     saved: Saved | None = None

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from gradcheck.findings import ERROR
 from gradcheck.measure.lab import Lab
-from gradcheck.results import Comparison, Exempted, Finding, Note, Reach, Skipped
+from gradcheck.results import Comparison, Cost, Exempted, Finding, Note, Reach, Skipped
 
-Item = Finding | Comparison | Skipped | Exempted | Reach | Note
+Item = Finding | Comparison | Skipped | Exempted | Reach | Note | Cost
 
 
 @dataclass(frozen=True, slots=True)

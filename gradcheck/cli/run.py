@@ -54,6 +54,7 @@ _FILE = click.Path(dir_okay=False)
     metavar="PERCENT",
     help="Exit 1 if fewer of 100 sides of conditions are reached.",
 )
+@click.option("--cost", is_flag=True, help="Time and memory of the custom gradient beside autodiff.")
 @click.option("--strict", is_flag=True, help="Warnings fail a case.")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="console", help="Standard output.")
 @click.option("--output", type=click.Choice(["full", "concise"]), default="full", help="Or one line per error.")

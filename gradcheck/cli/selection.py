@@ -97,6 +97,8 @@ def with_options(case: Case, options: Mapping[str, Any]) -> Case:
     for key in ("seed", "samples", "coverage"):
         if options[key] is not None:
             changes[key] = options[key]
+    if options.get("cost") and case.cost is None:
+        changes["cost"] = {}
     if options["order"]:
         changes["order"] = int(options["order"])
     for device in options["devices"]:

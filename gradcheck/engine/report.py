@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gradcheck.results import Comparison, Exempted, Finding, Note, Profile, Reach, Skipped
+from gradcheck.results import Comparison, Cost, Exempted, Finding, Note, Profile, Reach, Skipped
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +33,10 @@ class Report:
     exempted: list[Exempted] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     reached: list[Reach] = field(default_factory=list)
+    costs: list[Cost] = field(default_factory=list)
     facts: Facts = field(default_factory=Facts)
 
-    def add(self, item: Finding | Comparison | Skipped | Exempted | Reach | Note) -> None:
+    def add(self, item: Finding | Comparison | Skipped | Exempted | Reach | Note | Cost) -> None:
         """Keep what a check yields; the same finding twice counts once."""
         if isinstance(item, Finding):
             if not any(_same(item, known) for known in self.findings):
@@ -44,6 +45,8 @@ class Report:
             self.comparisons.append(item)
         elif isinstance(item, Skipped):
             self.skipped.append(item)
+        elif isinstance(item, Cost):
+            self.costs.append(item)
         elif isinstance(item, Note):
             self.notes.append(item.text)
         elif isinstance(item, Reach):
@@ -71,6 +74,7 @@ def merged(reports: Iterable[Report]) -> Mapping[str, Any]:
         "skipped_checks": tuple(dict.fromkeys(s for report in reports for s in report.skipped)),
         "exemptions": _counted(e for report in reports for e in report.exempted),
         "conditions": _reached(r for report in reports for r in report.reached),
+        "cost": tuple(cost for report in reports for cost in report.costs),
         "notes": tuple(dict.fromkeys(note for report in reports for note in report.notes)),
         "coverage": next((f.coverage for f in reversed(facts) if f.coverage), "full"),
         "reference": next((f.reference for f in reversed(facts) if f.reference), ""),

@@ -119,10 +119,15 @@ def twice_along(lab: Lab, plain: Operation, axis: int) -> tuple[list[Any], Pulle
     return None if lead is None else grown(lab, plain, axis, 2 * lab.values[lead].shape[axis])
 
 
-def grown(lab: Lab, plain: Operation, axis: int, size: int) -> tuple[list[Any], Pulled] | None:
-    """Return leaves of another size along an axis, None if the bare forward does not take or use them."""
+def grown(lab: Lab, plain: Operation, axis: int, size: int, limited: bool = True) -> tuple[list[Any], Pulled] | None:
+    """Return leaves of another size along an axis, None if the bare forward does not take or use them.
+
+    `limited`: not if they become so large that only the sample itself is affordable.
+    """
     lead = _lead(lab, axis)
-    if lead is None or lab.layout.inputs.width * size > LARGEST_INPUT * lab.values[lead].shape[axis]:
+    if lead is None:
+        return None
+    if limited and lab.layout.inputs.width * size > LARGEST_INPUT * lab.values[lead].shape[axis]:
         return None
     for chosen, back in _growing(lab, lead, axis):
         values = list(lab.values)

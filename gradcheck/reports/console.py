@@ -15,6 +15,7 @@ from rich.text import Text
 from gradcheck.events import CaseFinished, CaseProgress, CaseStarted, Event, RunFinished, RunStarted
 from gradcheck.reports.wording import (
     concise_lines,
+    cost_line,
     counterexample_lines,
     errors_first,
     number,
@@ -85,7 +86,13 @@ class ConsoleReport:
         good = result.status == "passed"
         if self.view.verbosity < 0 and not self.view.concise:
             return
-        if result.status == "skipped" or (good and self.view.verbosity < 1):
+        if result.status == "skipped":
+            return
+        for cost in () if self.view.concise else result.cost:
+            self._print(_indent(clean(cost_line(cost))))
+        if good and self.view.verbosity < 1:
+            for note in result.notes if result.cost else ():
+                self._print(_indent(f"note: {clean(note)}", "dim"))
             return
         if self.view.concise:
             for line in concise_lines(result):

@@ -10,6 +10,7 @@ from gradcheck.events import RunFinished
 from gradcheck.reports import pictures
 from gradcheck.reports.collected import Collected
 from gradcheck.reports.wording import (
+    cost_line,
     counterexample_lines,
     number,
     outcome_of,
@@ -112,6 +113,8 @@ def _case(case: CaseResult) -> str:
     parts += [_profile(profile) for profile in case.profiles]
     if case.comparisons:
         parts.append(_comparisons(case))
+    if case.cost:
+        parts.append(_costs(case))
     parts += [f'<p class="soft">{_text(line)}</p>' for line in reach_lines(case.conditions)]
     if case.output:
         parts.append(f"<h3>output</h3><pre>{_text(case.output)}</pre>")
@@ -189,6 +192,19 @@ def _comparisons(case: CaseResult) -> str:
     ]  # fmt: skip
     head = ("check", "of", "mode", "tape", "device", "dtype", "ok", "elements", "abs error", "rel error", "tolerance")
     return f"<details><summary>{len(rows)} comparisons</summary>{_table(head, rows)}</details>"
+
+
+def _costs(case: CaseResult) -> str:
+    """Return bars of the times of custom gradient and autodiff, one pair for each way."""
+    longest = max(max(cost.gradient_s, cost.autodiff_s) for cost in case.cost) or 1.0
+    rows = []
+    for cost in case.cost:
+        for name, seconds, colour in (("custom", cost.gradient_s, "--c0"), ("autodiff", cost.autodiff_s, "--c1")):
+            bar = f'<div style="width:{100 * seconds / longest:.0f}%;background:var({colour})">&nbsp;</div>'
+            told = f"{_text(cost.way)}, {cost.rows} rows, {name}: {1000 * seconds:.3g} ms"
+            rows.append(f"<p>{told}</p>{bar}")
+    lines = "".join(f"<li>{_text(cost_line(cost))}</li>" for cost in case.cost)
+    return f"<h3>cost</h3><ul>{lines}</ul>{''.join(rows)}"
 
 
 def _coverage(scan: Scan) -> str:

@@ -117,6 +117,13 @@ _CASE = _object(
     skipped_checks=_list(_object({"name": _TEXT, "reason": _TEXT})),
     exemptions=_list(_object({"reason": _TEXT, "check": _TEXT, "elements": _COUNT})),
     conditions=_REACH,
+    cost=_list(
+        _object(
+            {"way": _TEXT, "rows": _COUNT, "forward_s": _NUMBER, "gradient_s": _NUMBER, "autodiff_s": _NUMBER},
+            gradient_bytes={"type": ["integer", "null"]},
+            autodiff_bytes={"type": ["integer", "null"]},
+        )
+    ),
     output=_TEXT,
 )
 

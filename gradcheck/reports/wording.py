@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from gradcheck.results import CaseResult, Finding, Reach
+from gradcheck.results import CaseResult, Cost, Finding, Reach
 from gradcheck.text import clean
 
 # Seven numbers of a table of elements stand beside each other in 80 columns.
@@ -63,6 +63,16 @@ def reach_lines(reach: Reach) -> list[str]:
     if reach.only_in_grad:
         lines.append(f"  only grad_fn, not the forward, has the condition at {', '.join(reach.only_in_grad)}")
     return lines
+
+
+def cost_line(cost: Cost) -> str:
+    """Return what a custom gradient costs: `cost eager, 4 rows: 2.1x faster, 0.4x memory (...)`."""
+    speed = f"{cost.speed:.1f}x faster" if cost.speed >= 1 else f"{1 / max(cost.speed, 1e-9):.1f}x slower"
+    memory = "" if cost.memory is None else f", {cost.memory:.1f}x memory"
+    times = [f"{1000 * seconds:.3g} ms" for seconds in (cost.forward_s, cost.gradient_s, cost.autodiff_s)]
+    rows = f"{cost.rows} row{'s' * (cost.rows != 1)}"
+    told = f"forward {times[0]}, custom gradient {times[1]}, autodiff {times[2]}"
+    return f"cost {cost.way}, {rows}: {speed}{memory} ({told})"
 
 
 def too_few_text(reach: Reach, least: float) -> str:

@@ -54,6 +54,7 @@ class Case:
     intended: tuple[str, ...] = ()
     expectation: Mapping[str, int] | None = None
     strategy: str | None = None
+    cost: Mapping[str, Any] | None = None
     expect: tuple[str, ...] = ()
     reason: str | None = None
     modes: tuple[str, ...] = MODES

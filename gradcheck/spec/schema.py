@@ -125,6 +125,10 @@ _COMMON: dict[str, Any] = {
     # An empty list takes back what `defaults` say.
     "expect": _list_of(_one_of(*_expectations), uniqueItems=True, minItems=0),
     "reason": _text,
+    "cost": {
+        **_parameters(sizes=_list_of({"type": "integer", "minimum": 1, "maximum": 100000000})),
+        "description": "time and memory beside autodiff, also with these numbers of rows",
+    },
     "strategy": {**_one_of("mirrored"), "description": "also in the replicas of a tf.distribute.MirroredStrategy"},
     "expectation": {
         **_parameters(

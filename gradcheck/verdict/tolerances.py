@@ -146,6 +146,8 @@ WIDE_SCALE, HALF_SCALE, OWN_SCALE = 2.0**20, 2.0**10, 2.0**4
 # What half precision inside a gradient may leave of its linearity, and a change of the upstream that it does not see
 # at this share of the elements.
 COARSE, UNSEEN_BY_HALF, UNCHANGED_SHARE = 2.0**-6, 2.0**-14, 0.5
+# The scale of the loss with which mixed precision training begins (Keras' LossScaleOptimizer).
+LOSS_SCALE = 2.0**15
 # Gathered rows: one gradient in the own dtype, taken in two ways.
 GATHERED_RTOL, GATHERED_FLOOR = 1e-2, 1e-3
 
@@ -301,6 +303,10 @@ SAME_VALUE_RTOL, SAME_VALUE_FLOOR, MOST_VALUES = 0.05, 0.02, 0.5
 # Draws if the case says nothing, and the fewest whose variance means anything; the chance that one of all elements of
 # a right gradient is as far off, twice in a row; a bias smaller than this share of the reference is that of sums.
 DRAWS, FEWEST_DRAWS, FALSE_ALARM, LEAST_BIAS = 1000, 100, 1e-4, 1e-4
+
+# --- What a gradient costs --------------------------------------------------------------------------------------------
+# The fewest runs whose median counts, the seconds in which more are made, and the bytes from which on memory is told.
+COST_REPEATS, COST_SECONDS, LEAST_MEMORY = 15, 0.5, 2**20
 
 # --- Random numbers ---------------------------------------------------------------------------------------------------
 # The seed under which ops that draw random numbers run, so that every run draws the same.

@@ -62,6 +62,34 @@ class Gradients:
         lived = {device_of(t) for t in [*outputs, *(g for g in gradients if g is not None)]}
         return Run([to_array(t) for t in outputs], [to_array(g) for g in gradients], frozenset(lived))
 
+    def prepared(self, way: Way, values: Sequence[Any], upstream: Sequence[Any]) -> Callable[[], Any]:
+        """Return a call of value and gradient on tensors that are there already; it waits for the results."""
+        with _on(way.device):
+            tensors, ups = [as_tensor(value) for value in values], [as_tensor(value) for value in upstream]
+        call = self._function(way)
+
+        def run() -> None:
+            with _on(way.device):
+                outputs, gradients = call(tensors, ups)
+            for tensor in (*outputs, *gradients):
+                to_array(tensor)
+
+        return run
+
+    def prepared_forward(self, way: Way, values: Sequence[Any]) -> Callable[[], Any]:
+        """Return a call of the forward alone, in the same way."""
+        with _on(way.device):
+            tensors = [as_tensor(value) for value in values]
+        call = self.operation if way.mode == "eager" else self._forward(way.mode)
+
+        def run() -> None:
+            with _on(way.device):
+                outputs = call(tensors)
+            for tensor in outputs:
+                to_array(tensor)
+
+        return run
+
     def draws(self, way: Way, values: Sequence[Any], upstream: Sequence[Any], count: int, seed: int) -> Iterator[Run]:
         """Yield runs of an op that draws random numbers, each with others; the first is always the same."""
         free = Gradients(self.operation, self.sources, self.variables, self.state)
