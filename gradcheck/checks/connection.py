@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
 from gradcheck.backend.tensorflow.faults import refused
+from gradcheck.backend.tensorflow.keras_types import is_layer
 from gradcheck.checks.check import FIXED, INPUTS, OUTPUTS, Check, Item, Need
 from gradcheck.measure.lab import Lab
 from gradcheck.results import Finding
@@ -15,9 +17,11 @@ from gradcheck.verdict.tolerances import NAMED, PUSH_RANGE, PUSHES
 
 def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
     """Warn where every gradient is None or zero: because nothing depends on the inputs, or because an op stops it."""
-    if any(g is not None and np.any(np.asarray(g) != 0) for g in lab.first.gradients):
+    dead = [part for part, g in zip(lab.layout.inputs.ranges(), lab.first.gradients, strict=True) if _is_nothing(g)]
+    if len(dead) < len(lab.slots):
+        yield from _untrained(lab, dead)
         return
-    if not _outputs_move(lab):
+    if not _outputs_move(lab, slice(None)):
         yield Finding(
             "unconnected",
             "the output does not depend on any input or variable, so that there is no gradient to compare",
@@ -31,6 +35,7 @@ def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
         f"the gradient is None or zero for every input and variable although the output changes with them{by}",
         hint="nothing can be learnt through this op: use a smooth form, or give the step a gradient of its own and"
         " name it with `surrogate`",
+        **_line_of(lab),
     )
 
 
@@ -47,11 +52,40 @@ CHECK = Check(
 )
 
 
-def _outputs_move(lab: Lab) -> bool:
-    """Return whether the outputs change when all inputs and variables are pushed, by a little and by much."""
+def _is_nothing(gradient: Any) -> bool:
+    return gradient is None or not np.any(np.asarray(gradient) != 0)
+
+
+def _untrained(lab: Lab, dead: Sequence[slice]) -> Iterator[Finding]:
+    """Warn where an op that stops gradients leaves some weights of a layer without any."""
+    if not is_layer(lab.loaded.op) or all(cut.is_choice for cut in lab.facts.cuts):
+        return
+    parts = zip(lab.slots, lab.layout.inputs.ranges(), strict=True)
+    names = [slot.name for slot, part in parts if part in dead and _outputs_move(lab, part)]
+    if names:
+        stopping = ", ".join(cut.name for cut in lab.facts.cuts if not cut.is_choice)
+        yield Finding(
+            "no-gradient",
+            f"the gradient of {', '.join(f'`{name}`' for name in names)} is None or zero although the output changes"
+            f" with {'them' if len(names) > 1 else 'it'}: {stopping} in the forward stops it",
+            hint="these weights are not trained: use a smooth form, or give the step a gradient of its own",
+            **_line_of(lab),
+        )
+
+
+def _line_of(lab: Lab) -> dict[str, Any]:
+    """Return the file and line of the first op that stops the gradient, nothing if none is known."""
+    cut = next((cut for cut in lab.facts.cuts if cut.file and not cut.is_choice), None)
+    return {} if cut is None else {"file": cut.file, "line": cut.line}
+
+
+def _outputs_move(lab: Lab, part: slice) -> bool:
+    """Return whether the outputs change when inputs and variables in a part are pushed, by a little and by much."""
     point, rng = lab.precision.point, lab.rng("connection")
+    chosen = np.zeros(point.x.size)
+    chosen[part] = 1.0
     for number in range(PUSHES):
-        size = point.sizes * (rng.uniform(*PUSH_RANGE, point.x.size) if number % 2 else 1.0)
+        size = chosen * point.sizes * (rng.uniform(*PUSH_RANGE, point.x.size) if number % 2 else 1.0)
         pushed = point.clipped(point.x + size * rng.choice([-1.0, 1.0], point.x.size) * rng.uniform(0, 2, point.x.size))
         values = refused(lambda pushed=pushed: point.evaluate(pushed[None])[0])  # type: ignore[misc]
         if values is not None and np.any((values != point.y) & np.isfinite(values)):

@@ -34,7 +34,7 @@ def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
             yield Finding(
                 "gradient-nonfinite",
                 f"the gradient of `{slot.name}` overflows at {int(lost.sum())} of {lost.size} elements when the"
-                f" upstream is {int(LOSS_SCALE)} times as large, as under loss scaling; autodiff of the forward does not",
+                f" upstream is {int(LOSS_SCALE)} times as large, as under loss scaling; that of autodiff does not",
                 hint="multiply by the upstream last, or compute the rule in float32: tf.cast(upstream, tf.float32)",
                 wrt=slot.name,
             )

@@ -73,7 +73,7 @@ def noisy(name: str, mean: Estimate) -> Finding:
 
 def undeclared(lab: Lab) -> Finding:
     """Return a warning where nothing gives the expected gradient."""
-    stops = ", ".join(lab.facts.cuts)
+    stops = ", ".join(cut.name for cut in lab.facts.cuts)
     return Finding(
         "inconclusive",
         f"the forward draws random numbers, and no gradient passes through {stops}: autodiff is no reference for the"

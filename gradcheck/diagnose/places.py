@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from gradcheck.backend.tensorflow.definitions import defined_at
+from gradcheck.backend.tensorflow.definitions import defined_at, registered_at
 from gradcheck.backend.tensorflow.recorder import Rule
 from gradcheck.files import shown
 from gradcheck.measure.lab import Lab
@@ -38,7 +38,7 @@ def source_of(finding: Finding, lab: Lab) -> Source | None:
             return source_at(*made)
     rule = _rule(finding, lab)
     if rule is None:
-        return _of_op(lab)
+        return _of_registered(lab) or _of_op(lab)
     position = rule.names.index(finding.wrt) if finding.wrt in rule.names else None
     line = returning_line(rule.file, rule.line, rule.function, position, len(rule.names))
     return None if line is None else Source(shown(rule.file), line.line, rule.function, line.text)
@@ -49,6 +49,16 @@ def _rule(finding: Finding, lab: Lab) -> Rule | None:
     rules = list(lab.recorder.rules.values())
     named = [rule for rule in rules if f"`{rule.op}`" in finding.message]
     return next(iter([*named, *rules]), None)
+
+
+def _of_registered(lab: Lab) -> Source | None:
+    """Return the line on which a registered gradient returns, None if the op has none of the user's."""
+    found = registered_at(lab.facts.rules)
+    if found is None:
+        return None
+    file, first, name = found
+    line = returning_line(file, first, name, None, 1)
+    return None if line is None else Source(shown(file), line.line, name, line.text)
 
 
 def _of_op(lab: Lab) -> Source | None:

@@ -142,3 +142,82 @@ def by_replica(x):
     context = tf.distribute.get_replica_context()
     number = tf.constant(0) if context is None else tf.cast(context.replica_id_in_sync_group, tf.int32)
     return x * x, lambda up: tf.convert_to_tensor(up) * 2.0 * x * (1.0 + tf.cast(number, x.dtype))
+
+
+@tf.custom_gradient
+def overflowing(x):
+    """Multiply the upstream by a hundred before it is scaled down again."""
+    return x * 0.01, lambda up: tf.convert_to_tensor(up) * 100.0 * tf.cast(0.0001, x.dtype)
+
+
+@tf.custom_gradient
+def scaled_at_once(x):
+    return x * 0.01, lambda up: tf.convert_to_tensor(up) * tf.cast(0.01, x.dtype)
+
+
+@tf.custom_gradient
+def costly(x):
+    """Compute more than autodiff does."""
+
+    def grad(up):
+        total = tf.reduce_sum(tf.stack([tf.sin(x) for _ in range(8)]), 0)
+        return tf.convert_to_tensor(up) * 2.0 * x + 0.0 * total
+
+    return x * x, grad
+
+
+def rounded_inside():
+    """Return a model whose first weights get no gradient."""
+    layers = tf.keras.layers
+    return tf.keras.Sequential([layers.Dense(3), layers.Lambda(lambda x: tf.round(x)), layers.Dense(2)])
+
+
+@tf.RegisterGradient("GradcheckSin")
+def sine(op, up):
+    return up * tf.cos(op.inputs[0])
+
+
+@tf.RegisterGradient("GradcheckSinDoubled")
+def sine_doubled(op, up):
+    return 2.0 * up * tf.cos(op.inputs[0])
+
+
+@tf.RegisterGradient("GradcheckSinNone")
+def sine_none(op, up):
+    return None
+
+
+@tf.RegisterGradient("GradcheckMulSummed")
+def product_summed(op, up):
+    return tf.reduce_sum(up), up * op.inputs[0]
+
+
+@tf.RegisterGradient("GradcheckMulOne")
+def product_one(op, up):
+    return up * op.inputs[1]
+
+
+def overridden(op, name):
+    """Return a factory of tf.sin or a product with a gradient that is registered under a name."""
+
+    def make():
+        @tf.function
+        def unary(x):
+            with tf.compat.v1.get_default_graph().gradient_override_map({op: name}):
+                return tf.sin(x)
+
+        @tf.function
+        def binary(x, y):
+            with tf.compat.v1.get_default_graph().gradient_override_map({op: name}):
+                return x * y
+
+        return unary if op == "Sin" else binary
+
+    return make
+
+
+registered = overridden("Sin", "GradcheckSin")
+registered_doubled = overridden("Sin", "GradcheckSinDoubled")
+registered_none = overridden("Sin", "GradcheckSinNone")
+registered_shape = overridden("Mul", "GradcheckMulSummed")
+registered_count = overridden("Mul", "GradcheckMulOne")

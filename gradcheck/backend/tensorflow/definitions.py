@@ -4,10 +4,26 @@ from __future__ import annotations
 
 import functools
 import inspect
+from collections.abc import Sequence
 from typing import Any
+
+from tensorflow.python.framework.ops import gradient_registry
 
 from gradcheck.backend.tensorflow.keras_types import is_layer, is_own
 from gradcheck.text import user_files
+
+
+def registered_at(names: Sequence[str]) -> tuple[str, int, str] | None:
+    """Return file, line and name of the first function of the user's that is registered under one of `names`."""
+    for name in names:
+        try:
+            function = inspect.unwrap(gradient_registry.lookup(name))
+        except LookupError:
+            continue
+        code = getattr(function, "__code__", None)
+        if code is not None and user_files([code.co_filename]):
+            return code.co_filename, code.co_firstlineno, code.co_name
+    return None
 
 
 def defined_at(function: Any) -> tuple[str, int, str] | None:

@@ -158,6 +158,29 @@ def outputs_changed(error: OutputsChanged) -> Finding:
     )
 
 
+def _broken_by_a_registered_rule(text: str) -> Finding | None:
+    """Return the finding for what TensorFlow says of a registered gradient that does not fit its op."""
+    counts = re.search(r"Num gradients (\d+) generated for op name.*do not match num inputs (\d+)", text, re.DOTALL)
+    if counts:
+        return Finding(
+            "gradient-count",
+            f"the registered gradient returns {counts[1]} gradient{'s' * (counts[1] != '1')} for an op with {counts[2]}"
+            " inputs",
+            hint="return one gradient for each input of the op, None where there is none",
+        )
+    shapes = re.search(
+        r"Incompatible shapes between op input and calculated input gradient.*Input index: (\d+)\. Original input"
+        r" shape: (\(.*?\))\.\s+Calculated input gradient shape: (\(.*?\))", text, re.DOTALL,
+    )  # fmt: skip
+    if shapes:
+        return Finding(
+            "gradient-shape",
+            f"the registered gradient of input {shapes[1]} of the op has shape {shapes[3]}, the input {shapes[2]}",
+            hint="sum over the axes along which the input was broadcast, or keep those that it has",
+        )
+    return None
+
+
 def finding_from(error: BaseException, code: str, recorder: Recorder | None = None) -> Finding:
     """Return the finding for an exception; a broken contract or missing `variables` has its own code."""
     broken = error if isinstance(error, ContractBroken) else (recorder.broken if recorder else None)
@@ -170,6 +193,9 @@ def finding_from(error: BaseException, code: str, recorder: Recorder | None = No
         message = f"grad_fn has no `variables` keyword although the op uses {names}"
         hint = "def grad(upstream, variables=None): return input_gradients, [gradient of each variable]"
         return Finding("variables-keyword", message, hint=hint, **where)  # type: ignore[arg-type]
+    registered = _broken_by_a_registered_rule(said(error)) if code == "gradient-error" else None
+    if registered is not None:
+        return registered
     if isinstance(error, (MemoryError, tf.errors.ResourceExhaustedError)):
         code = "out-of-memory"
     at = f" ({os.path.basename(place.file)}:{place.line})" if place else ""

@@ -9,6 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from gradcheck.backend.tensorflow.faults import own_fault
+from gradcheck.backend.tensorflow.op_by_op import place_of
 from gradcheck.backend.tensorflow.runs import Gradients
 from gradcheck.backend.tensorflow.tracing import constants_in, halves_in, nodes_of
 from gradcheck.verdict.tolerances import ROUNDOFF
@@ -41,6 +42,20 @@ _DECOMPOSITIONS = ("SelfAdjointEigV2", "Eig", "Svd", "Qr", "XlaSvd", "XlaSelfAdj
 
 
 @dataclass(frozen=True, slots=True)
+class Cut:
+    """Name an op through which no gradient passes, by the name that people know, and the user's line that made it."""
+
+    name: str
+    file: str
+    line: int
+
+    @property
+    def is_choice(self) -> bool:
+        """Return whether it is a comparison, which many ops with a gradient hold."""
+        return self.name.startswith("a comparison")
+
+
+@dataclass(frozen=True, slots=True)
 class GraphFacts:
     """Hold what a trace of the op holds: stateful and stateless random ops, and the variables it reads.
 
@@ -48,7 +63,8 @@ class GraphFacts:
     `lists` that it keeps tensors in a list, as loops do, `decomposes` that it decomposes a matrix;
     `stopping` names the ops through which no gradient passes; `drawn` counts stateful random ops;
     `registered` says that an op's gradient was registered by the user, `special` that it holds a special function;
-    `cuts` are those of `stopping` that take what the inputs or variables give.
+    `cuts` are those of `stopping` that take what the inputs or variables give; `rules` are the names under which
+    the user registered gradients for ops in it.
     """
 
     random: bool
@@ -64,7 +80,8 @@ class GraphFacts:
     drawn: int = 0
     registered: bool = False
     special: bool = False
-    cuts: tuple[str, ...] = ()
+    cuts: tuple[Cut, ...] = ()
+    rules: tuple[str, ...] = ()
 
     def coarsest(self, dtype: str) -> str:
         """Return the dtype of the op's trace that rounds most, `dtype` if that does."""
@@ -95,6 +112,7 @@ def graph_facts(gradients: Gradients, values: Sequence[Any]) -> GraphFacts:
     lists = any(node.op.startswith("TensorList") for node in nodes)
     stopping = tuple(dict.fromkeys(_STOPPING.get(node.op) or _cast(node) for node in nodes))
     decomposes = any(node.op in _DECOMPOSITIONS for node in nodes)
+    rules = tuple(dict.fromkeys(name for node in nodes if (name := _rule_of_the_user(node))))
     return GraphFacts(
         random,
         stateless,
@@ -107,30 +125,32 @@ def graph_facts(gradients: Gradients, values: Sequence[Any]) -> GraphFacts:
         tuple(name for name in stopping if name),
         decomposes,
         sum("Stateless" not in name for name in drawing),
-        any(_has_rule_of_the_user(node) for node in nodes),
+        bool(rules),
         any(node.op in _SPECIAL for node in nodes),
         _cuts(concrete.graph),
+        rules,
     )
 
 
-def _has_rule_of_the_user(node: Any) -> bool:
-    """Return whether an op has a gradient that was registered under another name, or is none of TensorFlow's own."""
+def _rule_of_the_user(node: Any) -> str:
+    """Return the name under which an op's gradient was registered, the op's own if it is none of TensorFlow's."""
     name = node.attr["_gradient_op_type"].s.decode() if "_gradient_op_type" in node.attr else ""
-    if name and not name.startswith(_OF_TENSORFLOW):
-        return True
-    return not name and not hasattr(tf.raw_ops, node.op) and not node.op.startswith(("__", "_"))
+    if name:
+        return "" if name.startswith(_OF_TENSORFLOW) else str(name)
+    return "" if hasattr(tf.raw_ops, node.op) or node.op.startswith(("__", "_")) else str(node.op)
 
 
-def _cuts(graph: Any) -> tuple[str, ...]:
-    """Return the words for ops of a graph that stop the gradient of what its inputs give, those of functions too."""
+def _cuts(graph: Any) -> tuple[Cut, ...]:
+    """Return the ops of a graph that stop the gradient of what its inputs give."""
     live = {id(tensor) for tensor in graph.inputs}
-    found = []
+    found: dict[str, Cut] = {}
     for op in graph.get_operations():
         if any(id(tensor) in live for tensor in op.inputs):
             live.update(id(tensor) for tensor in op.outputs)
             name = _STOPPING.get(op.type) or _cast(op.node_def)
-            found += [name] if name else []
-    return tuple(dict.fromkeys(found))
+            if name and name not in found:
+                found[name] = Cut(name, *place_of(op))
+    return tuple(found.values())
 
 
 def _cast(node: Any) -> str:
