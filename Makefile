@@ -6,7 +6,7 @@ JOBS ?= 2
 SEEDS ?= 5
 T ?=
 
-.PHONY: demo test lint format numerics verdicts composed branches causes flips mutants bench faults soak fuzz mistakes readme clean help
+.PHONY: demo test lint format numerics verdicts composed branches uses causes flips mutants bench faults soak fuzz mistakes readme clean help
 
 help:
 	@echo "make demo      set up and check the shipped specs"
@@ -16,6 +16,7 @@ help:
 	@echo "make verdicts  verdicts on right and wrong gradients, beside tf.test.compute_gradient"
 	@echo "make composed  verdicts on ops put together at random"
 	@echo "make branches  gradients that are wrong on one side of a hidden condition, and right twins"
+	@echo "make uses      ops by every way in which TensorFlow uses a gradient"
 	@echo "make causes    causes that are named for a wrong rule inside an op put together at random"
 	@echo "make flips     verdicts that change with the seed (SEEDS=5)"
 	@echo "make mutants   small mistakes in the judges of gradients that the unit tests notice"
@@ -60,6 +61,9 @@ composed: $(VENV)/.ready
 
 branches: $(VENV)/.ready
 	$(BIN)/python -m tests.rates.branches -j $(JOBS)
+
+uses: $(VENV)/.ready
+	$(BIN)/python -m tests.rates.uses -j $(JOBS)
 
 causes: $(VENV)/.ready
 	$(BIN)/python -m tests.rates.causes -j $(JOBS)

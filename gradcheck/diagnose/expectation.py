@@ -9,7 +9,7 @@ from gradcheck.measure.lab import Lab
 from gradcheck.numerics.arrays import Mask
 from gradcheck.numerics.packing import Slot
 from gradcheck.results import Element, Finding, Note
-from gradcheck.verdict.tolerances import CLOSE
+from gradcheck.verdict.tolerances import CLOSE, STANDARD_ERRORS
 
 
 def biased(lab: Lab, slot: Slot, part: slice, mean: Estimate, reference: Estimate, odd: Mask) -> Finding:
@@ -35,10 +35,10 @@ def _cause(mean: Estimate, reference: Estimate, part: slice) -> tuple[str, str]:
     weight = float(r @ r)
     factor = float(m @ r) / weight if weight else 0.0
     spread = float(np.sqrt(np.sum((e * r) ** 2))) / weight if weight else 0.0
-    if weight and np.all(np.abs(m - factor * r) <= 4 * e + CLOSE * np.abs(r)):
-        if abs(factor + 1) <= 4 * spread + CLOSE:
+    if weight and np.all(np.abs(m - factor * r) <= STANDARD_ERRORS * e + CLOSE * np.abs(r)):
+        if abs(factor + 1) <= STANDARD_ERRORS * spread + CLOSE:
             return "sign-flip", "negate the estimate"
-        if abs(factor) <= 4 * spread + CLOSE:
+        if abs(factor) <= STANDARD_ERRORS * spread + CLOSE:
             return "zero", "the estimate is zero on average: weight it with what it depends on"
         return "constant-factor", f"divide the estimate by about {factor:.3g}"
     return "unknown", "look for a term or a weight of the estimator that is left out, or draws that are used twice"

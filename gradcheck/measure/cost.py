@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from gradcheck.backend.tensorflow.faults import refused
 from gradcheck.backend.tensorflow.runtime import give_back
 from gradcheck.results import Cost
-from gradcheck.verdict.tolerances import COST_REPEATS, COST_SECONDS, LEAST_MEMORY
+from gradcheck.verdict.tolerances import COST_REPEATS, COST_SECONDS, KILO, LEAST_MEMORY
 from gradcheck.ways import Way
 
 if TYPE_CHECKING:
@@ -61,4 +61,4 @@ def _peak(call: Callable[[], Any]) -> int | None:
 
 def _field(name: str) -> int:
     line = next(line for line in _STATUS.read_text().splitlines() if line.startswith(name))
-    return int(line.split()[1]) * 1024
+    return int(line.split()[1]) * 2**KILO

@@ -304,9 +304,14 @@ SAME_VALUE_RTOL, SAME_VALUE_FLOOR, MOST_VALUES = 0.05, 0.02, 0.5
 # a right gradient is as far off, twice in a row; a bias smaller than this share of the reference is that of sums.
 DRAWS, FEWEST_DRAWS, FALSE_ALARM, LEAST_BIAS = 1000, 100, 1e-4, 1e-4
 
+# Standard errors within which the means of all elements have one factor to their reference.
+STANDARD_ERRORS = 4
+
 # --- What a gradient costs --------------------------------------------------------------------------------------------
 # The fewest runs whose median counts, the seconds in which more are made, and the bytes from which on memory is told.
 COST_REPEATS, COST_SECONDS, LEAST_MEMORY = 15, 0.5, 2**20
+# The exponent of two of the unit in which Linux tells memory.
+KILO = 10
 
 # --- Random numbers ---------------------------------------------------------------------------------------------------
 # The seed under which ops that draw random numbers run, so that every run draws the same.
