@@ -61,4 +61,4 @@ def _peak(call: Callable[[], Any]) -> int | None:
 
 def _field(name: str) -> int:
     line = next(line for line in _STATUS.read_text().splitlines() if line.startswith(name))
-    return int(line.split()[1]) * 2**KILO
+    return int(line.split()[1]) << KILO
