@@ -226,8 +226,10 @@ CATALOGUE: dict[str, CodeInfo] = {
     "rule-bypassed": CodeInfo(
         WARNING,
         "TensorFlow does not use the custom gradient here, and what it uses differs",
-        "tf.vectorized_map around the op, or a gradient that was registered too late or under another name",
-        "use tf.map_fn, or register the gradient before the op is traced, under the name of the op",
+        "forward mode or tf.vectorized_map around the op, a SavedModel without custom gradients, or a gradient that was"
+        " registered too late or under another name",
+        "use tape.gradient and tf.map_fn, save with SaveOptions(experimental_custom_gradients=True), or register the"
+        " gradient before the op is traced, under the name of the op",
         "y = tf.vectorized_map(op_with_a_custom_gradient, x)",
         "y = tf.map_fn(op_with_a_custom_gradient, x)",
     ),

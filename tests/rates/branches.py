@@ -5,7 +5,7 @@
 Conditions are put together at random: bands, powers, waves, sums, norms, orders, counts, equalities and sizes, alone
 or two at once, in the open, in a tf.function, a tf.cond, a loop or a map.  To these come the ops of tests/branches,
 of which those that are wrong were written before there was a search.  Prints how many wrong gradients were found, how
-many right ones were blamed, and the share of the conditions' sides that were reached.
+many right ones were blamed, the share of the conditions' sides that were reached, and how small the inputs become.
 """
 
 from __future__ import annotations
@@ -19,10 +19,14 @@ import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 FIXED = "tests/branches/spec.yaml"
 # Of the wrong ones this share is to be found, and of the sides this share reached.
 FOUND, REACHED = 0.95, 0.97
+# The share of the first failing input's numbers that may be left in the smallest one, and how many these are.
+SHRUNK, NUMBERS = 0.1, 24
 
 BASES = {
     "wave": ("tf.sin(x) + 0.3 * x * x", "tf.cos(x) + 0.6 * x"),
@@ -203,7 +207,7 @@ def main() -> int:
 
 def show(cases, results) -> bool:
     """Print the counts, and every op whose verdict is another; return whether all bounds hold."""
-    wrong = found = right = blamed = sides = reached = 0
+    wrong = found = right = blamed = sides = reached = numbers = first = 0
     for case in cases:
         result = results[case.id]
         errors = [f.label for f in result.findings if f.level == "error"]
@@ -211,6 +215,9 @@ def show(cases, results) -> bool:
             wrong += 1
             hit = bool(errors) or bool(set(case.expect) & {f.code for f in result.findings})
             found += hit
+            for finding in result.findings:
+                numbers += sum(int(np.count_nonzero(item["values"])) for item in finding.counterexample.values())
+                first += len(finding.counterexample) * NUMBERS
             if not hit:
                 print("missed ", case.id, [f.label for f in result.findings])
         else:
@@ -221,9 +228,11 @@ def show(cases, results) -> bool:
         sides, reached = sides + result.conditions.sides, reached + result.conditions.reached
         for side in result.conditions.unreached:
             print("unreached", case.id, side.op, side.line, side.side, side.why)
-    print(f"wrong on one side: {found} of {wrong} found; right: {blamed} of {right} blamed;"
-          f" sides of conditions reached: {reached} of {sides}")  # fmt: skip
-    return found >= FOUND * wrong and not blamed and reached >= REACHED * sides
+    print(
+        f"wrong on one side: {found} of {wrong} found; right: {blamed} of {right} blamed; sides of conditions reached:"
+        f" {reached} of {sides}; numbers in the smallest inputs: {numbers} of {first}"
+    )
+    return found >= FOUND * wrong and not blamed and reached >= REACHED * sides and numbers <= SHRUNK * first
 
 
 if __name__ == "__main__":
