@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -11,16 +12,17 @@ from gradcheck.backend.tensorflow.conditions import Condition, Key, Sides
 from gradcheck.files import shown
 from gradcheck.measure.away import own_point
 from gradcheck.measure.lab import Lab
-from gradcheck.measure.steering import Steering
+from gradcheck.measure.steering import NOWHERE, Steering
 from gradcheck.numerics.arrays import Array
 from gradcheck.numerics.descent import deepened, reached, rounded
 from gradcheck.results import Reach, Unreached
 from gradcheck.sites.redraws import redraws_and_grid
 from gradcheck.sites.special import special_rows
 from gradcheck.sites.switches import Side, turned
-from gradcheck.verdict.tolerances import FEWEST_LOOKS, FOLLOWED_OPS, MOST_LOOKS, SITES_REACHED, STARTS
+from gradcheck.verdict.tolerances import FEWEST_LOOKS, FOLLOWED_OPS, MOST_LOOKS, SEARCH_SHARE, SITES_REACHED, STARTS
 
 NO_SLOPE = "no input moves it"
+NO_TIME = "no time was left to look for it"
 NOT_FOUND = "no input was found that reaches it"
 
 
@@ -45,6 +47,12 @@ class Search:
     pool: list[Array] = field(default_factory=list)
     sites: list[BranchSite] = field(default_factory=list)
     looks: int = 0
+    started: float = field(default_factory=lambda: time.perf_counter())
+
+    @property
+    def over(self) -> bool:
+        """Return whether the search has had its share of the case's time: of a large op one look takes long."""
+        return time.perf_counter() - self.started > SEARCH_SHARE * self.lab.case.timeout
 
     @property
     def missing(self) -> list[Side]:
@@ -91,7 +99,7 @@ class Search:
 
         def counted(x: Array, depth: float) -> tuple[bool, float, Array]:
             self.looks += 1
-            return toward(x, depth)
+            return NOWHERE if self.over else toward(x, depth)
 
         for _, number in sorted(self.near.get(side, []))[:STARTS]:
             found = reached(counted, self.pool[number], self.settle)
@@ -114,6 +122,8 @@ class Search:
         return Reach(2 * len(single), 2 * len(single) - len(missed), unreached, only)
 
     def _why(self, side: Side) -> str:
+        if self.over:
+            return NO_TIME
         distances = {distance for distance, _ in self.near.get(side, [])}
         return NO_SLOPE if len(distances) <= 1 and len(self.pool) > 1 else NOT_FOUND
 
@@ -127,10 +137,12 @@ def searched(lab: Lab, steering: Steering) -> Search:
     looks = int(np.clip(FOLLOWED_OPS / max(steering.size, 1), FEWEST_LOOKS, MOST_LOOKS))
     known = [site.x for site in redraws_and_grid(lab)]
     for x in known:
-        if not search.missing:
+        if not search.missing or search.over:
             break
         search.look(search.settle(x))
     for x in special_rows(lab):
+        if search.over:
+            break
         settled = search.settle(x)
         new = search.look(settled)
         search.sites.append(_site(search, settled, new))
@@ -143,7 +155,7 @@ def searched(lab: Lab, steering: Steering) -> Search:
 
 def _drive_all(search: Search, looks: int) -> None:
     tried: set[Side] = set()
-    while search.looks < looks and len(search.sites) < SITES_REACHED:
+    while search.looks < looks and len(search.sites) < SITES_REACHED and not search.over:
         side = next((side for side in search.missing if side not in tried), None)
         if side is None:
             return

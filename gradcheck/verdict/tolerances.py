@@ -341,6 +341,8 @@ LEAST_INNER_FACTOR = 1e-6
 # --- Conditions: branches of the forward and of grad_fn that are driven to both sides ---------------------------------
 # Ops that are followed for one case (a small op has 30, so that 0.5 s hold 150 looks), and the fewest and most looks.
 FOLLOWED_OPS, FEWEST_LOOKS, MOST_LOOKS = 40_000, 40, 1200
+# The share of a case's time that the search takes at most; an op that takes 50 ms a look comes to it.
+SEARCH_SHARE = 0.05
 # Starts from which a side is looked for, nearest first; factors by which draws are made wider; sites compared.
 STARTS, WIDENED, SITES_REACHED = 5, (0.1, 3.0, 10.0), 64
 # A counterexample: inputs up to this size are made small, digits that are tried, numbers that are rounded one by one,

@@ -42,6 +42,7 @@ class Margins:
 def search(margins, lab):
     lab.own = None
     lab.written_numbers, lab.steering, lab.movable = (), None, frozenset()
+    lab.case = SimpleNamespace(timeout=120.0)
     lab.gradients = SimpleNamespace(state=SimpleNamespace(variables=(), values=()))
     for leaf in lab.leaves:
         leaf.whole_range = None
@@ -86,6 +87,14 @@ def test_an_op_without_conditions_is_looked_at_once():
     found = search({}, sampled(X))
     assert found.looks == 1
     assert not found.sites
+
+
+def test_a_slow_op_is_looked_at_within_its_share_of_the_time(monkeypatch):
+    now = iter(range(0, 10**6, 3))
+    monkeypatch.setattr("gradcheck.sites.branches.time.perf_counter", lambda: next(now))
+    found = search({"never": never}, sampled(X))
+    assert found.looks < 5
+    assert "no time" in found.reach().unreached[0].why
 
 
 def test_looks_are_bounded():
