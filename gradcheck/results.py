@@ -47,6 +47,7 @@ class Finding:
 
     What a check leaves open is filled in by `gradcheck.diagnose.completed`: `level` by the
     catalogue, `mode`, `tape` and `device` by the first way in which the case runs, `dtype`.
+    `wrong` is the number of elements that it is about, where more of them are wrong than are listed;
     `counterexample` holds the smallest inputs that show it, as a spec writes them.
     """
 
@@ -67,6 +68,7 @@ class Finding:
     line: int | None = None
     source: Source | None = None
     counterexample: Mapping[str, Any] = field(default_factory=dict)
+    wrong: int = 0
 
     @property
     def label(self) -> str:

@@ -315,6 +315,7 @@ def _mode_finding(
         hint=LOOK_FOR_MODES,
         wrt=slot.name,
         elements=elements,
+        wrong=int(odd.sum()),
     )
 
 

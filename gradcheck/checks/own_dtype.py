@@ -103,6 +103,7 @@ def _in_branch(lab: Lab, measurement: Measurement, found: Array, wrong: Mask) ->
         hint="look for a branch on the dtype in grad_fn",
         wrt=measurement.slot.name,
         elements=rows_between(measurement, wrong, lab.show, found, measurement.wanted, measurement.tolerance),
+        wrong=int(wrong.sum()),
     )
 
 
@@ -135,6 +136,7 @@ def _nonfinite(lab: Lab, measurement: Measurement, own: Array, bad: np.ndarray) 
         hint="look for an overflow, 0 * inf or a division by zero in the gradient; use a stable form",
         wrt=measurement.slot.name,
         elements=elements,
+        wrong=int(bad.sum()),
     )
 
 
@@ -157,6 +159,7 @@ def _lost_digits(lab: Lab, measurement: Measurement, own: Array) -> Iterator[Fin
         hint="look for a difference of nearly equal numbers in grad_fn",
         wrt=measurement.slot.name,
         elements=_elements(lab, measurement, own, excess),
+        wrong=count,
     )
 
 

@@ -180,6 +180,7 @@ def _mismatch(
         hint="grad_fn hides how the gradient depends on the input: compute it from the inputs with TensorFlow ops",
         wrt=slot.name,
         elements=tuple(elements),
+        wrong=int(bad.sum()),
     )
 
 

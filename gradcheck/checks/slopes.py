@@ -119,6 +119,7 @@ def _redrawn(lab: Lab, measurement: Measurement) -> Finding | None:
         hint="close over the mask of the forward, or draw both with tf.random.stateless_uniform and one seed",
         wrt=measurement.slot.name,
         elements=rows_of(measurement, measurement.wrong, lab.show),
+        wrong=int(measurement.wrong.sum()),
     )
 
 
@@ -139,6 +140,7 @@ def _undeclared(lab: Lab, measurement: Measurement) -> Finding | None:
         hint="register the gradient before the op is traced, under the right name, or use tf.custom_gradient",
         wrt=measurement.slot.name,
         elements=rows_of(measurement, measurement.wrong, lab.show),
+        wrong=int(measurement.wrong.sum()),
     )
     return hardened(finding)
 
@@ -174,6 +176,7 @@ def _by_autodiff(lab: Lab, measurement: Measurement, bias: float) -> Finding:
         hint=f"divide the gradient by {1 + bias:.10g}",
         wrt=measurement.slot.name,
         elements=rows_of(measurement, np.isfinite(measurement.gradient), lab.show),
+        wrong=int(np.isfinite(measurement.gradient).sum()),
     )
 
 
@@ -263,6 +266,7 @@ def _at_ties(lab: Lab, measurements: Sequence[Measurement], blocked: set[str | N
         hint="share the gradient between the tied elements, or give it to one of them",
         wrt=named.slot.name,
         elements=rows_of(named, odd[named.part], lab.show),
+        wrong=int(odd[named.part].sum()),
     )
 
 
@@ -296,6 +300,7 @@ def _nonfinite(lab: Lab, measurement: Measurement) -> Finding:
         hint="look for an overflow, 0 * inf or a division by zero in grad_fn",
         wrt=measurement.slot.name,
         elements=elements,
+        wrong=int(measurement.nonfinite.sum()),
     )
 
 
@@ -317,4 +322,5 @@ def _mismatch(lab: Lab, measurement: Measurement, measurements: Sequence[Measure
         hint=hint,
         wrt=measurement.slot.name,
         elements=rows_of(measurement, measurement.wrong, lab.show),
+        wrong=int(measurement.wrong.sum()),
     )

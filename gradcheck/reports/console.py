@@ -18,6 +18,7 @@ from gradcheck.reports.wording import (
     cost_line,
     counterexample_lines,
     errors_first,
+    more_text,
     number,
     outcome_of,
     reach_lines,
@@ -130,9 +131,9 @@ class ConsoleReport:
                 self._print(_indent(line, "dim"))
         if finding.elements:
             self._print(_fitting(finding, self.view.show, self.out))
-            hidden = len(finding.elements) - self.view.show
-            if hidden > 0:
-                self._print(_indent(f"... {hidden} more (--show N)", "dim"))
+            more = more_text(finding, self.view.show)
+            if more:
+                self._print(_indent(more, "dim"))
         for line in counterexample_lines(finding):
             self._print(_indent(clean(line)))
         if finding.hint:

@@ -53,6 +53,7 @@ _FINDING = _object(
     },
     modes=_list(_TEXT),
     traceback=_OPTIONAL_TEXT,
+    wrong=_COUNT,
     counterexample={
         "type": "object",
         "additionalProperties": _object({"values": {}, "dtype": _TEXT}),

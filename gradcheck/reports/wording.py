@@ -65,6 +65,13 @@ def reach_lines(reach: Reach) -> list[str]:
     return lines
 
 
+def more_text(finding: Finding, show: int) -> str:
+    """Return how many further elements are wrong, and how to see more of them; nothing if all are shown."""
+    listed = len(finding.elements)
+    hidden = max(finding.wrong, listed) - min(show, listed)
+    return f"... {hidden} more (--show {max(finding.wrong, listed)})" if hidden > 0 else ""
+
+
 def cost_line(cost: Cost) -> str:
     """Return what a custom gradient costs: `cost eager, 4 rows: 2.1x faster, 0.4x memory (...)`."""
     speed = f"{cost.speed:.1f}x faster" if cost.speed >= 1 else f"{1 / max(cost.speed, 1e-9):.1f}x slower"

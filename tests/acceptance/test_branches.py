@@ -104,4 +104,4 @@ def test_a_run_fails_where_too_few_sides_are_reached(run_cli, spec, name, percen
 def test_an_op_without_conditions_has_no_sides(run_cli, spec):
     told = run_cli("run", spec("smooth"), "--format", "json")
     (case,) = json.loads(told.out)["cases"]
-    assert case["conditions"] == {"sides": 0, "reached": 0, "unreached": []}
+    assert (case["conditions"]["sides"], case["conditions"]["unreached"]) == (0, [])
