@@ -47,6 +47,7 @@ class Finding:
 
     What a check leaves open is filled in by `gradcheck.diagnose.completed`: `level` by the
     catalogue, `mode`, `tape` and `device` by the first way in which the case runs, `dtype`.
+    `fix` is a line of code that was tried and mends it;
     `wrong` is the number of elements that it is about, where more of them are wrong than are listed;
     `counterexample` holds the smallest inputs that show it, as a spec writes them.
     """
@@ -69,6 +70,7 @@ class Finding:
     source: Source | None = None
     counterexample: Mapping[str, Any] = field(default_factory=dict)
     wrong: int = 0
+    fix: str = ""
 
     @property
     def label(self) -> str:

@@ -12,6 +12,7 @@ from gradcheck.checks import CHECKS
 from gradcheck.checks.check import Check
 from gradcheck.diagnose.conditions import with_suspects
 from gradcheck.diagnose.finding import completed
+from gradcheck.diagnose.mends import with_mend
 from gradcheck.diagnose.places import placed
 from gradcheck.diagnose.profiles import profiles_of
 from gradcheck.engine.limits import Limits
@@ -138,7 +139,7 @@ def _run(check: Check, lab: Lab, report: Report) -> None:
 
 def _whole(finding: Finding, lab: Lab) -> Finding:
     """Return a finding with its way, its level and its source line."""
-    return with_suspects(lab, placed(completed(finding, lab.first_way, lab.dtype), lab))
+    return with_mend(lab, with_suspects(lab, placed(completed(finding, lab.first_way, lab.dtype), lab)))
 
 
 def _facts(lab: Lab, limits: Limits) -> Facts:

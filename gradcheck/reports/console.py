@@ -136,6 +136,8 @@ class ConsoleReport:
                 self._print(_indent(more, "dim"))
         for line in counterexample_lines(finding):
             self._print(_indent(clean(line)))
+        if finding.fix:
+            self._print(_indent(f"fix (verified): {clean(finding.fix)}", "green"))
         if finding.hint:
             self._print(_indent(f"hint: {clean(finding.hint)}", "cyan"))
 

@@ -138,6 +138,8 @@ def _finding(finding: Finding) -> str:
         parts.append(_elements(finding.elements))
     if finding.counterexample:
         parts.append(f"<pre>{_text(chr(10).join(counterexample_lines(finding)))}</pre>")
+    if finding.fix:
+        parts.append(f"<p>fix (verified): <code>{_text(finding.fix)}</code></p>")
     if finding.hint:
         parts.append(f"<p>hint: {_text(finding.hint)}</p>")
     return "\n".join(parts)

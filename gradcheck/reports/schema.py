@@ -54,6 +54,7 @@ _FINDING = _object(
     modes=_list(_TEXT),
     traceback=_OPTIONAL_TEXT,
     wrong=_COUNT,
+    fix=_TEXT,
     counterexample={
         "type": "object",
         "additionalProperties": _object({"values": {}, "dtype": _TEXT}),

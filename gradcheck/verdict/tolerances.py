@@ -235,6 +235,8 @@ DENOMINATORS, FRACTION_RTOL = 12, 1e-4
 MAX_TERMS, LONG_ENOUGH = 8, 3
 # The fewest elements that count as a number of elements where all of them have one output each.
 COUNTABLE = 5
+# Fresh points at which a mend must pass.
+MEND_DRAWS = 2
 # Axes beyond which nobody looks for the ones that a mean left out.
 MOST_AXES = 6
 # Steps, as shares of an input's size, over which a fine staircase looks like the smooth function that it stands for.
