@@ -19,7 +19,16 @@ from gradcheck.results import Reach, Unreached
 from gradcheck.sites.redraws import redraws_and_grid
 from gradcheck.sites.special import special_rows
 from gradcheck.sites.switches import Side, turned
-from gradcheck.verdict.tolerances import FEWEST_LOOKS, FOLLOWED_OPS, MOST_LOOKS, SEARCH_SHARE, SITES_REACHED, STARTS
+from gradcheck.verdict.tolerances import (
+    FEWEST_LOOKS,
+    FOLLOWED_OPS,
+    JOINT_STARTS,
+    JOINTS_TRIED,
+    MOST_LOOKS,
+    SEARCH_SHARE,
+    SITES_REACHED,
+    STARTS,
+)
 
 NO_SLOPE = "no input moves it"
 NO_TIME = "no time was left to look for it"
@@ -101,7 +110,8 @@ class Search:
             self.looks += 1
             return NOWHERE if self.over else toward(x, depth)
 
-        for _, number in sorted(self.near.get(side, []))[:STARTS]:
+        starts = JOINT_STARTS if self.conditions[side[0]].joint else STARTS
+        for _, number in sorted(self.near.get(side, []))[:starts]:
             found = reached(counted, self.pool[number], self.settle)
             if found is None:
                 found = rounded(counted, self.pool[number], self.settle)
@@ -155,11 +165,14 @@ def searched(lab: Lab, steering: Steering) -> Search:
 
 def _drive_all(search: Search, looks: int) -> None:
     tried: set[Side] = set()
+    joints = 0
     while search.looks < looks and len(search.sites) < SITES_REACHED and not search.over:
         side = next((side for side in search.missing if side not in tried), None)
         if side is None:
             return
         tried.add(side)
+        if search.conditions[side[0]].joint and (joints := joints + 1) > JOINTS_TRIED:
+            return
         x = search.drive(side)
         if x is not None:
             new = search.look(x)

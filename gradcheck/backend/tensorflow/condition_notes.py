@@ -12,6 +12,8 @@ from gradcheck.backend.tensorflow.op_by_op import Program, Step, place_of
 from gradcheck.backend.tensorflow.truth import Truth, positive
 
 Key = tuple[str, str, str]
+# What two conditions can be together.
+TOGETHER = ((True, True), (True, False), (False, True), (False, False))
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +40,9 @@ class Sides:
     def add(self, other: Sides) -> None:
         """Take in the same condition at another place or step of a loop."""
         self.true, self.false = self.true or other.true, self.false or other.false
-        self.to_true = tf.minimum(self.to_true, other.to_true)
-        self.to_false = tf.minimum(self.to_false, other.to_false)
+        least = tf.minimum if tf.is_tensor(self.to_true) else min
+        self.to_true = least(self.to_true, other.to_true)
+        self.to_false = least(self.to_false, other.to_false)
 
     def on(self, side: bool) -> bool:
         """Return whether some element is on a side."""
@@ -74,53 +77,89 @@ class Frame:
 
 
 class Notes:
-    """Collect the sides of conditions; `only` one of them if that is given, each side from `depth` on."""
+    """Collect the sides of conditions; of `only` one of them, with slopes, if that is given.
 
-    def __init__(self, depth: float, only: Key | None = None) -> None:
+    A side begins at `depth`; `known` keeps the conditions, whose places take long to find, for all looks.
+    """
+
+    def __init__(self, depth: float, known: dict[Key, Condition], only: Key | None = None) -> None:
         self.depth, self.only = depth, only
         self.seen: dict[Key, Sides] = {}
+        self._known = known
+
+    def part(self, tensor: Any) -> Any:
+        """Return a tensor as a truth value holds it: with slopes where one condition is looked at, as an array else."""
+        return tensor if self.only is not None else tensor.numpy()
+
+    def depth_at(self, a: Any, b: Any) -> Any:
+        """Return how deep inside a side begins, for two operands: a share of the smaller."""
+        if self.only is None:
+            return self.depth * (1.0 + np.minimum(np.abs(a), np.abs(b)))
+        return self.depth * tf.stop_gradient(1.0 + tf.minimum(tf.abs(a), tf.abs(b)))
 
     def record(self, frame: Frame, slot: int, origin: Origin | None = None) -> None:
         """Note a truth value that something else than logic takes."""
         origin = origin or frame.truths.get(slot)
         if origin is not None and slot not in frame.recorded and slot in frame.live:
             frame.recorded.add(slot)
-            self._note((origin.graph, origin.op.name, ""), origin.op, origin.truth)
+            self.note((origin.graph, origin.op.name, ""), origin.op, origin.truth)
 
     def record_margin(self, frame: Frame, step: Step, margin: Any, tag: str = "bend") -> None:
         """Note that an op does one thing where `margin` is positive and another where it is not."""
         key = (frame.program.name, step.op.name, tag)
         if self.only in (None, key) and not frame.live.isdisjoint(step.inputs):
-            self._note(key, step.op, positive(margin, self.depth))
+            self.note(key, step.op, positive(self.part(margin), self.depth))
 
     def record_joint(self, frame: Frame, step: Step, one: Origin, other: Origin, second_only: bool = False) -> None:
         """Note two conditions together: that both hold, and that one holds without the other."""
         if one.op is other.op:
             return
-        for number, (a, b) in enumerate(((0, 0), (0, 1), (1, 0), (1, 1))[: 2 if second_only else 4]):
+        for number in range(2 if second_only else len(TOGETHER)):
             key = (frame.program.name, step.op.name, f"{one.op.name} {other.op.name} {number}")
-            if self.only not in (None, key):
-                continue
-            first = one.truth.opposite() if a else one.truth
-            second = other.truth.opposite() if b else other.truth
-            try:
-                self._note(key, other.op, first.both(second), joint=True)
-            except (tf.errors.InvalidArgumentError, ValueError):
-                return
+            if self.only in (None, key):
+                self.note_joint(key, one, other, number)
 
-    def _note(self, key: Key, op: Any, truth: Truth, joint: bool = False) -> None:
-        if self.only not in (None, key) or not int(tf.size(truth.value)):
-            return
-        on_true, on_false = (
-            bool((distance == 0).any()) for distance in (truth.to_true.numpy(), truth.to_false.numpy())
+    def note_joint(self, key: Key, one: Origin, other: Origin, number: int) -> None:
+        """Note whether two conditions are as TOGETHER[number] says somewhere, where their shapes fit."""
+        first, second = (
+            origin.truth if holds else origin.truth.opposite()
+            for origin, holds in zip((one, other), TOGETHER[number], strict=True)
         )
-        known_before = self.seen.get(key)
-        condition = known_before.condition if known_before else Condition(key, op.type, *place_of(op), joint)
-        sides = Sides(condition, on_true, on_false, _least(truth.to_true), _least(truth.to_false))
-        if known_before is None:
-            self.seen[key] = sides
+        try:
+            self.note(key, other.op, first.both(second), joint=True)
+        except (tf.errors.InvalidArgumentError, ValueError):
+            return
+
+    def note(self, key: Key, op: Any, truth: Truth, joint: bool = False) -> None:
+        """Note on which sides a truth value is somewhere."""
+        if self.only not in (None, key):
+            return
+        if self.only is None:
+            self._add(key, op, truth.to_true, truth.to_false, joint)
+            return
+        to_true, to_false = truth.to_true, truth.to_false
+        if int(tf.size(to_true)):
+            on_true, on_false = (bool((distance.numpy() == 0).any()) for distance in (to_true, to_false))
+            condition = self._condition(key, op, joint)
+            self._keep(Sides(condition, on_true, on_false, _least(to_true), _least(to_false)))
+
+    def _add(self, key: Key, op: Any, to_true: Any, to_false: Any, joint: bool) -> None:
+        if not np.size(to_true):
+            return
+        least = [float(np.min(np.where(np.isnan(part), np.inf, part))) for part in (to_true, to_false)]
+        self._keep(Sides(self._condition(key, op, joint), least[0] == 0, least[1] == 0, least[0], least[1]))
+
+    def _condition(self, key: Key, op: Any, joint: bool) -> Condition:
+        if key not in self._known:
+            self._known[key] = Condition(key, op.type, *place_of(op), joint)
+        return self._known[key]
+
+    def _keep(self, sides: Sides) -> None:
+        before = self.seen.get(sides.condition.key)
+        if before is None:
+            self.seen[sides.condition.key] = sides
         else:
-            known_before.add(sides)
+            before.add(sides)
 
 
 def _least(distances: Any) -> Any:

@@ -12,7 +12,7 @@ from gradcheck.backend.tensorflow.op_by_op import Step, as_number
 from gradcheck.backend.tensorflow.truth import Truth, equal, known, positive, soft, with_slope
 
 # Conditions inside one another that are looked at together.
-TOGETHER = 6
+INNER = 4
 _ORDERED = {"Greater": 1, "GreaterEqual": 1, "Less": -1, "LessEqual": -1}
 _EQUALITIES = ("Equal", "NotEqual")
 _LOGIC = ("LogicalAnd", "LogicalOr", "LogicalNot", "All", "Any")
@@ -40,24 +40,25 @@ def plain(notes: Notes, frame: Frame, step: Step, inputs: list[Any]) -> list[Any
             notes.record(frame, slot)
     moved = next((slot for slot in step.inputs if slot in frame.truths), None)
     if step.kind in _MOVING and moved is not None and len(outputs) == 1:
-        _moved(frame, step, inputs, frame.truths[moved])
+        _moved(notes, frame, step, inputs, frame.truths[moved])
     elif outputs and tf.is_tensor(outputs[0]) and outputs[0].dtype == tf.bool:
-        frame.truths[step.outputs[0]] = Origin(known(outputs[0]), frame.program.name, step.op)
+        frame.truths[step.outputs[0]] = Origin(known(notes.part(outputs[0])), frame.program.name, step.op)
     _count(frame, step, inputs, outputs)
     if step.kind in _ELEMENTWISE and outputs:
         _nest(notes, frame, step)
     return outputs
 
 
-def _moved(frame: Frame, step: Step, inputs: list[Any], origin: Origin) -> None:
+def _moved(notes: Notes, frame: Frame, step: Step, inputs: list[Any], origin: Origin) -> None:
     truths = {
-        i: frame.truths[slot].truth if slot in frame.truths else known(value)
+        i: frame.truths[slot].truth if slot in frame.truths else known(notes.part(value))
         for i, (slot, value) in enumerate(zip(step.inputs, inputs, strict=True))
         if value.dtype == tf.bool
     }
 
     def moved(part: str) -> Any:
-        return step.call([getattr(truths[i], part) if i in truths else v for i, v in enumerate(inputs)])[0]
+        tensors = [getattr(truths[i], part) if i in truths else v for i, v in enumerate(inputs)]
+        return notes.part(step.call([tf.convert_to_tensor(t) for t in tensors])[0])
 
     truth = Truth(moved("value"), moved("to_true"), moved("to_false"))
     frame.truths[step.outputs[0]] = Origin(truth, frame.program.name, origin.op)
@@ -84,7 +85,7 @@ def _nest(notes: Notes, frame: Frame, step: Step) -> None:
         for a in found[0]:
             for b in found[1]:
                 notes.record_joint(frame, step, a, b)
-    merged = tuple(dict.fromkeys(origin for some in found for origin in some))[:TOGETHER]
+    merged = tuple(dict.fromkeys(origin for some in found for origin in some))[:INNER]
     if merged:
         frame.inside[step.outputs[0]] = merged
 
@@ -94,18 +95,18 @@ def _compare(notes: Notes, frame: Frame, step: Step, inputs: list[Any]) -> list[
     if a is None or b is None:
         return None
     (value,) = step.call(inputs)
-    depth = notes.depth * tf.stop_gradient(1.0 + tf.minimum(tf.abs(a), tf.abs(b)))
+    a, b, said = notes.part(a), notes.part(b), notes.part(value)
     if step.kind in _EQUALITIES:
-        truth = equal(a - b, depth, value if step.kind == "Equal" else tf.logical_not(value))
+        truth = equal(a - b, notes.depth_at(a, b), said if step.kind == "Equal" else ~said)
         truth = truth if step.kind == "Equal" else truth.opposite()
     else:
-        truth = positive((a - b) * _ORDERED[step.kind], depth, value)
+        truth = positive((a - b) * _ORDERED[step.kind], notes.depth_at(a, b), said)
     frame.truths[step.outputs[0]] = Origin(truth, frame.program.name, step.op)
     return [value]
 
 
 def _logic(notes: Notes, frame: Frame, step: Step, inputs: list[Any]) -> list[Any] | None:
-    truths = [frame.truths[slot].truth if slot in frame.truths else known(value)
+    truths = [frame.truths[slot].truth if slot in frame.truths else known(notes.part(value))
               for slot, value in zip(step.inputs, inputs, strict=True) if value.dtype == tf.bool]  # fmt: skip
     if step.kind == "LogicalNot":
         truth = truths[0].opposite()
@@ -117,17 +118,18 @@ def _logic(notes: Notes, frame: Frame, step: Step, inputs: list[Any]) -> list[An
         axes, keepdims = inputs[1], step.op.get_attr("keep_dims")
         truth = truths[0].all(axes, keepdims) if step.kind == "All" else truths[0].any(axes, keepdims)
     frame.truths[step.outputs[0]] = Origin(truth, frame.program.name, step.op)
-    return [truth.value]
+    return step.call(inputs)
 
 
 def _cast(notes: Notes, frame: Frame, step: Step, inputs: list[Any]) -> list[Any] | None:
     (slot,), (out,) = step.inputs, step.outputs
     origin, count = frame.truths.get(slot), frame.counts.get(slot)
     if origin is None and inputs[0].dtype == tf.bool:
-        origin = Origin(known(inputs[0]), frame.program.name, step.op)
+        origin = Origin(known(notes.part(inputs[0])), frame.program.name, step.op)
     if origin is not None:
         notes.record(frame, slot, origin)
-        count, frame.inside[out] = soft(origin.truth), (origin,)
+        frame.inside[out] = (origin,)
+        count = soft(origin.truth) if notes.only is not None else None
     if count is None:
         return None
     (value,) = step.call(inputs)
@@ -139,10 +141,10 @@ def _cast(notes: Notes, frame: Frame, step: Step, inputs: list[Any]) -> list[Any
 
 def _select(notes: Notes, frame: Frame, step: Step, inputs: list[Any]) -> list[Any] | None:
     chooser, *branches = step.inputs
-    origin = frame.truths.get(chooser) or Origin(known(inputs[0]), frame.program.name, step.op)
+    origin = frame.truths.get(chooser) or Origin(known(notes.part(inputs[0])), frame.program.name, step.op)
     outputs = step.call(inputs)
     if outputs[0].dtype == tf.bool:
-        p, q = (frame.truths[s].truth if s in frame.truths else known(v)
+        p, q = (frame.truths[s].truth if s in frame.truths else known(notes.part(v))
                 for s, v in zip(branches, inputs[1:], strict=True))  # fmt: skip
         truth = origin.truth.both(p).either(origin.truth.opposite().both(q))
         frame.truths[step.outputs[0]] = Origin(truth, frame.program.name, step.op)
@@ -153,7 +155,7 @@ def _select(notes: Notes, frame: Frame, step: Step, inputs: list[Any]) -> list[A
         for inner in frame.inside.get(slot, ()):
             notes.record_joint(frame, step, side, inner, second_only=True)
     merged = (origin, *(inner for slot in branches for inner in frame.inside.get(slot, ())))
-    frame.inside[step.outputs[0]] = merged[:TOGETHER]
+    frame.inside[step.outputs[0]] = merged[:INNER]
     return outputs
 
 
@@ -201,6 +203,8 @@ def _arg(notes: Notes, frame: Frame, step: Step, inputs: list[Any]) -> list[Any]
     rows = tf.experimental.numpy.moveaxis(rows, axis, -1)
     if rows.shape[-1] and rows.shape[-1] > 1:
         notes.record_margin(frame, step, rows[..., 0] - tf.reduce_max(rows[..., 1:], -1))
+    if notes.only is None:
+        return outputs
     places = tf.reduce_sum(tf.nn.softmax(rows) * tf.range(rows.shape[-1], dtype=tf.float64), -1)
     frame.counts[step.outputs[0]] = with_slope(as_number(outputs[0]), places)
     return outputs

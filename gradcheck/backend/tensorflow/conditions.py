@@ -46,7 +46,8 @@ class Conditions:
         self._captured = list(concrete.captured_inputs)
         self._programs: dict[str, Program] = {}
         self._main = self._program(concrete.graph, "")
-        self._notes = Notes(CLEARLY)
+        self._known: dict[Key, Condition] = {}
+        self._notes = Notes(CLEARLY, self._known)
 
     @property
     def size(self) -> int:
@@ -55,19 +56,23 @@ class Conditions:
 
     def at(self, values: Sequence[Any], variables: Sequence[Any]) -> dict[Key, Sides]:
         """Return the sides of every condition at these inputs, upstreams included, and values of the variables."""
-        self._notes = Notes(CLEARLY)
-        return self._followed([wide_tensor(v) for v in values], [wide_tensor(v) for v in variables])
+        self._notes = Notes(CLEARLY, self._known)
+        self._run(self._entered([wide_tensor(v) for v in values], [wide_tensor(v) for v in variables]))
+        return self._notes.seen
 
     def toward(
         self, key: Key, side: bool, values: Sequence[Any], variables: Sequence[Any], depth: float
     ) -> tuple[bool, float, list[Any]]:
         """Return whether a condition is on a side, how far from `depth` inside of it, and the slopes of that."""
-        self._notes = Notes(depth, key)
+        self._notes = Notes(depth, self._known, key)
         tensors, held = [wide_tensor(v) for v in values], [wide_tensor(v) for v in variables]
         with GradientTape() as tape:
             moved = [t for t in [*tensors, *held] if t.dtype == tf.float64]
             tape.watch(moved)
-            found = self._followed(tensors, held).get(key)
+            frame = self._entered(tensors, held)
+            if not self._run_for(frame, key):
+                self._run(frame)
+            found = self._notes.seen.get(key)
             distance = None if found is None else found.distance(side)
         if found is None or distance is None:
             return False, float("inf"), []
@@ -78,13 +83,29 @@ class Conditions:
         every = [next(slopes) if t.dtype == tf.float64 else None for t in [*tensors, *held]]
         return found.on(side), float(distance), [_dense(g) for g in every]
 
-    def _followed(self, tensors: list[Any], held: list[Any]) -> dict[Key, Sides]:
+    def _run_for(self, frame: Frame, key: Key) -> bool:
+        """Run what one condition of the outermost graph needs; return False where all of the graph has to run."""
+        graph, name, tag = key
+        *names, number = tag.split() if " " in tag else (name, "")
+        steps = None if graph else frame.program.needed(names)
+        if steps is None:
+            return False
+        self._run(frame, steps)
+        origins = [frame.truths.get(frame.program.made[made].outputs[0]) for made in names]
+        if key not in self._notes.seen and all(origin is not None for origin in origins):
+            if number:
+                one, other = origins
+                self._notes.note_joint(key, one, other, int(number))  # type: ignore[arg-type]
+            elif origins[0] is not None:
+                self._notes.note(key, origins[0].op, origins[0].truth)
+        return key in self._notes.seen
+
+    def _entered(self, tensors: list[Any], held: list[Any]) -> Frame:
         pairs = list(zip(self._variables, held, strict=True))
         captured = [boxed(t, pairs) if t.dtype == tf.resource else wide_tensor(t) for t in self._captured]
         frame = self._frame(self._main, [*tensors, *captured])
         frame.live.update(frame.program.inputs)
-        self._run(frame)
-        return self._notes.seen
+        return frame
 
     def _program(self, graph: Any, name: str) -> Program:
         if name not in self._programs:
@@ -99,8 +120,8 @@ class Conditions:
             frame.values[slot] = value
         return frame
 
-    def _run(self, frame: Frame) -> None:
-        for step in frame.program.steps:
+    def _run(self, frame: Frame, steps: Sequence[Step] | None = None) -> None:
+        for step in frame.program.steps if steps is None else steps:
             inputs = [frame.values[i] for i in step.inputs]
             if not frame.live.isdisjoint(step.inputs) or step.kind == "VarHandleOp":
                 frame.live.update(step.outputs)

@@ -54,13 +54,31 @@ class Step:
 
 @dataclass(slots=True)
 class Program:
-    """Hold the steps of one graph; `size` is the number of its tensors."""
+    """Hold the steps of one graph, and those by the name of their op; `size` is the number of its tensors."""
 
     name: str
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     steps: list[Step] = field(default_factory=list)
     size: int = 0
+    made: dict[str, Step] = field(default_factory=dict)
+    _needed: dict[tuple[str, ...], list[Step]] = field(default_factory=dict)
+
+    def needed(self, names: Sequence[str]) -> list[Step] | None:
+        """Return the steps that some ops depend on, these included; None if only all of them together mean anything."""
+        key = tuple(names)
+        if any(name not in self.made for name in names) or any(s.kind.startswith("Assign") for s in self.steps):
+            return None
+        if key not in self._needed:
+            producers = {slot: step for step in self.steps for slot in step.outputs}
+            left, wanted = [self.made[name] for name in names], set()
+            while left:
+                step = left.pop()
+                if id(step) not in wanted:
+                    wanted.add(id(step))
+                    left += [producers[slot] for slot in step.inputs if slot in producers]
+            self._needed[key] = [step for step in self.steps if id(step) in wanted]
+        return self._needed[key]
 
 
 def program_of(graph: Any, name: str) -> Program:
@@ -77,6 +95,7 @@ def program_of(graph: Any, name: str) -> Program:
             continue
         inputs, outputs = tuple(slot(t) for t in op.inputs), tuple(slot(t) for t in op.outputs)
         program.steps.append(Step(op, op.type, inputs, outputs, _runner(op)))
+    program.made = {step.op.name: step for step in program.steps}
     program.outputs = tuple(slot(t) for t in graph.outputs)
     program.size = len(index)
     return program
