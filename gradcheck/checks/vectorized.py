@@ -47,6 +47,10 @@ def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
     small = lab.layout.inputs.width * lab.layout.outputs.width <= JACOBIAN_NUMBERS
     if not small:
         yield Skipped("vectorized: jacobian", "the Jacobian is large")
+    if any(slot.complex for slot in (*lab.slots, *lab.layout.outputs.slots)):
+        # A gradient of complex numbers is linear in real upstreams only: rows for 1 do not tell those for 1j.
+        small = False
+        yield Skipped("vectorized: jacobian", "a Jacobian is compared for real numbers only")
     blamed = blamed_before(lab, found)
     reported: set[str] = set()
     for use in (*(JACOBIANS if small and linear else ()), *MAPS):

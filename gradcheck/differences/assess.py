@@ -138,7 +138,8 @@ def assess(
 def _from_first_stage(stage: FirstStage, g: Array, tol: Array, constant: NDArray[np.bool_]) -> Assessment:
     # Stage one may only pass an element; it never fails one.
     with np.errstate(all="ignore"):
-        close = np.abs(g - stage.value) + stage.error <= tol
+        # The tolerance for a gradient that is infinite is infinite too.
+        close = np.isfinite(g) & (np.abs(g - stage.value) + stage.error <= tol)
     passed = close & _straight(stage) & stage.finite
     outcome = np.where(passed | constant, Outcome.AGREES, Outcome.UNDECIDED).astype(np.int8)
     label = np.where(constant & ~passed, Label.FLAT, Label.SMOOTH).astype(np.int8)

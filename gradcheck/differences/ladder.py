@@ -23,6 +23,8 @@ HIDDEN = 2.0**-48
 VISIBLE = 2.0**-40
 # Levels that show how slopes to one side settle, how much of a change is left at the next, the share of a correction
 # that may be wrong, and how close the limit must be: to a hundredth of it, or of a tenth of the largest slope.
+# The rises of a slope that grows like a logarithm are as even as this.
+EVEN = 1.3
 FEWEST_AT_EDGE, SETTLING, CORRECTED, EDGE_RTOL, BESIDE_ZERO = 5, 0.9, 0.5, 1e-2, 0.1
 # Of the largest change on a ladder, and of the values, what is left on the finest levels where no width is fine enough.
 UNSHRUNK, PLAIN = 0.1, 1e-3
@@ -115,7 +117,7 @@ def read_ladder(rungs: Rungs, x: float, output_size: float, roundoff: float) -> 
     if len(rungs) < 3:
         return Slope(Label.FEW)
     noise = _Noise.of(rungs, x, roundoff)
-    for look in (_locally_constant, _jump, _unresolved, _singular, _kink):
+    for look in (_locally_constant, _jump, _singular, _unresolved, _kink):
         slope = look(rungs, noise)
         if slope is not None:
             return slope
@@ -264,7 +266,7 @@ def _unresolved(rungs: Rungs, noise: _Noise) -> Slope | None:
 
 
 def _singular(rungs: Rungs, noise: _Noise) -> Slope | None:
-    """Look for a one-sided slope that grows by one factor per level, slower than 1/h."""
+    """Look for a one-sided slope that grows by one factor per level, slower than 1/h, or by one summand."""
     if len(rungs) < 4:
         return None
     ratio = rungs.width[-4:-1] / rungs.width[-3:]
@@ -272,10 +274,20 @@ def _singular(rungs: Rungs, noise: _Noise) -> Slope | None:
         if not np.all(np.abs(side) > 16 * noise.rounding[-4:]):
             continue
         growth = np.abs(side / rungs.width[-4:])
+        if _grows_evenly(side / rungs.width[-4:], np.log(ratio)):
+            return Slope(Label.SINGULAR, float(noise.slope[-1]))
         exponents = np.log(growth[1:] / growth[:-1]) / np.log(ratio)
         if np.all((exponents > 0.1) & (exponents < 0.9)) and np.ptp(exponents) < 0.1:
             return Slope(Label.SINGULAR, float(noise.slope[-1]))
     return None
+
+
+def _grows_evenly(slopes: Array, steps: Array) -> bool:
+    """Return whether slopes grow by the same amount for each factor of the width, as those of x log x at zero."""
+    rise = np.diff(slopes) / steps
+    size = np.abs(rise)
+    one_sign = bool(np.all(rise > 0) or np.all(rise < 0))
+    return one_sign and size.max() <= EVEN * size.min() and size.min() > EDGE_RTOL * np.abs(slopes).max()
 
 
 def _kink(rungs: Rungs, noise: _Noise) -> Slope | None:

@@ -59,7 +59,8 @@ def changed_since(before: State, every: tuple[Variable, ...] | list[Variable]) -
     """Return the names of the variables whose values are others than `before`."""
     names: list[str] = []
     for variable, value in zip(before.variables, before.values, strict=True):
-        now = variable.numpy()
+        # A single string comes as bytes.
+        now = np.asarray(variable.numpy())
         if not np.array_equal(now, value, equal_nan=now.dtype.kind in "fc"):
             names += [v.name for v in every if v.variable is variable]
     return tuple(names)

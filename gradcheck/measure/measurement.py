@@ -18,7 +18,7 @@ from gradcheck.numerics.chunks import chunks_of
 from gradcheck.numerics.packing import Slot
 from gradcheck.verdict.discrepancy import Discrepancy, Exemption
 from gradcheck.verdict.exemptions import judge
-from gradcheck.verdict.tolerances import AUTODIFF_ROUNDINGS, AUTODIFF_RTOL, SPEAKS_FOR
+from gradcheck.verdict.tolerances import AUTODIFF_ROUNDINGS, AUTODIFF_RTOL, SETTLED_RTOL, SPEAKS_FOR
 
 if TYPE_CHECKING:
     from gradcheck.measure.lab import Lab
@@ -27,6 +27,7 @@ LOST = "the element reaches an output that is no number"
 ASSIGNED = "autodiff at the value that the op assigns to it"
 # What a difference may show where it cannot decide, and autodiff may accuse.
 _OPEN = (Label.SMOOTH, Label.NOISY, Label.FEW, Label.STAIRCASE, Label.FLAT)
+_SETTLED = (Label.SMOOTH, Label.FLAT, Label.EDGE, Label.KINK)
 WITHOUT_SLOPE = (Label.NONFINITE, Label.DOMAIN, Label.SINGULAR, Label.JUMP)
 
 
@@ -180,7 +181,7 @@ def _of_slot(
         accused, exempted, s = verdict.blamed, verdict.exemptions, verdict.marked(s)
     nonfinite = np.zeros(g.size, bool)
     for piece in chunks_of(g.size):
-        nonfinite[piece] = ~np.isfinite(g[piece]) & _slope_is_finite(s.at(piece))
+        nonfinite[piece] = ~np.isfinite(g[piece]) & _slope_is_finite(s.at(piece), None if a is None else a[piece])
     lost = _lost(lab, a, s)
     if (nonfinite & lost).any():
         exempted = (*exempted, Exemption(LOST, nonfinite & lost))
@@ -273,8 +274,15 @@ def _agree(g: Array, a: Array, tolerance: Array, rtol: float = AUTODIFF_RTOL) ->
         return np.asarray(np.abs(g - a) <= np.fmax(tolerance, rtol * np.fmax(np.abs(g), np.abs(a))))
 
 
-def _slope_is_finite(s: Assessment) -> NDArray[np.bool_]:
-    return np.asarray(np.isfinite(s.value) & ~np.isin(s.label, WITHOUT_SLOPE))
+def _slope_is_finite(s: Assessment, autodiff: Array | None) -> NDArray[np.bool_]:
+    """Return where the slope is a number: differences settle, or are about autodiff's; a root's grow."""
+    with np.errstate(all="ignore"):
+        settled = np.isin(s.label, _SETTLED) & np.isfinite(s.error)
+        settled |= s.error <= SETTLED_RTOL * np.abs(s.value)
+        if autodiff is not None:
+            size = np.fmax(np.abs(autodiff), np.abs(s.value))
+            settled |= np.abs(autodiff - s.value) <= SPEAKS_FOR * size
+    return np.asarray(np.isfinite(s.value) & ~np.isin(s.label, WITHOUT_SLOPE) & settled)
 
 
 def _accused_by_autodiff(g: Array, a: Array, s: Assessment, noise: Array, strict: bool) -> NDArray[np.bool_]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +24,8 @@ def one_row_more(lab: Lab, plain: Operation) -> tuple[list[Any], Pulled] | None:
         for i in chosen:
             values[i] = _with_row(values[i], lab.leaves[i])
         pulled = pulled_at(lab, plain, values, lab.gradients.state)
+        if pulled is not None and _is_square(lab, chosen) and not _keeps_rows(lab, pulled, len(values[chosen[0]])):
+            continue
         if pulled is not None and all(_reaches(pulled, lab, i, 0, len(lab.values[i])) for i in chosen):
             return values, pulled
     return None
@@ -40,6 +43,8 @@ def one_row(lab: Lab, plain: Operation) -> tuple[list[Any], Pulled] | None:
         values = list(lab.values)
         if len(values[chosen[0]]) < 2:
             return None
+        if _is_square(lab, chosen) and lab.one_row_more is None:
+            continue
         for i in chosen:
             values[i] = values[i][:1]
         one = pulled_at(lab, plain, values, state)
@@ -64,6 +69,20 @@ def rows_alone(lab: Lab, values: list[Any]) -> list[Any] | None:
             if pulled_at(lab, lab.bare, fewer, lab.gradients.state) is not None:
                 return fewer
     return None
+
+
+def _is_square(lab: Lab, chosen: Sequence[int]) -> bool:
+    """Return whether a square matrix is among some leaves: its rows are a batch, or it means nothing with one less."""
+    return any(np.ndim(lab.values[i]) == 2 and len(set(lab.values[i].shape)) == 1 for i in chosen)
+
+
+def _keeps_rows(lab: Lab, pulled: Pulled, rows: int) -> bool:
+    """Return whether each output has a row for each row, and those of the sample are what they are without the new."""
+    pairs = list(zip(pulled.outputs, lab.outputs, strict=False))
+    return bool(pairs) and all(
+        np.ndim(more) and len(more) == rows and np.shape(more[:-1]) == np.shape(own) and _near(more[:-1], own)
+        for more, own in pairs
+    )
 
 
 def _is_first_row(one: Any, whole: Any) -> bool:
@@ -130,6 +149,8 @@ def grown(lab: Lab, plain: Operation, axis: int, size: int, limited: bool = True
     if limited and lab.layout.inputs.width * size > LARGEST_INPUT * lab.values[lead].shape[axis]:
         return None
     for chosen, back in _growing(lab, lead, axis):
+        if _of_a_square(lab, chosen, back) and (axis or lab.one_row_more is None):
+            continue
         values = list(lab.values)
         for i in chosen:
             values[i] = _enlarged(values[i], lab.leaves[i], back, size)
@@ -156,6 +177,12 @@ def _growing(lab: Lab, lead: int, axis: int) -> list[tuple[tuple[int, ...], int]
     size, back = lab.values[lead].shape[axis], axis - np.ndim(lab.values[lead])
     same = [i for i in _dense(lab) if np.ndim(lab.values[i]) >= -back and lab.values[i].shape[back] == size]
     return [(chosen, back) for chosen in dict.fromkeys((tuple(same), (lead,)))]
+
+
+def _of_a_square(lab: Lab, chosen: Sequence[int], axis: int) -> bool:
+    """Return whether an axis is one of the two of square matrices, which are none with one axis of another size."""
+    shapes = [lab.values[i].shape for i in chosen if np.ndim(lab.values[i]) >= 2]
+    return any(s[-1] == s[-2] and axis % len(s) >= len(s) - 2 for s in shapes)
 
 
 def _dense(lab: Lab) -> list[int]:

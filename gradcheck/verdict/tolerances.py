@@ -33,6 +33,8 @@ LEAST_FACTOR, FACTOR_ROUNDINGS = 1e-7, 32
 CONTRADICTS, CONTRADICTS_RTOL = 10, 1e-3
 # A difference this close to the gradient speaks for it, although its own bound is wide.
 SPEAKS_FOR = 0.1
+# A slope whose bound is this share of it is a number, and not one that grows as steps get finer.
+SETTLED_RTOL = 1e-2
 # Two looks at one slope may part by this much of it, beside their bounds.
 SLOPE_RTOL = 1e-3
 # Over long steps differences see a slope to a few percent, whatever is rounded inside.

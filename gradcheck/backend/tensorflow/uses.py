@@ -28,7 +28,8 @@ def pushed_forward(gradients: Gradients, values: Sequence[Any], tangents: Sequen
     primals = [*(tensors[i] for i in gradients.sources), *gradients.variables]
     with tf.autodiff.ForwardAccumulator(primals, [as_tensor(v) for v in tangents]) as accumulator:
         outputs = gradients.operation(tensors)
-    return [to_array(accumulator.jvp(o, tf.UnconnectedGradients.ZERO)) for o in outputs if differentiable(o)]
+    found = [accumulator.jvp(o, tf.UnconnectedGradients.ZERO) for o in outputs if differentiable(o)]
+    return [to_array(dense(tangent)) for tangent in found]
 
 
 def jacobians(gradients: Gradients, values: Sequence[Any], vectorized: bool) -> list[list[Any]]:

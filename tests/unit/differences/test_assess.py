@@ -115,6 +115,21 @@ def test_slopes_that_do_not_settle_at_an_end_of_the_domain_decide_nothing(f):
         assert outcome(from_zero, [0.0], gradient, low=0.0).outcome[0] == Outcome.UNDECIDED
 
 
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: np.sign(x) * np.sqrt(np.abs(x)),
+        np.cbrt,
+        lambda x: np.where(x == 0, 0.0, x * np.log(np.abs(x) + (x == 0))),
+    ],
+)
+def test_an_infinite_slope_inside_the_domain_is_singular_for_an_infinite_gradient_too(f):
+    for gradient in (0.0, np.inf, -np.inf):
+        found = outcome(f, [0.0, 1.3], np.array([gradient, 0.5]))
+        assert found.label[0] == Label.SINGULAR
+        assert found.outcome[0] == Outcome.UNDECIDED
+
+
 def test_a_domain_is_never_left():
     seen = []
 
