@@ -12,9 +12,10 @@ from gradcheck.backend.tensorflow.failures import Stopped
 from gradcheck.backend.tensorflow.faults import own_fault, refused
 from gradcheck.checks import slopes
 from gradcheck.findings import CATALOGUE, ERROR
-from gradcheck.measure.away import compare, own_point
+from gradcheck.measure.away import compare
 from gradcheck.measure.lab import Lab
 from gradcheck.measure.other_sizes import rows_alone
+from gradcheck.measure.own_points import own_point, own_variables
 from gradcheck.measure.prepare import prepare
 from gradcheck.measure.shrinking import shrunk
 from gradcheck.numerics.arrays import Array
@@ -47,6 +48,9 @@ def found_at(lab: Lab, values: Sequence[Any], codes: Sequence[str]) -> Finding |
 def with_counterexample(lab: Lab, finding: Finding, x: Array) -> Finding:
     """Return the finding with the smallest inputs that show it, as it is if a rerun there finds nothing of it."""
     if lab.layout.inputs.width > SHRUNK_SIZE or any(not _is_plain(lab, i) for i in range(len(lab.leaves))):
+        return finding
+    if any(not np.array_equal(new, lab.kept(v)) for new, v in zip(own_variables(lab, x), lab.variables, strict=True)):
+        # A spec holds inputs, not variables.
         return finding
     small = shrunk(lambda point: _is_wrong(lab, point), x, _base(lab))
     values = own_point(lab, small)

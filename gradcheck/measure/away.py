@@ -16,6 +16,7 @@ from gradcheck.differences.ladder import Label
 from gradcheck.differences.vector_function import Point
 from gradcheck.measure.gradients import tolerance_of
 from gradcheck.measure.noise import own_gradient, own_values
+from gradcheck.measure.own_points import own_point, own_variables
 from gradcheck.measure.paths import erratic, fades, grows_slowly, moved, needed, onsets
 from gradcheck.numerics.arrays import Array
 from gradcheck.numerics.closeness import largest
@@ -123,19 +124,24 @@ def compare(lab: Lab, x: Array) -> tuple[Mask, Mask]:
 def look_at(lab: Lab, x: Array) -> Look:
     """Return where the gradient is no number or wrong at x, as differences there confirm."""
     op, narrow = lab.precision.op, own_point(lab, x)
-    x = lab.layout.inputs.pack([narrow[i] for i in lab.sources] + [lab.kept(v) for v in lab.variables])
+    held = own_variables(lab, x)
+    moved = any(not np.array_equal(new, lab.kept(v)) for new, v in zip(held, lab.variables, strict=True))
+    x = lab.layout.inputs.pack([*(narrow[i] for i in lab.sources), *held])
     values = refused(lambda: op.value(x))
     if values is None or not np.isfinite(values).all():
         return Look()
     there = replace(lab.precision.point, x=x)
     cotangent = there.cotangent
     gradient = lab.gradient_near(there)
-    own = refused(lambda: lab.run(values=narrow, upstream=lab.unpack_upstream(cotangent)))
-    if gradient is None or own is None:
+    # With other values of variables the op runs in the widest precision only.
+    own = None if moved else refused(lambda: lab.run(values=narrow, upstream=lab.unpack_upstream(cotangent)))
+    if gradient is None or (own is None and not moved):
         return Look()
-    native = own_gradient(lab, own)
+    native = gradient if own is None else own_gradient(lab, own)
     autodiff = lab.autodiff(there)
-    suspicious = ~np.isfinite(gradient) | (~np.isfinite(native) & np.isfinite(own_values(lab, own)).all())
+    suspicious = ~np.isfinite(gradient)
+    if own is not None:
+        suspicious |= ~np.isfinite(native) & np.isfinite(own_values(lab, own)).all()
     suspicious &= _in_reach(lab, x, suspicious, narrow, cotangent)
     asked = _asked(gradient, autodiff, suspicious, negligible(lab))
     point = _measured(lab, x, values, cotangent) if asked.size else None
@@ -331,14 +337,6 @@ def _finite_slope(lab: Lab, found: Assessment) -> Mask:
     settled = np.isin(found.label, (Label.SMOOTH, Label.FLAT, Label.EDGE))
     with np.errstate(all="ignore"):
         return np.asarray(settled & (np.abs(found.value) < most) & np.isfinite(found.value))
-
-
-def own_point(lab: Lab, x: Array) -> list[object]:
-    """Return the leaves at x, rounded to their own dtypes."""
-    values = list(lab.values)
-    for position, value in zip(lab.sources, lab.layout.inputs.unpack(x), strict=False):
-        values[position] = value.astype(lab.values[position].dtype)
-    return values
 
 
 def _measured(lab: Lab, x: Array, values: Array, cotangent: Array) -> Point | None:

@@ -26,6 +26,7 @@ from gradcheck.measure.gradients import autodiff_at, gradient_at, measured_point
 from gradcheck.measure.measurement import Measurement, measurements_with
 from gradcheck.measure.noise import Noise, growth_of, noise_at
 from gradcheck.measure.other_sizes import one_row_more
+from gradcheck.measure.own_points import parameters_of
 from gradcheck.measure.precision import REWRITTEN, Precision, choose, exact_constants
 from gradcheck.measure.pulled import Pulled
 from gradcheck.measure.rounding import Rounding, rounding_of
@@ -282,14 +283,7 @@ class Lab:
     @cached_property
     def parameters(self) -> NDArray[np.int64]:
         """Return the coordinates of single numbers that are given, not drawn: their sign has a meaning."""
-        again = self.drawn_anew(0)
-        if again is None:
-            return np.zeros(0, np.int64)
-        given = np.zeros(self.layout.inputs.width, bool)
-        for position, part in zip(self.sources, self.layout.inputs.ranges(), strict=False):
-            value = self.values[position]
-            given[part] = value.size == 1 and np.array_equal(again[position].values, value) and bool(value.all())
-        return np.flatnonzero(given)
+        return parameters_of(self)
 
     @cached_property
     def one_row_more(self) -> tuple[list[Any], Pulled] | None:

@@ -10,8 +10,8 @@ import numpy as np
 
 from gradcheck.backend.tensorflow.conditions import Condition, Key, Sides
 from gradcheck.files import shown
-from gradcheck.measure.away import own_point
 from gradcheck.measure.lab import Lab
+from gradcheck.measure.own_points import own_point, own_variables
 from gradcheck.measure.steering import NOWHERE, Steering
 from gradcheck.numerics.arrays import Array
 from gradcheck.numerics.descent import deepened, reached, rounded
@@ -99,8 +99,8 @@ class Search:
         low, high = self.lab.layout.inputs.bounds()
         inside = np.clip(np.nan_to_num(x), low, high)
         narrow = own_point(self.lab, inside)
-        variables = self.lab.layout.inputs.unpack(inside)[len(self.lab.sources) :]
-        return self.lab.layout.inputs.pack([*(narrow[i] for i in self.lab.sources), *variables])
+        held = own_variables(self.lab, inside)
+        return self.lab.layout.inputs.pack([*(narrow[i] for i in self.lab.sources), *held])
 
     def drive(self, side: Side) -> Array | None:
         """Return a point on a side, None if no start leads to one."""

@@ -41,7 +41,6 @@ SLOPE_RTOL = 1e-3
 LONG_STEP_RTOL = 0.02
 # Neighbours at which autodiff is taken, how close they are, and how far apart gradients at a tie are.
 NEIGHBOURS, NEIGHBOUR_STEP, APART_AT_TIE = 12, 1e-8, 1e-2
-
 # Elements at which a difference alone contradicts gradient and autodiff that are measured again.
 MEASURED_AGAIN = 64
 
@@ -72,9 +71,8 @@ VARIABLE_FACTORS = (0.6, 1.7)
 # Numbers that an input holds where it is to tie, and draws that show what integers may come, with those tried.
 LEVELS, INTEGER_DRAWS, INTEGERS_TRIED = 3, 8, 4
 # Axes up to which another size is tried, and sizes beyond numbers that are written in the op, the least first.
-AXES_RESIZED, SIZES_TRIED = 4, 3
-# Set-ups with whole numbers that turn a condition.
-SWITCHES_TRIED = 8
+# And set-ups with whole numbers that turn a condition.
+AXES_RESIZED, SIZES_TRIED, SWITCHES_TRIED = 4, 3, 8
 
 # --- A gradient away from the sample ----------------------------------------------------------------------------------
 # Gradient and autodiff of a set-up made anew, each in the op's own dtype: of an element and of the largest.
@@ -109,14 +107,11 @@ NEAR_ZERO = 0.02
 ROUNDING_DRAWS, ROUNDINGS_TRIED = 4, 4
 # The share of a gap that may be left where its reason is taken away.
 TAKEN_AWAY = 1e-2
-
 # How many times as far as autodiff of the same graph, or a quarter of what rounding explains, the branch that an op
 # takes in half precision may be from the op in float64 (a quarter of 16 roundings: 1.6 % in bfloat16).
 BRANCH_MARGIN = 4.0
-
 # The share of the largest difference between TensorFlow's own gradients in two modes that the op's may have.
 OWN_SHARE = 10.0
-
 # Inner custom gradients that are tried one by one as the reason for a mismatch.
 INNER_RULES = 8
 
@@ -178,7 +173,6 @@ NUDGES, NUDGED, TIE_SAFETY = 2, 1e-2, 8.0
 SPECIAL_ROUNDINGS = 64
 # A difference between two modes that cannot be overlooked, and the share of it that the right mode may be off.
 PLAIN_GAP, RIGHT_MODE = 1e-3, 0.1
-
 # Tangents of forward mode for each input; numbers of a Jacobian that is made whole.
 TANGENTS, JACOBIAN_NUMBERS = 2, 1_000_000
 
@@ -307,15 +301,13 @@ SAME_VALUE_RTOL, SAME_VALUE_FLOOR, MOST_VALUES = 0.05, 0.02, 0.5
 # Draws if the case says nothing, and the fewest whose variance means anything; the chance that one of all elements of
 # a right gradient is as far off, twice in a row; a bias smaller than this share of the reference is that of sums.
 DRAWS, FEWEST_DRAWS, FALSE_ALARM, LEAST_BIAS = 1000, 100, 1e-4, 1e-4
-
 # Standard errors within which the means of all elements have one factor to their reference.
 STANDARD_ERRORS = 4
 
 # --- What a gradient costs --------------------------------------------------------------------------------------------
 # The fewest runs whose median counts, the seconds in which more are made, and the bytes from which on memory is told.
-COST_REPEATS, COST_SECONDS, LEAST_MEMORY = 15, 0.5, 2**20
-# The exponent of two of the unit in which Linux tells memory.
-KILO = 10
+# The last is the exponent of two of the unit in which Linux tells memory.
+COST_REPEATS, COST_SECONDS, LEAST_MEMORY, KILO = 15, 0.5, 2**20, 10
 
 # --- Random numbers ---------------------------------------------------------------------------------------------------
 # The seed under which ops that draw random numbers run, so that every run draws the same.

@@ -1,0 +1,39 @@
+"""A point in packed coordinates as the op takes it: inputs and variables rounded to their own dtypes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.numerics.arrays import Array
+
+if TYPE_CHECKING:
+    from gradcheck.measure.lab import Lab
+
+
+def own_point(lab: Lab, x: Array) -> list[object]:
+    """Return the leaves at x, rounded to their own dtypes."""
+    values = list(lab.values)
+    for position, value in zip(lab.sources, lab.layout.inputs.unpack(x), strict=False):
+        values[position] = value.astype(lab.values[position].dtype)
+    return values
+
+
+def own_variables(lab: Lab, x: Array) -> list[Any]:
+    """Return the values of the variables at x, rounded to their own dtypes."""
+    parts = lab.layout.inputs.unpack(x)[len(lab.sources) :]
+    return [part.astype(lab.kept(v).dtype) for part, v in zip(parts, lab.variables, strict=True)]
+
+
+def parameters_of(lab: Lab) -> NDArray[np.int64]:
+    """Return the coordinates of single numbers that are given, not drawn: their sign has a meaning."""
+    again = lab.drawn_anew(0)
+    if again is None:
+        return np.zeros(0, np.int64)
+    given = np.zeros(lab.layout.inputs.width, bool)
+    for position, part in zip(lab.sources, lab.layout.inputs.ranges(), strict=False):
+        value = lab.values[position]
+        given[part] = value.size == 1 and np.array_equal(again[position].values, value) and bool(value.all())
+    return np.flatnonzero(given)
