@@ -8,6 +8,7 @@ import numpy as np
 
 from gradcheck.backend.tensorflow.faults import refused
 from gradcheck.checks.check import CUSTOM, FIXED, INPUTS, OUTPUTS, Check, Item, Need, blamed_before
+from gradcheck.diagnose.finding import softened
 from gradcheck.measure.lab import Lab
 from gradcheck.numerics.closeness import wide
 from gradcheck.results import Finding
@@ -17,7 +18,7 @@ HALF = Need(lambda lab: lab.rounds_to_half, "nothing in the op is in half precis
 
 
 def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
-    """Scale the upstream; blame infinities and NaN that TensorFlow's own gradient of the forward does not have."""
+    """Scale the upstream; warn of infinities and NaN that TensorFlow's own gradient of the forward does not have."""
     blamed = blamed_before(lab, found)
     scaled = [(wide(u) * LOSS_SCALE).astype(u.dtype) for u in lab.upstream]
     if not all(np.isfinite(wide(u)).all() for u in scaled):
@@ -31,12 +32,15 @@ def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
             continue
         lost = ~np.isfinite(wide(own)) & np.isfinite(wide(bare)) & np.isfinite(wide(first))
         if lost.any():
-            yield Finding(
-                "gradient-nonfinite",
-                f"the gradient of `{slot.name}` overflows at {int(lost.sum())} of {lost.size} elements when the"
-                f" upstream is {int(LOSS_SCALE)} times as large, as under loss scaling; that of autodiff does not",
-                hint="multiply by the upstream last, or compute the rule in float32: tf.cast(upstream, tf.float32)",
-                wrt=slot.name,
+            # A warning: the gradient is right, and a smaller scale may do.
+            yield softened(
+                Finding(
+                    "gradient-nonfinite",
+                    f"the gradient of `{slot.name}` overflows at {int(lost.sum())} of {lost.size} elements when the"
+                    f" upstream is {int(LOSS_SCALE)} times as large, as under loss scaling; that of autodiff does not",
+                    hint="multiply by the upstream last, or compute the rule in float32: tf.cast(upstream, tf.float32)",
+                    wrt=slot.name,
+                )
             )
 
 
