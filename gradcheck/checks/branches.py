@@ -24,7 +24,7 @@ from gradcheck.verdict.tolerances import BRANCHES_CONFIRMED, MOST_BLAMED
 
 def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
     """Drive every condition to both of its sides and compare the gradient there."""
-    reason = reason_not_to_look(lab)
+    reason = reason_not_to_look(lab, structured=True)
     steering = None if reason else lab.steering
     if steering is None:
         yield Skipped(CHECK.name, reason or "the gradient cannot be traced, or not be followed op by op")

@@ -13,7 +13,7 @@ import numpy as np
 from gradcheck.backend.tensorflow.faults import refused
 from gradcheck.checks.check import INPUTS, OUTPUTS, Check, Item, Need
 from gradcheck.diagnose.expectation import biased, noisy, summary, undeclared
-from gradcheck.measure.estimate import Estimate, estimate_of
+from gradcheck.measure.estimate import Estimate, estimate_of, exactly
 from gradcheck.measure.gradients import expected_vjp
 from gradcheck.measure.lab import Lab
 from gradcheck.numerics.arrays import Array, Mask
@@ -31,12 +31,12 @@ def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
     if reference is None:
         yield undeclared(lab)
         return
-    mean = estimate_of(lab, lab.operation, draws, seed)
-    odd = off(mean, reference)
+    mean = estimate_of(lab, lab.operation, draws, seed, reference.mean)
+    odd = off(mean, reference) | _scaled(lab, mean, reference)
     if odd.any():
         # Of a heavy tail a thousand draws may hold too much once.
-        mean = estimate_of(lab, lab.operation, draws, seed + 1)
-        odd &= off(mean, reference)
+        mean = estimate_of(lab, lab.operation, draws, seed + 1, reference.mean)
+        odd &= off(mean, reference) | _scaled(lab, mean, reference)
     for slot, part in zip(lab.slots, lab.layout.inputs.ranges(), strict=True):
         yield _comparison(lab, slot.name, mean, reference, part, odd)
         if odd[part].any() and draws >= FEWEST_DRAWS:
@@ -57,7 +57,7 @@ def _reference(lab: Lab, draws: int, seed: int) -> Estimate | None:
     """
     if lab.case.expected_vjp:
         exact = expected_vjp(lab, lab.precision.point).gradient
-        return Estimate(exact, np.zeros_like(exact), draws)
+        return exactly(exact, len(lab.slots))
     declared = lab.case.surrogate or lab.case.reference
     if not declared and lab.random and lab.facts.cuts:
         return None
@@ -70,6 +70,20 @@ def margin(mean: Estimate, reference: Estimate) -> Array:
     z = np.sqrt(2 * np.log(2 * max(mean.mean.size, 1) / FALSE_ALARM))
     error = np.sqrt(_pooled(mean, reference) / mean.draws + reference.error**2)
     return np.asarray(z * error + LEAST_BIAS * np.abs(reference.mean))
+
+
+def _scaled(lab: Lab, mean: Estimate, reference: Estimate) -> Mask:
+    """Return the elements of gradients that are one factor off on average, by more than chance explains.
+
+    Only of a reference that is no estimate itself.
+    """
+    odd = np.zeros(mean.mean.size, bool)
+    z = np.sqrt(2 * np.log(2 * len(lab.slots) / FALSE_ALARM))
+    if reference.variance.any():
+        return odd
+    for part, factor, error in zip(lab.layout.inputs.ranges(), mean.factors, mean.factor_errors, strict=True):
+        odd[part] = abs(factor - 1) > z * error + LEAST_BIAS
+    return np.asarray(odd & (reference.mean != 0))
 
 
 def _drowned(mean: Estimate, reference: Estimate, part: slice) -> bool:

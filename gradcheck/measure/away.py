@@ -88,9 +88,12 @@ class Look:
     exempted: tuple[Exemption, ...] = ()
 
 
-def reason_not_to_look(lab: Lab) -> str | None:
-    """Return why slopes away from the sample cannot be taken or mean nothing, None if they can."""
-    if not any(leaf.differentiated and leaf.structure is None for leaf in lab.leaves):
+def reason_not_to_look(lab: Lab, structured: bool = False) -> str | None:
+    """Return why slopes away from the sample cannot be taken or mean nothing, None if they can.
+
+    `structured`: inputs with a structure may be moved too, along the coordinates that keep it.
+    """
+    if not structured and not any(leaf.differentiated and leaf.structure is None for leaf in lab.leaves):
         return "no input may be moved by itself"
     if lab.layout.inputs.width > LARGEST_INPUT:
         return "the inputs are large"

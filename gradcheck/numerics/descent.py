@@ -15,8 +15,11 @@ Settle = Callable[[Array], Array]
 
 # How deep inside is there at least: a rounding of float32 is no place.
 NEAR = 1e-6
-# Steps from one start: a smooth distance takes three to eight.
-STEPS = 14
+# Steps from one start: a smooth distance takes three to eight, a count of many numbers more; and how many of them may
+# bring nothing.
+STEPS, STALLED = 30, 4
+# What a step must leave of the least distance by then to count.
+LEFT = 0.99
 # Every other step goes a little too far: a distance that bends would be halved for ever otherwise.
 OVERSHOOT = 1.05
 # How far a step may go, in units of the numbers at hand: the slope of an exponential sends it out of every range.
@@ -36,11 +39,15 @@ def reached(toward: Toward, start: Array, settle: Settle, depth: float = NEAR, s
 
     `settle` puts a point where it may be: inside its bounds, and on numbers of its dtype.
     """
-    x = settle(start)
+    x, least, stalled = settle(start), float("inf"), 0
     for number in range(steps):
         there, distance, slopes = toward(x, depth)
         if there:
             return x
+        stalled = 0 if distance < LEFT * least else stalled + 1
+        least = min(least, distance)
+        if stalled >= STALLED:
+            return None
         square = float(slopes @ slopes) if slopes.size else 0.0
         if not (np.isfinite(distance) and np.isfinite(square)) or square == 0 or distance == 0:
             return None

@@ -58,7 +58,7 @@ def _candidates(lab: Lab) -> Iterator[SetUp]:
     for i, (variable, value) in enumerate(zip(state.variables, state.values, strict=True)):
         if variable.ref() not in lab.movable:
             continue
-        for other in _others(lab, value, None):
+        for other in _others(lab, value, (-1, np.iinfo(value.dtype).max) if value.dtype.kind in _WHOLE else None):
             moved = State(state.variables, (*state.values[:i], other, *state.values[i + 1 :]))
             name = str(variable.name).split(":")[0]
             yield SetUp(f"with variable `{name}` = {_said(other)}", tuple(lab.values), moved, resized=False)

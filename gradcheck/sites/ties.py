@@ -19,7 +19,8 @@ def ties(lab: Lab) -> Iterator[SetUp]:
     for said, tied in (
         ("where values tie", _tied(lab)),
         ("where values tie", _coarse(lab)),
-        ("at rows of zeros", _zero_rows(lab)),
+        ("at rows of zeros", _zeros(lab, whole_row=True)),
+        ("at a single zero", _zeros(lab, whole_row=False)),
     ):
         if tied is not None:
             yield SetUp(said, tuple(tied), lab.gradients.state, resized=False)
@@ -62,13 +63,13 @@ def _coarse(lab: Lab) -> list[Any] | None:
     return values if chosen else None
 
 
-def _zero_rows(lab: Lab) -> list[Any] | None:
-    """Return leaves of which the first row, along the last axis, is zero; None if no domain holds zeros."""
+def _zeros(lab: Lab, whole_row: bool) -> list[Any] | None:
+    """Return leaves of which the first row, along the last axis, is zero, or its last number; None for no domain."""
     values = list(lab.values)
     chosen = [i for i in _tieable(lab) if _holds_zero(lab, i) and np.ndim(values[i])]
     for i in chosen:
         values[i] = np.array(values[i])
-        values[i].reshape(-1, values[i].shape[-1])[0] = 0
+        values[i].reshape(-1, values[i].shape[-1])[0, slice(None) if whole_row else -1] = 0
     return values if chosen else None
 
 

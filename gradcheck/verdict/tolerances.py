@@ -337,8 +337,8 @@ LEAST_INNER_FACTOR = 1e-6
 # --- Conditions: branches of the forward and of grad_fn that are driven to both sides ---------------------------------
 # Ops that are followed for one case (a small op has 30, so that 0.5 s hold 150 looks), and the fewest and most looks.
 FOLLOWED_OPS, FEWEST_LOOKS, MOST_LOOKS = 40_000, 40, 1200
-# The share of a case's time that the search takes at most; an op that takes 50 ms a look comes to it.
-SEARCH_SHARE = 0.05
+# The share of a case's time that the search takes at most, and of a domain's width that it stays away from its ends.
+SEARCH_SHARE, INSIDE = 0.05, 1e-4
 # Pairs of conditions that are looked for together (many cannot hold at once), and starts for each.
 JOINTS_TRIED, JOINT_STARTS = 16, 2
 # Starts from which a side is looked for, nearest first; factors by which draws are made wider; sites compared.
