@@ -15,7 +15,7 @@ from gradcheck.findings import CATALOGUE, ERROR
 from gradcheck.measure.away import compare
 from gradcheck.measure.lab import Lab
 from gradcheck.measure.other_sizes import rows_alone
-from gradcheck.measure.own_points import own_point, own_variables
+from gradcheck.measure.own_points import moves_variables, own_point
 from gradcheck.measure.prepare import prepare
 from gradcheck.measure.shrinking import shrunk
 from gradcheck.numerics.arrays import Array
@@ -49,7 +49,7 @@ def with_counterexample(lab: Lab, finding: Finding, x: Array) -> Finding:
     """Return the finding with the smallest inputs that show it, as it is if a rerun there finds nothing of it."""
     if lab.layout.inputs.width > SHRUNK_SIZE or any(not _is_plain(lab, i) for i in range(len(lab.leaves))):
         return finding
-    if any(not np.array_equal(new, lab.kept(v)) for new, v in zip(own_variables(lab, x), lab.variables, strict=True)):
+    if moves_variables(lab, x):
         # A spec holds inputs, not variables.
         return finding
     small = shrunk(lambda point: _is_wrong(lab, point), x, _base(lab))
@@ -86,6 +86,7 @@ def _base(lab: Lab) -> Array:
 def _is_wrong(lab: Lab, x: Array) -> bool:
     """Return whether the gradient is no number at a point in the op's own dtype, or not autodiff's."""
     narrow = own_point(lab, x)
+    # The variables stay those of the sample: a spec does not hold them.
     x = lab.layout.inputs.pack([*(narrow[i] for i in lab.sources), *(lab.kept(v) for v in lab.variables)])
     low, high = lab.layout.inputs.bounds()
     if not ((x > low) & (x < high)).all():

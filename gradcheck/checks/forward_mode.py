@@ -16,8 +16,10 @@ from gradcheck.backend.tensorflow.failures import first_line, hint_for
 from gradcheck.backend.tensorflow.faults import own_fault, refused
 from gradcheck.backend.tensorflow.runs import Gradients, numpy_dtype
 from gradcheck.backend.tensorflow.uses import pushed_forward
+from gradcheck.checks import agreement
+from gradcheck.checks.agreement import bypassed
 from gradcheck.checks.check import FIXED, INPUTS, OUTPUTS, Check, Item, Need, blamed_before
-from gradcheck.diagnose.finding import hardened, seen_in, softened
+from gradcheck.diagnose.finding import seen_in, softened
 from gradcheck.measure.lab import Lab
 from gradcheck.measure.noise import own_gradient
 from gradcheck.numerics.arrays import Array
@@ -30,7 +32,7 @@ from gradcheck.ways import FORWARD, Way
 WAY = Way(FORWARD, None)
 ASKED = Need(lambda lab: FORWARD in lab.case.modes, "mode `forward` is not asked for")
 # After these a product with the gradient means nothing.
-POINTLESS = frozenset({"gradient-shape", "nondeterministic", "gradient-count", "upstream-nonlinear", "stale-state"})
+POINTLESS = agreement.POINTLESS | {"upstream-nonlinear"}
 
 
 def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
@@ -130,8 +132,7 @@ def _finding(lab: Lab, name: str, pair: Products) -> Finding:
         " one that is meant",
         wrt=name,
     )
-    declared = lab.case.surrogate or lab.case.expected_vjp
-    return seen_in(WAY, hardened(finding) if declared else finding)
+    return seen_in(WAY, bypassed(lab, finding))
 
 
 def _unsupported(lab: Lab, tangents: Sequence[Any], error: BaseException) -> Finding:

@@ -10,6 +10,7 @@ import numpy as np
 from gradcheck.backend.tensorflow.failures import finding_from, hint_for
 from gradcheck.backend.tensorflow.faults import own_fault, refused
 from gradcheck.backend.tensorflow.runs import OutputsChanged, Run
+from gradcheck.checks.agreement import comparison
 from gradcheck.checks.check import FIXED, Check, Item
 from gradcheck.diagnose.chaos import chaos
 from gradcheck.diagnose.finding import seen_in
@@ -17,9 +18,8 @@ from gradcheck.diagnose.rows import rows_between
 from gradcheck.measure.lab import Lab
 from gradcheck.measure.noise import own_gradient, own_values
 from gradcheck.numerics.arrays import Array, Mask
-from gradcheck.numerics.chunks import chunks_of
 from gradcheck.numerics.closeness import largest, wide
-from gradcheck.results import Comparison, Exempted, Finding, Skipped
+from gradcheck.results import Exempted, Finding, Skipped
 from gradcheck.verdict.exemptions import CHAOS
 from gradcheck.verdict.rounding import beyond, bias_of
 from gradcheck.verdict.tolerances import CHAOTIC_GROWTH, NUDGED, NUDGES, OWN_SHARE, SPECIAL_ROUNDINGS, TIE_SAFETY
@@ -157,8 +157,8 @@ def _compare(lab: Lab, way: Way, run: Run) -> Iterator[Item]:
         odd, odd_values = odd & lost, odd_values & False
     parts = lab.layout.inputs.ranges()
     for slot, part in zip(lab.slots, parts, strict=True):
-        tolerance = rounding.gradient_tolerance[part]
-        yield _comparison(lab, way, slot.name, gradient[part], base_gradient[part], odd[part], tolerance)
+        found, wanted, tolerance = gradient[part], base_gradient[part], rounding.gradient_tolerance[part]
+        yield comparison("mode-agreement", lab, way, slot.name, found, wanted, odd[part], tolerance)
     if odd_values.any():
         value, base_value = own_values(lab, run), own_values(lab, base)
         yield _value_finding(lab, way, value, base_value, odd_values)
@@ -245,34 +245,6 @@ def _nudged(value, differentiated: bool, rng: np.random.Generator):  # type: ign
     size = np.abs(value.astype(np.complex128)).mean() or 1.0
     noise = NUDGED * float(size) * rng.uniform(-1, 1, value.shape)
     return (wide(value) + noise).astype(value.dtype)
-
-
-def _comparison(
-    lab: Lab,
-    way: Way,
-    name: str,
-    found: Array,
-    base: Array,
-    odd: np.ndarray,
-    tolerance: Array,
-) -> Comparison:
-    absolute, relative = _worst(found, base)
-    return Comparison(
-        "mode-agreement", name, way.mode, way.tape, way.device, lab.dtype, not odd.any(), int(found.size),
-        absolute, relative, float(np.fmax.reduce(tolerance, initial=0.0)),
-    )  # fmt: skip
-
-
-def _worst(found: Array, base: Array) -> tuple[float, float]:
-    """Return the largest absolute and relative difference where both are finite."""
-    absolute = relative = 0.0
-    for part in chunks_of(base.size):
-        with np.errstate(all="ignore"):
-            error, size = np.abs(found[part] - base[part]), np.abs(base[part])
-            both = np.isfinite(found[part]) & np.isfinite(size)
-            absolute = max(absolute, float(np.max(error, where=both, initial=0.0)))
-            relative = max(relative, float(np.max(error / size, where=both & (size > 0), initial=0.0)))
-    return absolute, relative
 
 
 def _value_finding(lab: Lab, way: Way, value: Array, base: Array, odd: np.ndarray) -> Finding:

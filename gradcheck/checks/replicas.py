@@ -9,17 +9,17 @@ import numpy as np
 from gradcheck.backend.tensorflow.failures import first_line, hint_for
 from gradcheck.backend.tensorflow.faults import own_fault
 from gradcheck.backend.tensorflow.replicas import Mirrored, Replica
+from gradcheck.checks.agreement import POINTLESS, with_first_run
 from gradcheck.checks.check import FIXED, INPUTS, OUTPUTS, Check, Item, Need, blamed_before
 from gradcheck.diagnose.finding import seen_in
 from gradcheck.measure.lab import Lab
-from gradcheck.measure.noise import own_gradient, own_values
+from gradcheck.measure.noise import own_gradient
 from gradcheck.numerics.arrays import Array
-from gradcheck.results import Comparison, Finding
+from gradcheck.results import Finding
 from gradcheck.verdict.rounding import beyond
-from gradcheck.ways import EAGER, EAGER_MODE, FUNCTION, INSIDE
+from gradcheck.ways import EAGER, EAGER_MODE, FUNCTION, INSIDE, Way
 
 ASKED = Need(lambda lab: lab.case.strategy is not None, "the case has no `strategy`")
-POINTLESS = frozenset({"gradient-shape", "nondeterministic", "gradient-count", "stale-state"})
 # Where a case names no devices.
 DEVICES = ("cpu:0", "cpu:1")
 HINT = "let the op depend on its tensors and variables only, not on the replica or on Python state"
@@ -52,19 +52,17 @@ CHECK = Check("replicas", "replicas", ask, (ASKED, FIXED, INPUTS, OUTPUTS), POIN
 
 
 def _compared(lab: Lab, mode: str, mirrored: Mirrored, each: Sequence[Replica]) -> Iterator[Item]:
-    rounding, count = lab.rounding, len(each)
-    base, base_values = own_gradient(lab, lab.first), own_values(lab, lab.first)
+    rounding, count, base = lab.rounding, len(each), own_gradient(lab, lab.first)
     for number, replica in enumerate(each):
         where = f"replica {number} of {count} under MirroredStrategy"
-        gradient = lab.layout.inputs.project(replica.gradients)
-        odd = beyond(gradient, base, rounding.gradient, rounding.gradient_tolerance, rounding.roundoff)
-        yield from _comparisons(lab, mode, where, gradient, base, odd)
         values = lab.layout.outputs.pack(replica.outputs)
-        if beyond(values, base_values, rounding.value, rounding.value_tolerance, rounding.roundoff).any():
+        found = with_first_run(lab, lab.layout.inputs.project(replica.gradients), values)
+        yield from found.comparisons(lab, where, Way(mode, None, lab.first_way.device))
+        if found.values_differ:
             yield Finding(
                 "value-mismatch", f"the forward value differs in {where} from {lab.first_way.label}", hint=HINT
             )
-        yield from _differing(lab, where, gradient, base, odd)
+        yield from _differing(lab, where, found.gradient, base, found.odd)
     sums = [mirrored.summed(each, k) for k in range(len(lab.slots))]
     total = lab.layout.inputs.project(sums)
     odd = beyond(total, count * base, count * rounding.gradient, count * rounding.gradient_tolerance, rounding.roundoff)
@@ -80,18 +78,6 @@ def _differing(lab: Lab, where: str, found: Array, base: Array, odd: np.ndarray)
                 f" {odd[part].size} elements, as {found[part][i]:.6g} from {base[part][i]:.6g}"
             )
             yield Finding("mode-mismatch", message, hint=HINT, wrt=slot.name)
-
-
-def _comparisons(lab: Lab, mode: str, where: str, found: Array, base: Array, odd: np.ndarray) -> Iterator[Comparison]:
-    for slot, part in zip(lab.slots, lab.layout.inputs.ranges(), strict=True):
-        with np.errstate(all="ignore"):
-            gap = np.nan_to_num(np.abs(found[part] - base[part]))
-            relative = np.nan_to_num(gap / np.abs(base[part]))
-        allowed = float(np.fmax.reduce(lab.rounding.gradient_tolerance[part], initial=0.0))
-        yield Comparison(
-            where, slot.name, mode, None, lab.first_way.device, lab.dtype, not odd[part].any(), int(gap.size),
-            float(gap.max(initial=0.0)), float(relative.max(initial=0.0)), allowed,
-        )  # fmt: skip
 
 
 def _raises(lab: Lab, error: BaseException) -> Finding:

@@ -14,13 +14,11 @@ from gradcheck.backend.tensorflow.fresh_process import Job, Refused, started
 from gradcheck.backend.tensorflow.keras_types import is_layer, is_own
 from gradcheck.backend.tensorflow.runs import numpy_dtype
 from gradcheck.backend.tensorflow.saving import save_layer, save_program, save_values
+from gradcheck.checks.agreement import POINTLESS, bypassed, with_first_run
 from gradcheck.checks.check import FIXED, INPUTS, OUTPUTS, Check, Item, Need, blamed_before
-from gradcheck.diagnose.finding import hardened, seen_in, softened
+from gradcheck.diagnose.finding import seen_in, softened
 from gradcheck.measure.lab import Lab
-from gradcheck.measure.noise import own_gradient, own_values
-from gradcheck.numerics.arrays import Array
-from gradcheck.results import Comparison, Finding, Skipped
-from gradcheck.verdict.rounding import beyond
+from gradcheck.results import Finding, Skipped
 from gradcheck.ways import SAVED, Way
 
 WAY = Way(SAVED, None)
@@ -29,7 +27,6 @@ DENSE = Need(
     lambda lab: all(leaf.indices is None and leaf.row_lengths is None for leaf in lab.leaves),
     "sparse and ragged inputs are not saved",
 )
-POINTLESS = frozenset({"gradient-shape", "nondeterministic", "gradient-count", "stale-state"})
 KEEP = "tf.saved_model.SaveOptions(experimental_custom_gradients=True)"
 
 
@@ -94,17 +91,15 @@ def _layer(lab: Lab, layer: Any, folder: str, blamed: set[str | None]) -> Iterat
 
 def _compared(lab: Lab, where: str, loaded: tuple[list[Any], list[Any]], blamed: set[str | None]) -> Iterator[Item]:
     outputs, gradients = loaded
-    rounding, base, base_values = lab.rounding, own_gradient(lab, lab.first), own_values(lab, lab.first)
     slots = lab.layout.outputs.slots
     values = lab.layout.outputs.pack([o.astype(numpy_dtype(s.dtype)) for o, s in zip(outputs, slots, strict=True)])
-    gradient = lab.layout.inputs.project(gradients)
-    odd = beyond(gradient, base, rounding.gradient, rounding.gradient_tolerance, rounding.roundoff)
-    for slot, part in zip(lab.slots, lab.layout.inputs.ranges(), strict=True):
-        yield _comparison(lab, where, slot.name, gradient[part], base[part], bool(odd[part].any()))
-    if beyond(values, base_values, rounding.value, rounding.value_tolerance, rounding.roundoff).any():
+    found = with_first_run(lab, lab.layout.inputs.project(gradients), values)
+    yield from found.comparisons(lab, where, replace(WAY, device=lab.first_way.device))
+    if found.values_differ:
         message = f"the forward value differs between {lab.first_way.label} and {where}"
         yield seen_in(WAY, Finding("value-mismatch", message, hint="let variables and tensors hold all of the state"))
         return
+    gradient, base, odd = found.gradient, found.base, found.odd
     for slot, part in zip(lab.slots, lab.layout.inputs.ranges(), strict=True):
         if odd[part].any() and slot.name not in blamed:
             i, count = int(odd[part].argmax()), int(odd[part].sum())
@@ -121,16 +116,7 @@ def _bypassed(lab: Lab, finding: Finding) -> Finding:
     if finding.code != "mode-mismatch":
         return finding
     again = replace(finding, code="rule-bypassed", hint=f"save the program with {KEEP}")
-    return hardened(again) if lab.case.surrogate or lab.case.expected_vjp else again
-
-
-def _comparison(lab: Lab, where: str, name: str, found: Array, base: Array, odd: bool) -> Comparison:
-    gaps, allowed = abs(found - base), lab.rounding.gradient_tolerance
-    relative = gaps[base != 0] / abs(base[base != 0])
-    return Comparison(
-        where, name, SAVED, None, lab.first_way.device, lab.dtype, not odd, int(found.size),
-        float(gaps.max(initial=0.0)), float(relative.max(initial=0.0)), float(allowed.max(initial=0.0)),
-    )  # fmt: skip
+    return bypassed(lab, again)
 
 
 def _refused(where: str, refusal: Refused) -> Finding:

@@ -11,14 +11,14 @@ import numpy as np
 from gradcheck.backend.tensorflow.failures import first_line, hint_for
 from gradcheck.backend.tensorflow.faults import own_fault, refused
 from gradcheck.backend.tensorflow.uses import Mapped, jacobians, map_fn, mapped, vectorized_map
+from gradcheck.checks.agreement import POINTLESS, bypassed, with_first_run
 from gradcheck.checks.check import FIXED, INPUTS, OUTPUTS, Check, Item, Need, blamed_before
-from gradcheck.diagnose.finding import hardened, seen_in, softened
+from gradcheck.diagnose.finding import seen_in, softened
 from gradcheck.measure.lab import Lab
-from gradcheck.measure.noise import own_gradient, own_values
+from gradcheck.measure.noise import own_values
 from gradcheck.numerics.arrays import Array
-from gradcheck.results import Comparison, Finding, Skipped
+from gradcheck.results import Finding, Skipped
 from gradcheck.sites.coordinates import another_point
-from gradcheck.verdict.rounding import beyond
 from gradcheck.verdict.tolerances import JACOBIAN_NUMBERS
 from gradcheck.ways import VECTORIZED, Way
 
@@ -28,7 +28,6 @@ DENSE = Need(
     lambda lab: all(leaf.indices is None and leaf.row_lengths is None for leaf in lab.leaves),
     "sparse and ragged tensors cannot be stacked",
 )
-POINTLESS = frozenset({"gradient-shape", "nondeterministic", "gradient-count", "stale-state"})
 LINEAR = "upstream-nonlinear"
 
 
@@ -72,12 +71,9 @@ def _compared(lab: Lab, use: Use) -> Iterator[Item]:
         return
     if got is None:
         return
-    gradient, values = got
-    base, base_values, rounding = own_gradient(lab, lab.first), own_values(lab, lab.first), lab.rounding
-    odd = beyond(gradient, base, rounding.gradient, rounding.gradient_tolerance, rounding.roundoff)
-    for slot, part in zip(lab.slots, lab.layout.inputs.ranges(), strict=True):
-        yield _comparison(lab, use, slot.name, gradient[part], base[part], odd[part], rounding.gradient_tolerance[part])
-    if beyond(values, base_values, rounding.value, rounding.value_tolerance, rounding.roundoff).any():
+    found = with_first_run(lab, *got)
+    yield from found.comparisons(lab, use.said, replace(WAY, device=lab.first_way.device))
+    if found.values_differ:
         yield Finding(
             "value-mismatch",
             f"the forward value differs between {lab.first_way.label} and {use.said}",
@@ -85,8 +81,8 @@ def _compared(lab: Lab, use: Use) -> Iterator[Item]:
         )
         return
     for slot, part in zip(lab.slots, lab.layout.inputs.ranges(), strict=True):
-        if odd[part].any():
-            yield _finding(lab, use, slot.name, gradient[part], base[part], odd[part])
+        if found.odd[part].any():
+            yield _finding(lab, use, slot.name, found.gradient[part], found.base[part], found.odd[part])
 
 
 CHECK = Check("vectorized", "vectorized", ask, (ASKED, DENSE, FIXED, INPUTS, OUTPUTS), POINTLESS)
@@ -109,7 +105,7 @@ def _finding(lab: Lab, use: Use, name: str, found: Array, base: Array, odd: np.n
         hint="use tf.map_fn, take the gradient inside of what is mapped, or write the op for a whole batch",
         wrt=name,
     )
-    return hardened(finding) if lab.case.surrogate or lab.case.expected_vjp else finding
+    return bypassed(lab, finding)
 
 
 def _unsupported(lab: Lab, use: Use, error: BaseException) -> Finding:
@@ -122,21 +118,6 @@ def _unsupported(lab: Lab, use: Use, error: BaseException) -> Finding:
         message = f"TensorFlow itself cannot run what the op computes in {use.said}: {first_line(error)}"
         finding = softened(replace(finding, message=message))
     return finding
-
-
-def _comparison(
-    lab: Lab, use: Use, name: str, found: Array, base: Array, odd: np.ndarray, allowed: Array
-) -> Comparison:
-    with np.errstate(all="ignore"):
-        gap = np.abs(found - base)
-        known = np.isfinite(gap)
-        relative = gap / np.abs(base)
-        return Comparison(
-            use.said, name, VECTORIZED, None, lab.first_way.device, lab.dtype, not odd.any(), int(found.size),
-            float(np.max(gap, where=known, initial=0.0)),
-            float(np.max(relative, where=known & (base != 0), initial=0.0)),
-            float(np.fmax.reduce(allowed, initial=0.0)),
-        )  # fmt: skip
 
 
 # --- The uses ---------------------------------------------------------------------------------------------------------

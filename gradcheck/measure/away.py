@@ -16,7 +16,7 @@ from gradcheck.differences.ladder import Label
 from gradcheck.differences.vector_function import Point
 from gradcheck.measure.gradients import tolerance_of
 from gradcheck.measure.noise import own_gradient, own_values
-from gradcheck.measure.own_points import own_point, own_variables
+from gradcheck.measure.own_points import in_own_dtypes, moves_variables, own_point
 from gradcheck.measure.paths import erratic, fades, grows_slowly, moved, needed, onsets
 from gradcheck.numerics.arrays import Array
 from gradcheck.numerics.closeness import largest
@@ -127,9 +127,7 @@ def compare(lab: Lab, x: Array) -> tuple[Mask, Mask]:
 def look_at(lab: Lab, x: Array) -> Look:
     """Return where the gradient is no number or wrong at x, as differences there confirm."""
     op, narrow = lab.precision.op, own_point(lab, x)
-    held = own_variables(lab, x)
-    moved = any(not np.array_equal(new, lab.kept(v)) for new, v in zip(held, lab.variables, strict=True))
-    x = lab.layout.inputs.pack([*(narrow[i] for i in lab.sources), *held])
+    moved, x = moves_variables(lab, x), in_own_dtypes(lab, x)
     values = refused(lambda: op.value(x))
     if values is None or not np.isfinite(values).all():
         return Look()

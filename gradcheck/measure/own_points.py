@@ -27,6 +27,18 @@ def own_variables(lab: Lab, x: Array) -> list[Any]:
     return [part.astype(lab.kept(v).dtype) for part, v in zip(parts, lab.variables, strict=True)]
 
 
+def in_own_dtypes(lab: Lab, x: Array) -> Array:
+    """Return x with every coordinate rounded to the dtype of its input or variable."""
+    narrow = own_point(lab, x)
+    return lab.layout.inputs.pack([*(narrow[i] for i in lab.sources), *own_variables(lab, x)])
+
+
+def moves_variables(lab: Lab, x: Array) -> bool:
+    """Return whether a variable has another value at x than at the sample."""
+    pairs = zip(own_variables(lab, x), lab.variables, strict=True)
+    return any(not np.array_equal(new, lab.kept(variable)) for new, variable in pairs)
+
+
 def parameters_of(lab: Lab) -> NDArray[np.int64]:
     """Return the coordinates of single numbers that are given, not drawn: their sign has a meaning."""
     again = lab.drawn_anew(0)

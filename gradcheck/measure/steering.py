@@ -27,9 +27,8 @@ class Steering:
         """Trace the gradient; raises what tracing raises."""
         self._lab = lab
         self._variables = lab.gradients.variables
-        concrete = lab.gradients.traced_gradient(lab.values, lab.upstream)
-        self._conditions = Conditions(concrete, self._variables)
-        self.numbers = written_numbers(lab.loaded.op, concrete)
+        self._concrete = lab.gradients.traced_gradient(lab.values, lab.upstream)
+        self._conditions = Conditions(self._concrete, self._variables)
 
     @property
     def size(self) -> int:
@@ -40,6 +39,11 @@ class Steering:
         """Return the sides of every condition at a point, None where the op refuses it."""
         values, variables = self._entered(x)
         return refused(lambda: self._conditions.at(values, variables))
+
+    @cached_property
+    def numbers(self) -> tuple[int, ...]:
+        """Return the whole numbers in the op's code and in the trace, ascending."""
+        return written_numbers(self._lab.loaded.op, self._concrete)
 
     @cached_property
     def only_in_grad(self) -> tuple[Condition, ...]:

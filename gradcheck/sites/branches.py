@@ -11,7 +11,7 @@ import numpy as np
 from gradcheck.backend.tensorflow.conditions import Condition, Key, Sides
 from gradcheck.files import shown
 from gradcheck.measure.lab import Lab
-from gradcheck.measure.own_points import own_point, own_variables
+from gradcheck.measure.own_points import in_own_dtypes
 from gradcheck.measure.steering import NOWHERE, Steering
 from gradcheck.numerics.arrays import Array
 from gradcheck.numerics.descent import deepened, reached, rounded
@@ -101,10 +101,7 @@ class Search:
         # At the very end of a domain slopes may be infinite, and nothing can be compared.
         width = np.where(np.isfinite(high - low), high - low, 0.0)
         margin = INSIDE * width + INSIDE**2 * (width == 0)
-        inside = np.clip(np.nan_to_num(x), low + margin, high - margin)
-        narrow = own_point(self.lab, inside)
-        held = own_variables(self.lab, inside)
-        return self.lab.layout.inputs.pack([*(narrow[i] for i in self.lab.sources), *held])
+        return in_own_dtypes(self.lab, np.clip(np.nan_to_num(x), low + margin, high - margin))
 
     def drive(self, side: Side) -> Array | None:
         """Return a point on a side, None if no start leads to one."""

@@ -52,7 +52,7 @@ def _candidates(lab: Lab) -> Iterator[SetUp]:
     """Yield set-ups with single numbers and truth values of inputs, then with those of variables."""
     state = lab.gradients.state
     for i, value in enumerate(lab.values):
-        for other in _others(lab, value, drawn=_range(lab, i)):
+        for other in _others(lab, value, drawn=lab.leaves[i].whole_range):
             values = [*lab.values[:i], other, *lab.values[i + 1 :]]
             yield SetUp(f"with {lab.leaves[i].name} = {_said(other)}", tuple(values), state, resized=False)
     for i, (variable, value) in enumerate(zip(state.variables, state.values, strict=True)):
@@ -78,11 +78,6 @@ def _others(lab: Lab, value: Any, drawn: tuple[int, int] | None) -> Iterator[Any
     for number in sorted(beside):
         if low <= number <= high and not np.all(value == number):
             yield np.full_like(value, number)
-
-
-def _range(lab: Lab, leaf: int) -> tuple[int, int] | None:
-    """Return the range in which the integers of an input are drawn, None if they are given."""
-    return lab.leaves[leaf].whole_range
 
 
 def _said(value: Any) -> str:

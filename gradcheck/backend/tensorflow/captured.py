@@ -41,7 +41,7 @@ def captured_tensors(op: Any) -> Iterator[Captured]:
         if value is not None:
             yield Captured(name, value, partial(setattr, cell, "cell_contents"))
     space = function.__globals__
-    for name in _global_names(code):
+    for name in global_names(code):
         value = _tensor(space.get(name))
         if value is not None:
             yield Captured(name, value, partial(space.__setitem__, name))
@@ -90,11 +90,12 @@ def _outputs(gradients: Gradients, values: Sequence[Any]) -> list[Any]:
     return [t.numpy() for t in gradients.operation([as_tensor(v) for v in values])]
 
 
-def _global_names(code: Any) -> list[str]:
+def global_names(code: Any) -> list[str]:
+    """Return the names that a code object and those inside of it use of their globals, each once."""
     names = list(code.co_names)
     for constant in code.co_consts:
         if inspect.iscode(constant):
-            names += _global_names(constant)
+            names += global_names(constant)
     return list(dict.fromkeys(names))
 
 

@@ -26,6 +26,7 @@ from gradcheck.backend.tensorflow.op_by_op import (
     program_of,
     wide_tensor,
 )
+from gradcheck.backend.tensorflow.runs import dense, to_array
 from gradcheck.backend.tensorflow.tracing import GradientTape
 
 __all__ = ["Condition", "Conditions", "Key", "Sides"]
@@ -81,7 +82,7 @@ class Conditions:
         except (LookupError, tf.errors.OpError):
             slopes = iter([None] * len(moved))
         every = [next(slopes) if t.dtype == tf.float64 else None for t in [*tensors, *held]]
-        return found.on(side), float(distance), [_dense(g) for g in every]
+        return found.on(side), float(distance), [to_array(dense(g)) for g in every]
 
     def _run_for(self, frame: Frame, key: Key) -> bool:
         """Run what one condition of the outermost graph needs; return False where all of the graph has to run."""
@@ -172,7 +173,7 @@ class Conditions:
             _hand_over(inner, own, frame, outer)
 
     def _called(self, graph: Any, name: str, frame: Frame, slots: Sequence[int], inputs: Sequence[Any]) -> Frame:
-        program = self._programs.get(name) or self._program(function_graph(graph, name), name)
+        program = self._program_named(graph, name)
         inner = self._frame(program, inputs)
         for outer, own in zip(slots, program.inputs, strict=True):
             _hand_over(frame, outer, inner, own)
@@ -211,9 +212,3 @@ def _hand_over(source: Frame, own: int, target: Frame, other: int) -> None:
         here, there = getattr(source, name), getattr(target, name)
         if own in here:
             there[other] = here[own]
-
-
-def _dense(gradient: Any) -> Any:
-    if gradient is None:
-        return None
-    return (tf.convert_to_tensor(gradient) if isinstance(gradient, tf.IndexedSlices) else gradient).numpy()

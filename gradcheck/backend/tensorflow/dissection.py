@@ -10,10 +10,10 @@ import numpy as np
 import tensorflow as tf
 
 from gradcheck.backend.tensorflow.float64_graph import to_float64
+from gradcheck.backend.tensorflow.op_by_op import place_of
 from gradcheck.backend.tensorflow.runs import Gradients
 from gradcheck.backend.tensorflow.vector_op import Layout, twin_variables
 from gradcheck.numerics.arrays import Array
-from gradcheck.text import innermost
 
 # A graph with more ops, or with more numbers between its ops and its sources, is not taken apart.
 MOST_OPS = 300
@@ -59,7 +59,7 @@ class Dissection:
         self.layout = layout
         self.twins = twin_variables(variables)
         promoted = to_float64(concrete, self.twins)
-        self.places = {node.name: _place(node) for node in concrete.graph.get_operations()}
+        self.places = {node.name: place_of(node) for node in concrete.graph.get_operations()}
         self.names = [spec.name for spec in promoted.inputs]
         self.graph, self.captured, self.outputs = promoted.graph, promoted.captured, promoted.outputs
         self.uses: list[tuple[str, int]] = []
@@ -200,9 +200,3 @@ def _distinct(tensors: Sequence[Any]) -> list[Any]:
 
 def _floating(tensors: Sequence[Any]) -> list[Any]:
     return [t for t in tensors if t.dtype == tf.float64]
-
-
-def _place(node: Any) -> tuple[str, int]:
-    """Return the innermost line of the user's code that made an op, or nothing."""
-    frames = [(frame.filename, frame.lineno) for frame in node.traceback or ()]
-    return innermost(frames) or ("", 0)

@@ -9,6 +9,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from gradcheck.backend.tensorflow.captured import global_names
 from gradcheck.backend.tensorflow.closures import cells_of
 from gradcheck.backend.tensorflow.tracing import nodes_of
 
@@ -50,7 +51,7 @@ def _in_code(value: Any, depth: int) -> Iterator[int]:
         return
     yield from _in_constants(code)
     space = getattr(function, "__globals__", {})
-    named = [space.get(name) for name in _names(code)]
+    named = [space.get(name) for name in global_names(code)]
     for other in [*cells_of(function), *named]:
         if getattr(other, "__module__", None) == getattr(function, "__module__", None):
             yield from _in_code(other, depth - 1)
@@ -62,10 +63,3 @@ def _in_constants(code: types.CodeType) -> Iterator[int]:
             yield from _in_constants(constant)
         elif type(constant) is int:
             yield abs(constant)
-
-
-def _names(code: types.CodeType) -> Iterator[str]:
-    yield from code.co_names
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from _names(constant)
