@@ -16,6 +16,7 @@ from gradcheck.executors.conversions import remove_conversions
 from gradcheck.executors.family import MARK
 from gradcheck.executors.lifeline import adopt_orphans, die_with_parent
 from gradcheck.spec.model import Case
+from gradcheck.ways import SAVED
 
 FAREWELL_S = 30.0
 # Asked with this signal, a case that hangs says where it is.
@@ -32,6 +33,10 @@ def main(case: Case, limits: Limits, messages: Connection, output: Connection) -
     adopt_orphans()
     os.environ[MARK] = str(os.getpid())
     _redirect(output)
+    if SAVED in case.modes:
+        from gradcheck.backend.tensorflow.fresh_process import fork_ahead
+
+        fork_ahead()
     faulthandler.enable()
     faulthandler.register(WHERE_SIGNAL, all_threads=False)
     # Kept from the user's code, which may replace or close anything that has a name.

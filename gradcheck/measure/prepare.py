@@ -67,7 +67,7 @@ def prepare(
         outputs = [to_array(t) for t in gradients.outputs(values)]
     layout = _layout(values, leaves, sources, chosen, outputs)
     upstream = _upstream(case, layout, sample)
-    custom = bool(recorder.called) or unwrapped(loaded.op) is not None
+    custom = bool(recorder.called) or recorder.overrides or unwrapped(loaded.op) is not None
     checked, left_out = _ways(case, devices, seen, custom)
     return Lab(
         loaded,

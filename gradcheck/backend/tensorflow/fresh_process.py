@@ -2,18 +2,21 @@
 
     python -m gradcheck.backend.tensorflow.fresh_process
 
-It reads one job a line from standard input (JSON) and answers each with a line on standard output.  It is
-started ahead, so that it imports TensorFlow while the case's other checks run, and ends with its parent.
+It reads one job a line (JSON) and answers each with a line.  A case that has a process of its own forks it
+before anything of the user's is loaded and any op has run; elsewhere it is started as a program of its own.
+It ends with the case.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -38,25 +41,17 @@ class Job:
 
 
 class FreshProcess:
-    """Hold the process; it is started once and serves every job of a case."""
+    """Hold the two ends of the pipes to the process; it is started once and serves every job of a case."""
 
-    def __init__(self) -> None:
-        home = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
-        path = os.pathsep.join([home, *filter(None, [os.environ.get("PYTHONPATH")])])
-        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": path}
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", __name__],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment,
-        )  # fmt: skip
+    def __init__(self, jobs: IO[str], answers: IO[str]) -> None:
+        self._jobs, self._answers = jobs, answers
 
     def run(self, job: Job) -> tuple[list[Any], list[Any]]:
         """Return outputs and gradients of a program; raises Refused with what the process raised."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
         try:
-            self._process.stdin.write(json.dumps(asdict(job)) + "\n")
-            self._process.stdin.flush()
-            line = self._process.stdout.readline()
+            self._jobs.write(json.dumps(asdict(job)) + "\n")
+            self._jobs.flush()
+            line = self._answers.readline()
         except OSError:
             line = ""
         if not line:
@@ -76,18 +71,55 @@ _STARTED: list[FreshProcess] = []
 def started() -> FreshProcess:
     """Return the process of this case, started if it was not yet."""
     if not _STARTED:
-        _STARTED.append(FreshProcess())
+        _STARTED.append(_spawned())
     return _STARTED[0]
 
 
-def _serve() -> None:
-    """Answer jobs until standard input ends; what programs print goes nowhere."""
-    answers = os.fdopen(os.dup(1), "w")
-    with open(os.devnull, "w") as nowhere:
-        os.dup2(nowhere.fileno(), 1)
-    import tensorflow  # noqa: F401
+def fork_ahead() -> None:
+    """Fork the process of this case from this one, which has imported TensorFlow and has run no op yet."""
+    jobs, to_jobs = os.pipe()
+    answers, to_answers = os.pipe()
+    if os.fork() == 0:
+        try:
+            _close_all_but(jobs, to_answers)
+            _serve(os.fdopen(jobs), os.fdopen(to_answers, "w"))
+        finally:
+            os._exit(0)
+    os.close(jobs)
+    os.close(to_answers)
+    _STARTED.append(FreshProcess(os.fdopen(to_jobs, "w"), os.fdopen(answers)))
 
-    for line in sys.stdin:
+
+def _close_all_but(*kept: int) -> None:
+    """Close what was inherited, the pipes of the case included; what is printed goes nowhere."""
+    first = 3
+    for low, high in itertools.pairwise((first - 1, *sorted(kept), os.sysconf("SC_OPEN_MAX"))):
+        os.closerange(low + 1, high)
+    _print_nothing()
+
+
+def _print_nothing() -> None:
+    with open(os.devnull, "w") as nowhere:
+        for descriptor in (1, 2):
+            os.dup2(nowhere.fileno(), descriptor)
+
+
+def _spawned() -> FreshProcess:
+    home = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+    path = os.pathsep.join([home, *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": path}
+    process = subprocess.Popen(
+        [sys.executable, "-m", __name__],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment,
+    )  # fmt: skip
+    assert process.stdin is not None
+    assert process.stdout is not None
+    return FreshProcess(process.stdin, process.stdout)
+
+
+def _serve(jobs: Iterable[str], answers: IO[str]) -> None:
+    """Answer jobs until there are no more."""
+    for line in jobs:
         try:
             counts = _answered(Job(**json.loads(line)))
             answer: dict[str, Any] = {"error": "", "outputs": counts[0], "gradients": counts[1]}
@@ -162,5 +194,14 @@ def _array(tf: Any, tensor: Any) -> Any:
     return tf.cast(tensor, tf.float32).numpy() if tensor.dtype == tf.bfloat16 else tensor.numpy()
 
 
+def _main() -> None:
+    """Serve jobs of standard input, and import TensorFlow before the first comes."""
+    answers = os.fdopen(os.dup(1), "w")
+    _print_nothing()
+    import tensorflow  # noqa: F401
+
+    _serve(sys.stdin, answers)
+
+
 if __name__ == "__main__":
-    _serve()
+    _main()

@@ -1,4 +1,4 @@
-"""Put the recorder in the place of TensorFlow's own decorators, for good or for a while."""
+"""Put the recorder in the place of what TensorFlow declares gradients with, for good or for a while."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ _MODULES = (tf, tf.compat.v1, tf.compat.v2)
 
 
 def install(recorder: Recorder) -> None:
-    """Put `recorder` in the place of tf.custom_gradient and tf.function for code imported or called from now on."""
+    """Put `recorder` in the place of what declares or traces gradients, for code imported or called from now on."""
     unconverted = tf.autograph.experimental.do_not_convert
     for module in _MODULES:
         module.custom_gradient = unconverted(recorder.decorate)
         module.function = unconverted(recorder.function)
+    # A plain function, which Python binds to the graph.
+    tf.Graph.gradient_override_map = lambda graph, op_type_map: recorder.override_map(graph, op_type_map)
 
 
 @contextlib.contextmanager
@@ -29,6 +31,7 @@ def installed(recorder: Recorder, namespaces: Iterable[dict[str, Any]]) -> Itera
 
     Functions in `namespaces` that were decorated before are decorated anew with the recorder.
     """
+    override_map = tf.Graph.gradient_override_map
     before = [(module, module.custom_gradient, module.function) for module in _MODULES]
     found = [
         (names, name, value, redecorated(recorder, value)) for names in namespaces for name, value in names.items()
@@ -42,6 +45,7 @@ def installed(recorder: Recorder, namespaces: Iterable[dict[str, Any]]) -> Itera
     finally:
         for module, decorator, function in before:
             module.custom_gradient, module.function = decorator, function
+        tf.Graph.gradient_override_map = override_map
         for names, name, value, _ in changed:
             names[name] = value
 

@@ -25,6 +25,7 @@ from gradcheck.backend.tensorflow.switched_function import SwitchedFunction
 
 Real = tf.custom_gradient
 _Function = tf.function
+_override_map = tf.Graph.gradient_override_map
 
 
 class ContractBroken(Exception):
@@ -65,6 +66,7 @@ class Recorder:
     """Hold the switch and the notes.
 
     `intended` names functions whose rules are meant as they are: they are never bypassed.
+    `overrides` says that the op gave TensorFlow's own ops other gradients (tf.Graph.gradient_override_map).
     """
 
     bypass: bool = False
@@ -77,6 +79,7 @@ class Recorder:
     gradient_failure: BaseException | None = None
     permute_variables: bool = False
     rules: dict[str, Rule] = field(default_factory=dict)
+    overrides: bool = False
 
     def end_if_copy(self) -> None:
         """End the process if it is a copy that the op made with os.fork."""
@@ -142,6 +145,13 @@ class Recorder:
             return others.get(switches)
 
         return SwitchedFunction(function, other)
+
+    def override_map(self, graph: tf.Graph, op_type_map: Any) -> Any:
+        """Take the place of tf.Graph.gradient_override_map."""
+        if self.bypass:
+            return contextlib.nullcontext()
+        self.overrides = True
+        return _override_map(graph, op_type_map)
 
     def _call(self, wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
         name = getattr(wrapped, "__name__", "op")

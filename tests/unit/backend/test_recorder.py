@@ -162,3 +162,17 @@ def test_a_tf_function_that_was_there_before_is_bypassed():
         assert slope(names["op"]) == 6.0
     assert names == before
     assert slope(names["op"]) == 100.0
+
+
+def test_gradients_that_a_graph_gives_to_tensorflows_own_ops_are_bypassed_too(probe):
+    tf.RegisterGradient("RecorderTestSine")(lambda op, upstream: upstream * 100.0)
+
+    @tf.function
+    def sine(x):
+        with tf.compat.v1.get_default_graph().gradient_override_map({"Sin": "RecorderTestSine"}):
+            return tf.sin(x)
+
+    assert slope(sine) == 100.0
+    assert probe.overrides
+    with probe.bypassed():
+        assert np.isclose(slope(sine), np.cos(3.0))
