@@ -10,7 +10,8 @@ from typing import Any
 from gradcheck.engine.in_process import OP, check_here
 from gradcheck.engine.limits import Limits
 from gradcheck.errors import SpecError
-from gradcheck.reports.wording import checked_text, failure_text, outcome_of
+from gradcheck.reports.plain import checked_text, failure_text
+from gradcheck.reports.wording import outcome_of
 from gradcheck.results import PASSED, SKIPPED, CaseResult
 from gradcheck.runner import Options, results_of
 

@@ -145,7 +145,7 @@ class CaseItem(pytest.Item):
 
     def runtest(self) -> None:
         """Check the case; raise Mismatch if it does not pass."""
-        from gradcheck.reports.wording import finding_text
+        from gradcheck.reports.plain import finding_text
         from gradcheck.runner import Options, results_of
 
         (result,) = results_of([self.case], Options(strict=self.config.getini("gradcheck_strict")))
@@ -161,7 +161,8 @@ class CaseItem(pytest.Item):
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """Return the table of mismatches, not a traceback."""
         if isinstance(excinfo.value, Mismatch):
-            from gradcheck.reports.wording import failure_text, rerun_command
+            from gradcheck.reports.plain import failure_text
+            from gradcheck.reports.wording import rerun_command
 
             return f"{failure_text(excinfo.value.result)}\nrerun: {rerun_command(excinfo.value.result)}"
         return super().repr_failure(excinfo, style)

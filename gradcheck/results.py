@@ -17,7 +17,10 @@ INTERRUPTED, TERMINATED = "interrupted", "terminated"
 
 @dataclass(frozen=True, slots=True)
 class Element:
-    """Compare the three gradients at one element; `index` counts inside the input."""
+    """Compare the three gradients at one element; `index` counts inside the input.
+
+    `slope` is the gradient divided by the upstream, of an op that works element by element.
+    """
 
     index: tuple[int, ...]
     input: Any
@@ -29,6 +32,7 @@ class Element:
     tolerance: float
     modes: Mapping[str, Any] = field(default_factory=dict)
     upstream: float | None = None
+    slope: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,10 @@ def placed(finding: Finding, lab: Lab) -> Finding:
     source = finding.source or source_of(finding, lab)
     if source is not None:
         finding = replace(finding, source=source, file=source.file, line=source.line)
-    if finding.elements and (upstream := _elementwise_upstream(finding, lab)) is not None:
-        finding = replace(finding, elements=tuple(_with_upstream(e, upstream, lab, finding) for e in finding.elements))
+    if finding.elements and (upstream := _upstream_like_the_input(finding, lab)) is not None:
+        own = _is_elementwise(finding, lab)
+        elements = tuple(_with_upstream(e, upstream, lab, finding, own) for e in finding.elements)
+        finding = replace(finding, elements=elements)
     return finding
 
 
@@ -70,7 +72,7 @@ def _of_op(lab: Lab) -> Source | None:
     return Source(shown(file), line, name, line_at(file, line).text)
 
 
-def _elementwise_upstream(finding: Finding, lab: Lab) -> np.ndarray | None:
+def _upstream_like_the_input(finding: Finding, lab: Lab) -> np.ndarray | None:
     """Return the upstream of an op whose only output has the shape of the input, None for others."""
     slot = next((slot for slot in lab.slots if slot.name == finding.wrt), None)
     if slot is None or len(lab.upstream) != 1 or np.shape(lab.upstream[0]) != tuple(slot.shape):
@@ -78,7 +80,24 @@ def _elementwise_upstream(finding: Finding, lab: Lab) -> np.ndarray | None:
     return np.asarray(lab.upstream[0])
 
 
-def _with_upstream(element: Element, upstream: np.ndarray, lab: Lab, finding: Finding) -> Element:
+def _is_elementwise(finding: Finding, lab: Lab) -> bool:
+    """Return whether each element of the gradient takes its own element of the upstream only.
+
+    Half of the upstream is set to zero: the gradient must be zero there and as before elsewhere.
+    """
+    place = next(i for i, slot in enumerate(lab.slots) if slot.name == finding.wrt)
+    part = lab.layout.inputs.ranges()[place]
+    kept = lab.rng("elementwise").integers(0, 2, lab.cotangent.size).astype(bool)
+    point = lab.precision.point
+    with_half = lab.gradient_near(replace(point, cotangent=np.where(kept, point.cotangent, 0.0)))
+    with_all = lab.gradient_near(point)
+    if with_half is None or with_all is None or with_half[part].size != kept.size:
+        return False
+    # The same numbers go through the same ops, so that they come out equal to the last digit.
+    return bool(np.array_equal(with_half[part], np.where(kept, with_all[part], 0.0)))
+
+
+def _with_upstream(element: Element, upstream: np.ndarray, lab: Lab, finding: Finding, elementwise: bool) -> Element:
     """Return the element with its upstream, if it is one of the sample's: elsewhere another one is drawn."""
     sample = next((leaf.values for leaf in lab.leaves if leaf.name == finding.wrt), None)
     if sample is None or len(element.index) != upstream.ndim or np.shape(sample) != upstream.shape:
@@ -88,4 +107,5 @@ def _with_upstream(element: Element, upstream: np.ndarray, lab: Lab, finding: Fi
     value, number = upstream[element.index], np.asarray(sample)[element.index]
     if np.iscomplexobj(value) or float(number) != element.input:
         return element
-    return replace(element, upstream=float(value))
+    slope = float(element.analytic / value) if elementwise and value else None
+    return replace(element, upstream=float(value), slope=slope)

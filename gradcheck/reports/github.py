@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import IO
 
 from gradcheck.events import CaseFinished, Event, RunFinished, RunStarted
-from gradcheck.reports.wording import finding_text, outcome_of, rerun_command, result_text
+from gradcheck.reports.plain import finding_text, result_text
+from gradcheck.reports.wording import outcome_of, rerun_command
 from gradcheck.results import ERRORED, FAILED, PASSED, CaseResult, Finding, RunSummary
 from gradcheck.scanning.coverage import Scan
 from gradcheck.text import clean

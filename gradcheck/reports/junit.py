@@ -6,7 +6,8 @@ import re
 from xml.etree import ElementTree as Xml
 
 from gradcheck.reports.collected import Collected
-from gradcheck.reports.wording import outcome_of, result_text
+from gradcheck.reports.plain import result_text
+from gradcheck.reports.wording import outcome_of
 from gradcheck.results import ERRORED, FAILED, SKIPPED, CaseResult
 
 # What XML 1.0 cannot hold even when escaped.

@@ -11,16 +11,18 @@ from gradcheck.text import clean
 
 # Seven numbers of a table of elements stand beside each other in 80 columns.
 NUMBER_WIDTH = 9
+# Digits of a number, where no more are needed to see that it is another one.
+DIGITS = 4
 
 
-def number(value: object) -> str:
-    """Return a number in at most nine characters (but for three digits of exponent), `-` for none."""
+def number(value: object, digits: int = DIGITS) -> str:
+    """Return a number of four digits in at most nine characters (but for three digits of exponent), `-` for none."""
     if value is None:
         return "-"
     if isinstance(value, float):
-        text = f"{value:.4g}"
-        if len(text) > NUMBER_WIDTH and "e" not in text:
-            text = f"{value:.3e}"
+        text = f"{value:.{digits}g}"
+        if len(text) > NUMBER_WIDTH and "e" not in text and digits == DIGITS:
+            text = f"{value:.{DIGITS - 1}e}"
         return text.replace("e+0", "e").replace("e-0", "e-").replace("e+", "e")
     return clean(str(value))
 
@@ -33,6 +35,36 @@ def where(finding: Finding) -> str:
         return ""
     text = finding.mode + (f", tape {finding.tape}" if finding.tape else "")
     return text + (f", {finding.device}" if finding.device and finding.device != "cpu:0" else "")
+
+
+def place_of(finding: Finding) -> str:
+    """Return in which modes, tape, device and dtype a finding was seen: `eager, float32`."""
+    return ", ".join(part for part in (where(finding), finding.dtype) if part)
+
+
+def label_of(finding: Finding) -> str:
+    """Return code, cause and what the finding is about: `gradient-mismatch/constant-factor [x]`."""
+    return finding.label + (f" [{finding.wrt}]" if finding.wrt else "")
+
+
+def failure_line(result: CaseResult) -> str:
+    """Return a failed case in one line: `spec.yaml::factor  gradient-mismatch/constant-factor [x]  ops.py:9`."""
+    sources = [f.source for f in errors_first(result.findings) if f.source is not None]
+    place = f"  {sources[0].file}:{sources[0].line}" if sources else ""
+    return clean(f"{result.id}  {outcome_of(result)}{place}")
+
+
+def compared_line(result: CaseResult) -> str:
+    """Return what was compared: modes with their tapes, dtypes and devices, nothing if nothing was."""
+    ways: dict[str, list[str]] = {}
+    for comparison in result.comparisons:
+        tapes = ways.setdefault(comparison.mode, [])
+        if comparison.tape and comparison.tape not in tapes:
+            tapes.append(comparison.tape)
+    modes = [f"{mode} (tape {' and '.join(tapes)})" if tapes else mode for mode, tapes in ways.items()]
+    dtypes = dict.fromkeys(comparison.dtype for comparison in result.comparisons)
+    devices = dict.fromkeys(comparison.device for comparison in result.comparisons)
+    return f"compared {', '.join(modes)}; {', '.join(dtypes)}; {', '.join(devices)}" if modes else ""
 
 
 def counterexample_lines(finding: Finding) -> list[str]:
@@ -69,7 +101,7 @@ def more_text(finding: Finding, show: int) -> str:
     """Return how many further elements are wrong, and how to see more of them; nothing if all are shown."""
     listed = len(finding.elements)
     hidden = max(finding.wrong, listed) - min(show, listed)
-    return f"... {hidden} more (--show {max(finding.wrong, listed)})" if hidden > 0 else ""
+    return f"{hidden} more: --show {max(finding.wrong, listed)}" if hidden > 0 else ""
 
 
 def cost_line(cost: Cost) -> str:
@@ -128,7 +160,7 @@ def _input_words(name: str, item: Mapping[str, Any]) -> str:
 
 
 def _labels(findings: list[Finding]) -> list[str]:
-    return list(dict.fromkeys(f.label + (f" [{f.wrt}]" if f.wrt else "") for f in findings))
+    return list(dict.fromkeys(label_of(f) for f in findings))
 
 
 def rerun_command(result: CaseResult, options: tuple[str, ...] = ()) -> str:
@@ -136,22 +168,6 @@ def rerun_command(result: CaseResult, options: tuple[str, ...] = ()) -> str:
     if result.rerun:
         return result.rerun
     return shlex.join(["gradcheck", "run", result.id, "--seed", str(result.seed), *options])
-
-
-def table_text(finding: Finding, show: int) -> str:
-    """Return the worst elements as plain aligned text, for reports without a table of their own."""
-    if not finding.elements:
-        return ""
-    modes = list(finding.elements[0].modes)
-    head = ["index", "input", "analytic", *modes, "autodiff", "finite diff", "abs error", "rel error"]
-    rows = [head]
-    for element in finding.elements[:show]:
-        index = ",".join(map(str, element.index)) or "()"
-        middle = [number(element.modes.get(mode)) for mode in modes]
-        numbers = [element.autodiff, element.finite_difference, element.abs_error, element.rel_error]
-        rows.append([index, number(element.input), number(element.analytic), *middle, *map(number, numbers)])
-    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
 
 
 def errors_first(findings: Iterable[Finding]) -> list[Finding]:
@@ -175,39 +191,6 @@ def concise_lines(result: CaseResult) -> list[str]:
         if finding.level == "error":
             source = finding.source
             place = f"{source.file}:{source.line}" if source else f"{result.spec}:{result.line}"
-            lines.append(f"{place}: {finding.label}{f' [{finding.wrt}]' if finding.wrt else ''} {result.id}")
+            lines.append(f"{place}: {label_of(finding)} {result.id}")
     lines += [f"{result.spec}:{result.line}: {unmet_text(result, want)} {result.id}" for want in result.missing]
     return [clean(line) for line in lines]
-
-
-def finding_text(finding: Finding, show: int = 5) -> str:
-    """Return a finding in full: label, place, message, the user's lines, numbers and hint."""
-    place = ", ".join(part for part in (where(finding), finding.dtype) if part)
-    first = finding.label + (f" [{finding.wrt}]" if finding.wrt else "") + (f" ({place})" if place else "")
-    parts = [f"{first}: {finding.message}"]
-    parts += [source_text(finding)] if finding.source and not finding.traceback else []
-    parts += [finding.traceback] if finding.traceback and finding.level == "error" else []
-    parts += [table_text(finding, show)] if finding.elements else []
-    parts += [f"hint: {finding.hint}"] if finding.hint else []
-    return clean("\n".join(parts))
-
-
-def result_text(result: CaseResult, show: int = 5) -> str:
-    """Return everything a failed case has to say, as plain text."""
-    parts = [finding_text(finding, show) for finding in errors_first(result.findings)]
-    parts += [unmet_text(result, want) for want in result.missing]
-    parts += [f"reason: {result.reason}"] if result.reason else []
-    return clean("\n".join(parts))
-
-
-def failure_text(result: CaseResult) -> str:
-    """Return what is wrong with a case: one line, then every finding in full."""
-    return f"gradients of {clean(result.case)}: {outcome_of(result)}\n{result_text(result)}"
-
-
-def checked_text(result: CaseResult, show: int = 5) -> str:
-    """Return a case's verdict, and below it everything that it has to say."""
-    words = outcome_of(result)
-    first = f"gradients of {clean(result.case)}: {result.status}{', ' + words if words else ''}"
-    counted = f"{result.elements} elements compared, largest relative error {result.max_rel_error:.2g}"
-    return "\n".join(part for part in (first, result_text(result, show) or counted) if part)

@@ -1,13 +1,20 @@
-"""The table of elements as it stands in a log of 80 columns."""
+"""The table of the worst elements: its columns, and how it stands in a log of 80 columns."""
 
-import io
+from dataclasses import replace
 
 import pytest
-from rich.console import Console
 
-from gradcheck.reports.console import _fitting
+from gradcheck.reports.elements import columns_of, relative
+from gradcheck.reports.plain import table_text
 from gradcheck.reports.wording import NUMBER_WIDTH, number
 from gradcheck.results import Element, Finding
+
+LONG = Element((12, 3), -1.2345e-4, -7.7081e-5, -7.7095e-5, -7.7096e-5, 1.4e-8, 1.8e-4, 7.7091e-10)
+TRIPLED = Element((0,), 2.0, 6.0, 4.0, 4.0, 2.0, 0.5, 1e-5, upstream=1.0, slope=6.0)
+
+
+def heads(*elements):
+    return [column.head for column in columns_of(Finding("gradient-mismatch", "wrong", elements=elements), 5)]
 
 
 @pytest.mark.parametrize("value", [-1.2345e-4, 0.00012345, -123456.0, 1.2345e-12, -9.8765e30, 0.0, float("-inf")])
@@ -16,11 +23,38 @@ def test_a_number_takes_nine_characters_at_most(value):
     assert float(number(value)) == pytest.approx(value, rel=1e-3)
 
 
-def test_a_row_of_long_numbers_stays_one_line():
-    element = Element((12, 3), -1.2345e-4, -7.7081e-5, -7.7095e-5, -7.7095e-5, 8.2951e-9, 1.0761e-4, 7.7091e-10)
-    finding = Finding("gradient-mismatch", "wrong", wrt="x", elements=(element, element))
-    console = Console(file=io.StringIO(), width=80)
-    console.print(_fitting(finding, 10, console))
-    rows = [line for line in console.file.getvalue().splitlines() if "12,3" in line]
-    assert len(rows) == 2
-    assert all(len(row.split()) == 8 for row in rows)
+def test_references_that_read_the_same_are_one_column():
+    assert heads(TRIPLED) == ["index", "input", "upstream", "analytic", "reference", "slope", "error", "relative"]
+    assert "autodiff" in heads(LONG)
+    assert "finite diff" in heads(LONG)
+
+
+def test_gradients_are_shown_in_enough_digits_to_see_the_difference():
+    close = replace(TRIPLED, analytic=4.00001, abs_error=1e-5, rel_error=2.5e-6)
+    cells = {column.head: column.cells[0] for column in columns_of(Finding("a", "b", elements=(close,)), 5)}
+    assert cells["analytic"] == "4.00001"
+    assert cells["reference"] == "4"
+
+
+def test_what_no_element_has_is_no_column():
+    assert "upstream" not in heads(LONG)
+    assert "autodiff" not in heads(replace(TRIPLED, autodiff=None))
+
+
+def test_another_mode_is_the_accused_one():
+    element = replace(TRIPLED, modes={"xla, tape inside": 7.0})
+    columns = columns_of(Finding("mode-mismatch", "differs", elements=(element,)), 5)
+    assert [column.head for column in columns if column.wrong] == ["xla, tape inside"]
+
+
+@pytest.mark.parametrize(
+    ("error", "said"), [(0.5, "50 %"), (2e-4, "0.02 %"), (1.0, "100 %"), (12.0, "12x"), (0.0, "0 %")]
+)
+def test_a_relative_error_reads_as_people_say_it(error, said):
+    assert relative(error) == said
+
+
+def test_plain_text_is_aligned_and_has_no_more_rows_than_asked_for():
+    lines = table_text(Finding("gradient-mismatch", "wrong", elements=(LONG, TRIPLED)), 1).splitlines()
+    assert len(lines) == 2
+    assert len(set(map(len, lines))) == 1
