@@ -8,29 +8,69 @@ import numpy as np
 
 from gradcheck.backend.tensorflow.recorder import Rule
 from gradcheck.differences.assess import assess
+from gradcheck.files import shown
+from gradcheck.measure.edited import Mend, Wanted, mend_at
 from gradcheck.measure.gradients import tolerance_of
 from gradcheck.measure.lab import Lab
 from gradcheck.measure.measurement import Measurement
-from gradcheck.results import Finding
+from gradcheck.numerics.arrays import Array
+from gradcheck.results import Finding, Source
 from gradcheck.scanning.mending import divided
+from gradcheck.scanning.returns import line_at
 from gradcheck.verdict.tolerances import DENOMINATORS, FRACTION_RTOL, MEND_DRAWS, WEAK
 
 FACTORS = ("constant-factor", "sign-flip")
 
 
 def with_mend(lab: Lab, finding: Finding) -> Finding:
-    """Return a mismatch by one factor with the line that mends it, as it is if no line does."""
-    if finding.code != "gradient-mismatch" or finding.cause not in FACTORS or finding.source is None:
+    """Return a mismatch at the sample with the line that mends it, as it is if no line is found that does."""
+    if finding.code != "gradient-mismatch" or finding.fix or not _may_be_mended(lab):
         return finding
     measurement = next((m for m in lab.known_measurements if m.slot.name == finding.wrt), None)
-    if measurement is None or measurement.declared or not lab.custom or lab.random:
+    if measurement is None or measurement.declared or not measurement.wrong.any():
         return finding
+    factor = _factor(measurement) if finding.cause in FACTORS else None
+    line = None if factor is None else _divided(lab, finding, measurement, factor)
+    return replace(finding, fix=line) if line else _edited(lab, finding, measurement, factor)
+
+
+def with_mend_at(lab: Lab, finding: Finding, x: Array) -> Finding:
+    """Return a mismatch at other inputs with the line that mends it there, as it is if no line is found that does."""
+    wanted = lab.autodiff(replace(lab.precision.point, x=x)) if _may_be_mended(lab) else None
+    place = next((i for i, slot in enumerate(lab.slots) if slot.name == finding.wrt), None)
+    if wanted is None or place is None or not np.isfinite(wanted).all():
+        return finding
+    part = lab.layout.inputs.ranges()[place]
+    mend = mend_at(lab, Wanted(x, wanted, np.arange(part.start, part.stop)), None)
+    return finding if mend is None else _mended(lab, finding, mend)
+
+
+def _may_be_mended(lab: Lab) -> bool:
+    return lab.custom and not lab.random and not (lab.case.surrogate or lab.case.expected_vjp)
+
+
+def _divided(lab: Lab, finding: Finding, measurement: Measurement, factor: float) -> str | None:
     rules = [rule for rule in lab.recorder.rules.values() if finding.wrt in rule.names]
-    factor = _factor(measurement)
-    if len(rules) != 1 or factor is None or not _holds(lab, measurement, factor):
-        return finding
-    line = divided(finding.source.text, factor, _position(rules[0], str(finding.wrt)), len(rules[0].names))
-    return finding if line is None else replace(finding, fix=line)
+    if len(rules) != 1 or finding.source is None or not _holds(lab, measurement, factor):
+        return None
+    return divided(finding.source.text, factor, _position(rules[0], str(finding.wrt)), len(rules[0].names))
+
+
+def _edited(lab: Lab, finding: Finding, measurement: Measurement, factor: float | None) -> Finding:
+    wanted = np.full(lab.layout.inputs.width, np.nan)
+    for known in lab.known_measurements:
+        wanted[known.part] = np.where(known.decided, known.wanted, np.nan)
+    decided = np.flatnonzero(measurement.decided & np.isfinite(measurement.wanted))
+    mend = mend_at(lab, Wanted(lab.vector(), wanted, decided + measurement.part.start), factor)
+    return finding if mend is None else _mended(lab, finding, mend)
+
+
+def _mended(lab: Lab, finding: Finding, mend: Mend) -> Finding:
+    """Return the finding with the mended line, and the line that it takes the place of."""
+    rule = next(iter(lab.recorder.rules.values()))
+    line = line_at(rule.file, mend.edit.line)
+    source = Source(shown(rule.file), line.line, rule.function, line.text)
+    return replace(finding, fix=mend.line, source=source, file=source.file, line=source.line)
 
 
 def _position(rule: Rule, name: str) -> int:

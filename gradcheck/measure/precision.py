@@ -68,7 +68,7 @@ def choose(lab: Lab, operation: Operation, name: str) -> Precision:
     order = [FLOAT64, REWRITTEN] if low_first else [REWRITTEN, FLOAT64]
     found: list[Precision] = []
     for kind in order:
-        op = refused(lambda kind=kind: _vector_op(lab, operation, kind))  # type: ignore[misc]
+        op = refused(lambda kind=kind: vector_op(lab, operation, kind))  # type: ignore[misc]
         precision = _precision(lab, op, name) if op is not None else None
         if precision is None:
             continue
@@ -91,7 +91,7 @@ def choose(lab: Lab, operation: Operation, name: str) -> Precision:
 
 def _in_own_dtype(lab: Lab, operation: Operation, name: str) -> Precision:
     """Return the op in its own dtype, which it cannot refuse: it was called in it."""
-    native = _vector_op(lab, operation, NATIVE)
+    native = vector_op(lab, operation, NATIVE)
     assert native is not None
     precision = _precision(lab, native, name, anyway=True)
     assert precision is not None
@@ -113,25 +113,26 @@ def exact_constants(lab: Lab) -> VectorOp | None:
     """Return the op with constants that are not rounded to float32, None if it refuses float64."""
     if not lab.custom or lab.case.reference or lab.case.surrogate:
         return None
-    return refused(lambda: _vector_op(lab, lab.operation, FLOAT64))
+    return refused(lambda: vector_op(lab, lab.operation, FLOAT64))
 
 
 def rewritten(lab: Lab) -> VectorOp | None:
     """Return the op as it is traced in its own dtype, rewritten to float64; None if that cannot be done."""
-    return refused(lambda: _vector_op(lab, lab.operation, REWRITTEN))
+    return refused(lambda: vector_op(lab, lab.operation, REWRITTEN))
 
 
 def keeping(lab: Lab, name: str) -> VectorOp | None:
     """Return the op whose autodiff keeps the rule of one inner custom gradient, None if that cannot be made."""
     with lab.recorder.keeping(name):
-        op = refused(lambda: _vector_op(lab, lab.operation, lab.precision.op.name))
+        op = refused(lambda: vector_op(lab, lab.operation, lab.precision.op.name))
         if op is not None:
             # Traced here, where the rule is kept.
             refused(lambda: op.autodiff_gradient(lab.precision.point.x, lab.precision.point.cotangent))
         return op
 
 
-def _vector_op(lab: Lab, operation: Operation, kind: str) -> VectorOp | None:
+def vector_op(lab: Lab, operation: Operation, kind: str) -> VectorOp | None:
+    """Return an operation in one precision, None if it cannot be had in it; raises what tracing raises."""
     layout, recorder = lab.layout, lab.recorder
     everything = [v.variable for v in lab.every_variable]
     narrow = [v for v in everything if differentiable(v) and v.dtype != wide_dtype(v.dtype)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Iterable, Mapping
 from html import escape
 from typing import Any
@@ -9,24 +10,28 @@ from typing import Any
 from gradcheck.events import RunFinished
 from gradcheck.reports import pictures
 from gradcheck.reports.collected import Collected
+from gradcheck.reports.elements import columns_of
 from gradcheck.reports.wording import (
     cost_line,
     counterexample_lines,
+    errors_first,
+    label_of,
     number,
     outcome_of,
+    place_of,
     reach_lines,
     rerun_command,
-    source_text,
     unmet_text,
-    where,
 )
-from gradcheck.results import CaseResult, Element, Finding, Profile
+from gradcheck.results import CaseResult, Finding, Profile
 from gradcheck.scanning.coverage import Scan
 from gradcheck.text import clean
 from gradcheck.version import VERSION
 
 MAX_ROWS = 50
 _ORDER = ("errored", "failed", "passed", "skipped")
+_BAD = ("errored", "failed")
+_VERSIONS = ("tensorflow", "numpy", "python")
 
 _STYLE = """
 :root{color-scheme:light dark;--back:#fff;--fore:#1c1c1e;--soft:#5d5d66;--line:#d8d8de;--panel:#f6f6f8;
@@ -54,6 +59,9 @@ svg{max-width:100%} svg text{fill:currentColor;font-size:10px} svg .frame{fill:n
 svg .guide{stroke:var(--soft);stroke-dasharray:3 3} svg .right{fill:var(--c0);fill-opacity:.6}
 svg .wrong{fill:var(--c1)} svg .curve{fill:none;stroke-width:1.6}
 svg .curve0{stroke:var(--c0)} svg .curve1{stroke:var(--c1)} svg .curve2{stroke:var(--c2)}
+ol{margin:.3rem 0 1rem;padding-left:1.6rem} a{color:inherit} td.wrong{color:var(--bad);font-weight:700}
+.code{border-left:3px solid var(--bad)} .fix{color:var(--good)}
+@media print{body{max-width:none;padding:0;font-size:11px} details{break-inside:avoid-page} pre{white-space:pre-wrap}}
 """
 
 
@@ -67,7 +75,7 @@ class HtmlReport(Collected):
     def text(self) -> str:
         """Return the page."""
         cases = sorted(self.cases, key=lambda case: (_ORDER.index(case.status), case.id))
-        body = [_head(self.finished), *(_case(case) for case in cases)]
+        body = [_head(self.finished), _index(cases), *(_case(case) for case in cases)]
         body += [_coverage(self.scan)] if self.scan is not None and self.scan.sites else []
         body.append(_environment(self.options, self.finished))
         return (
@@ -96,21 +104,44 @@ def _head(finished: RunFinished | None) -> str:
     counts = {name: getattr(summary, name) for name in ("passed", "failed", "errored", "skipped")}
     listed = ", ".join(f'<span class="{name}">{count} {name}</span>' for name, count in counts.items() if count)
     stopped = "" if summary.stop_reason == "completed" else f" (stopped: {_text(summary.stop_reason)})"
-    warned = f", {summary.warnings} warnings" if summary.warnings else ""
-    return f"<h1>gradcheck</h1><p>{listed or 'nothing run'}{warned} in {summary.duration_s:.1f} s{stopped}</p>"
+    warned = f", {summary.warnings} warning{'s' * (summary.warnings != 1)}" if summary.warnings else ""
+    versions = [f"gradcheck {VERSION}"]
+    versions += [f"{name} {finished.environment[name]}" for name in _VERSIONS if name in finished.environment]
+    now = datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")
+    return (
+        f"<h1>Gradient check</h1><p>{listed or 'nothing run'}{warned} in {summary.duration_s:.1f} s{stopped}</p>"
+        f'<p class="soft">{_text(now)}; {_text(", ".join(versions))}</p>'
+    )
+
+
+def _index(cases: Iterable[CaseResult]) -> str:
+    """Return a list of the cases that failed, each with a link to where it stands."""
+    links = [
+        f'<li><a href="#{_anchor(case)}"><code>{_text(case.id)}</code></a> {_text(outcome_of(case))}</li>'
+        for case in cases
+        if case.status in _BAD
+    ]
+    return f"<ol>{''.join(links)}</ol>" if links else ""
+
+
+def _anchor(case: CaseResult) -> str:
+    """Return a name for a place of the page: an id may hold what an address must not."""
+    return "case-" + case.id.encode().hex()
 
 
 def _case(case: CaseResult) -> str:
-    is_open = " open" if case.status in ("failed", "errored") else ""
+    is_open = " open" if case.status in _BAD else ""
     parts = [
-        f'<details{is_open}><summary><span class="tag {case.status}">{case.status}</span> <code>{_text(case.id)}</code>'
+        f'<details{is_open} id="{_anchor(case)}"><summary><span class="tag {case.status}">{case.status}</span>'
+        f" <code>{_text(case.id)}</code>"
         f' <span class="soft">{_text(outcome_of(case))} &middot; {case.duration_s:.1f} s</span></summary>'
     ]
     if case.reason:
         parts.append(f"<p>reason: {_text(case.reason)}</p>")
     parts += [f'<p class="error">{_text(unmet_text(case, want))}</p>' for want in case.missing]
-    parts += [_finding(finding) for finding in case.findings]
-    parts += [_profile(profile) for profile in case.profiles]
+    parts += [_finding(finding) for finding in errors_first(case.findings)]
+    # Where nothing is wrong there is nothing to see.
+    parts += [_profile(profile) for profile in case.profiles if any(profile.wrong)]
     if case.comparisons:
         parts.append(_comparisons(case))
     if case.cost:
@@ -127,45 +158,37 @@ def _case(case: CaseResult) -> str:
 
 
 def _finding(finding: Finding) -> str:
-    place = ", ".join(part for part in (finding.wrt and f"[{finding.wrt}]", where(finding), finding.dtype) if part)
-    parts = [f'<h3><span class="{finding.level}">{_text(finding.label)}</span> {_text(place)}</h3>']
+    place = place_of(finding)
+    parts = [
+        f'<h3><span class="{finding.level}">{_text(label_of(finding))}</span>'
+        f' <span class="soft">{_text(place)}</span></h3>'
+    ]
     parts.append(f"<p>{_text(finding.message)}</p>")
     if finding.source is not None and not finding.traceback:
-        parts.append(f"<pre>{_text(source_text(finding))}</pre>")
+        inside = f" in {finding.source.function}" if finding.source.function not in ("", "<lambda>") else ""
+        place = f"{finding.source.file}:{finding.source.line}{inside}"
+        parts.append(f'<pre class="code"><span class="soft">{_text(place)}</span>\n{_text(finding.source.text)}</pre>')
     if finding.traceback:
         parts.append(f"<pre>{_text(finding.traceback)}</pre>")
+    if finding.fix:
+        parts.append(f'<p class="fix">fix (verified): <code>{_text(finding.fix)}</code></p>')
     if finding.elements:
-        parts.append(_elements(finding.elements))
+        parts.append(_elements(finding))
     if finding.counterexample:
         parts.append(f"<pre>{_text(chr(10).join(counterexample_lines(finding)))}</pre>")
-    if finding.fix:
-        parts.append(f"<p>fix (verified): <code>{_text(finding.fix)}</code></p>")
-    if finding.hint:
+    if finding.hint and not finding.fix:
         parts.append(f"<p>hint: {_text(finding.hint)}</p>")
     return "\n".join(parts)
 
 
-def _elements(elements: tuple[Element, ...]) -> str:
-    modes = list(elements[0].modes)
-    head = [
-        "index",
-        "input",
-        "analytic",
-        *modes,
-        "autodiff",
-        "finite difference",
-        "abs error",
-        "rel error",
-        "tolerance",
-    ]
+def _elements(finding: Finding) -> str:
+    columns = columns_of(finding, MAX_ROWS)
+    head = "".join(f"<th>{_text(column.head)}</th>" for column in columns)
     rows = []
-    for element in elements[:MAX_ROWS]:
-        index = ",".join(map(str, element.index)) or "()"
-        middle = [element.modes.get(mode) for mode in modes]
-        cells = [element.input, element.analytic, *middle, element.autodiff, element.finite_difference]
-        cells += [element.abs_error, element.rel_error, element.tolerance]
-        rows.append([index, *map(number, cells)])
-    return _table(head, rows)
+    for row in range(len(columns[0].cells)):
+        cells = (f"<td{' class=wrong' if c.wrong else ''}>{_text(c.cells[row])}</td>" for c in columns)
+        rows.append(f"<tr>{''.join(cells)}</tr>")
+    return f'<div class="scroll"><table><tr>{head}</tr>{"".join(rows)}</table></div>'
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
@@ -175,15 +198,23 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 
 def _profile(profile: Profile) -> str:
-    figures = [*pictures.gradient_maps(profile), ("error, logarithmic", pictures.error_map(profile))]
-    plots = [("analytic against finite difference", pictures.scatter(profile))]
-    plots.append(("finite difference over its steps, worst elements", pictures.convergence(profile.convergence)))
-    drawn = "".join(
-        f"<figure>{svg}<figcaption>{_text(title)}</figcaption></figure>" for title, svg in [*figures, *plots] if svg
-    )
+    """Return the pictures of a wrong gradient: where it is wrong, then the gradients, then the steps, folded."""
     shown = len(profile.analytic)
     cut = f", the first {shown} of {profile.elements} elements" if shown < profile.elements else ""
-    return f'<h3>gradient of {_text(profile.wrt)}{cut}</h3><div class="row">{drawn}</div>'
+    error, legend = pictures.error_map(profile)
+    first = [(f"where it is wrong; {legend}", error), ("analytic against finite difference", pictures.scatter(profile))]
+    gradients = pictures.gradient_maps(profile)
+    steps = pictures.convergence(profile.convergence)
+    parts = [f"<h3>gradient of {_text(profile.wrt)}{cut}</h3>", _figures(first), _figures(gradients)]
+    if steps:
+        title = "finite difference over its steps, worst elements"
+        parts.append(f"<details><summary>{title}</summary>{_figures([(title, steps)])}</details>")
+    return "\n".join(parts)
+
+
+def _figures(figures: Iterable[tuple[str, str]]) -> str:
+    drawn = (f"<figure>{svg}<figcaption>{_text(title)}</figcaption></figure>" for title, svg in figures if svg)
+    return f'<div class="row">{"".join(drawn)}</div>'
 
 
 def _comparisons(case: CaseResult) -> str:

@@ -24,16 +24,25 @@ Color = Callable[[float], str]
 
 
 def gradient_maps(profile: Profile) -> list[tuple[str, str]]:
-    """Return (title, svg) of the three gradients on one scale."""
+    """Return (title, svg) of the three gradients on one scale, of which the first title says the end."""
     parts = [("analytic", profile.analytic), ("autodiff", profile.autodiff)]
     parts.append(("finite difference", profile.finite_difference))
     largest = max((abs(v) for _, values in parts for v in values if math.isfinite(v)), default=0.0)
-    return [(title, heat_map(profile.shape, values, _around_zero(largest))) for title, values in parts if values]
+    drawn = [(title, heat_map(profile.shape, values, _around_zero(largest))) for title, values in parts if values]
+    scale = f": blue is {number(-largest)}, orange {number(largest)}"
+    return [(title + scale * (place == 0), svg) for place, (title, svg) in enumerate(drawn)]
 
 
-def error_map(profile: Profile) -> str:
-    """Return the heat map of |analytic - reference|, on a logarithmic scale."""
-    return heat_map(profile.shape, profile.error, _by_decade(profile.error))
+def error_map(profile: Profile) -> tuple[str, str]:
+    """Return the heat map of |analytic - reference|, and its legend: right elements are grey, wrong ones by decade."""
+    wrong = [error if bad else 0.0 for error, bad in zip(profile.error, profile.wrong, strict=True)]
+    sizes = [value for value in wrong if math.isfinite(value) and value > 0]
+    legend = "grey is within the tolerance"
+    if sizes:
+        legend += f", dark to light an error of {number(min(sizes))} to {number(max(sizes))}"
+    if any(not math.isfinite(value) for value in wrong):
+        legend += ", red no number"
+    return heat_map(profile.shape, wrong, _by_decade(wrong)), legend
 
 
 def heat_map(shape: tuple[int, ...], values: Sequence[float], color: Color) -> str:

@@ -35,6 +35,7 @@ _ELEMENT = _object(
     },
     modes={"type": "object", "additionalProperties": _VALUE},
     upstream=_VALUE,
+    slope=_VALUE,
 )
 
 _FINDING = _object(

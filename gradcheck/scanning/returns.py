@@ -28,11 +28,11 @@ def returning_line(file: str, first: int, name: str, position: int | None, count
     `first` and `name` are those of the function's code object; `position` is the place, among `count`
     returned values, of the one that is meant.  None where the source cannot be read.
     """
-    read = _read(file, _stamp(file))
+    read = read_file(file)
     if read is None:
         return None
-    tree, lines = read
-    function = next((node for node in ast.walk(tree) if isinstance(node, _Function) and _is(node, first, name)), None)
+    lines = read[1]
+    function = function_at(file, first, name)
     if function is None:
         return _line(lines, first)
     value = _value(function)
@@ -46,7 +46,7 @@ def returning_line(file: str, first: int, name: str, position: int | None, count
 
 def line_at(file: str, line: int) -> Line:
     """Return a line with its text, which is empty where the file cannot be read."""
-    read = _read(file, _stamp(file))
+    read = read_file(file)
     return _line(read[1], line) if read is not None else Line(line, "")
 
 
@@ -59,17 +59,29 @@ def _value(function: _Function) -> tuple[ast.stmt | ast.expr, ast.expr] | None:
     """Return the last statement that returns a value, and the value."""
     if isinstance(function, ast.Lambda):
         return function.body, function.body
-    found = [node for node in _own(function.body) if isinstance(node, ast.Return) and node.value is not None]
+    found = [node for node in own_nodes(function.body) if isinstance(node, ast.Return) and node.value is not None]
     last = max(found, key=lambda node: node.lineno, default=None)
     return (last, last.value) if last is not None and last.value is not None else None
 
 
-def _own(body: Sequence[ast.AST]) -> Iterator[ast.AST]:
+def read_file(file: str) -> tuple[ast.Module, tuple[str, ...]] | None:
+    """Return the syntax tree and the lines of a file, None where it cannot be read."""
+    return _read(file, _stamp(file))
+
+
+def function_at(file: str, first: int, name: str) -> _Function | None:
+    """Return the function whose code object has this first line and name, None where it is not found."""
+    read = read_file(file)
+    nodes = () if read is None else ast.walk(read[0])
+    return next((node for node in nodes if isinstance(node, _Function) and _is(node, first, name)), None)
+
+
+def own_nodes(body: Sequence[ast.AST]) -> Iterator[ast.AST]:
     """Yield the nodes of a function's body, those of functions in it left out."""
     for node in body:
         yield node
         if not isinstance(node, (*_Function.__args__, ast.ClassDef)):
-            yield from _own(list(ast.iter_child_nodes(node)))
+            yield from own_nodes(list(ast.iter_child_nodes(node)))
 
 
 def _is(node: _Function, first: int, name: str) -> bool:

@@ -99,14 +99,10 @@ BEYOND_ONSET = (0.25, 0.5, 0.75, 1.0)
 # How many times as large a relative change comes out where an iteration does not converge (30 steps: 1e8; a wave
 # whose frequency grows with the input has 2e4 at 100).
 DISORDER = 1e5
-# How close, beside their distance from the sample, two gaps begin that begin at one place.
-SAME_ONSET = 0.1
-# Inputs smaller than this are not called far.
-NEAR_ZERO = 0.02
-# Draws of random roundings, and the roundings that each moves everything by.
-ROUNDING_DRAWS, ROUNDINGS_TRIED = 4, 4
-# The share of a gap that may be left where its reason is taken away.
-TAKEN_AWAY = 1e-2
+# How close, beside their distance from the sample, two gaps begin that begin at one place; inputs that are not far.
+SAME_ONSET, NEAR_ZERO = 0.1, 0.02
+# Draws of random roundings, the roundings that each moves by, and the share of a gap left where its reason is gone.
+ROUNDING_DRAWS, ROUNDINGS_TRIED, TAKEN_AWAY = 4, 4, 1e-2
 # How many times as far as autodiff of the same graph, or a quarter of what rounding explains, the branch that an op
 # takes in half precision may be from the op in float64 (a quarter of 16 roundings: 1.6 % in bfloat16).
 BRANCH_MARGIN = 4.0
@@ -231,8 +227,11 @@ DENOMINATORS, FRACTION_RTOL = 12, 1e-4
 MAX_TERMS, LONG_ENOUGH = 8, 3
 # The fewest elements that count as a number of elements where all of them have one output each.
 COUNTABLE = 5
-# Fresh points at which a mend must pass.
-MEND_DRAWS = 2
+# Fresh points at which a mend must pass, and factors by which others lie farther out.
+MEND_DRAWS, MEND_SCALES = 2, (5.0, 30.0)
+# Edits of a grad_fn: how many are tried for how long, on how many coordinates, how many of those that give the right
+# numbers in the op's own dtype are put to the whole comparison, and what counts as the right numbers there.
+EDITS_TRIED, EDIT_SECONDS, EDITED_SIZE, EDITS_VERIFIED, EDITED_RTOL = 1500, 3.0, 20_000, 4, 1e-3
 # Axes beyond which nobody looks for the ones that a mean left out.
 MOST_AXES = 6
 # Steps, as shares of an input's size, over which a fine staircase looks like the smooth function that it stands for.

@@ -61,6 +61,17 @@ class Rule:
     names: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """Hold how much a recorder has noted by some time."""
+
+    broken: ContractBroken | None
+    gradient_failure: BaseException | None
+    called: int
+    keyword_calls: int
+    notes: int
+
+
 @dataclass(slots=True)
 class Recorder:
     """Hold the switch and the notes.
@@ -92,6 +103,15 @@ class Recorder:
         self.called.clear()
         self.keyword_calls.clear()
         self.notes.clear()
+
+    def kept(self) -> Noted:
+        """Return what is noted now, so that it can be put back."""
+        return Noted(self.broken, self.gradient_failure, len(self.called), len(self.keyword_calls), len(self.notes))
+
+    def put_back(self, noted: Noted) -> None:
+        """Forget what was noted since."""
+        self.broken, self.gradient_failure = noted.broken, noted.gradient_failure
+        del self.called[noted.called :], self.keyword_calls[noted.keyword_calls :], self.notes[noted.notes :]
 
     @contextlib.contextmanager
     def bypassed(self) -> Iterator[None]:

@@ -1,0 +1,129 @@
+"""Run an op with one line of its gradient edited: the code of a function of the user's is exchanged for a while."""
+
+from __future__ import annotations
+import __future__
+
+import ast
+import contextlib
+import gc
+import types
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import tensorflow as tf
+
+from gradcheck.backend.tensorflow.recorder import Recorder
+from gradcheck.backend.tensorflow.recorder import Rule as Place
+from gradcheck.scanning.edits import Edit, Function, Rule
+from gradcheck.scanning.returns import function_at, read_file
+
+
+@dataclass(frozen=True, slots=True)
+class Editable:
+    """Hold the live functions whose code holds a grad_fn, and the statement of the file around them."""
+
+    owners: tuple[types.FunctionType, ...]
+    rule: Rule
+    statement: ast.stmt
+    lines: Sequence[str]
+    recorder: Recorder = field(repr=False)
+
+    def line_after(self, edit: Edit) -> str:
+        """Return the edited line."""
+        return edit.applied(self.lines[edit.line - 1])
+
+    @contextlib.contextmanager
+    def edited(self, edit: Edit) -> Iterator[None]:
+        """Let the op run with an edit inside the block; raises SyntaxError or ValueError for one that cannot be."""
+        codes = self._codes(edit)
+        before = [owner.__code__ for owner in self.owners]
+        noted = self.recorder.kept()
+        for owner in self.owners:
+            new = codes.get(_place(owner.__code__))
+            if new is not None and new.co_freevars == owner.__code__.co_freevars:
+                owner.__code__ = new
+        try:
+            yield
+        finally:
+            for owner, code in zip(self.owners, before, strict=True):
+                owner.__code__ = code
+            self.recorder.put_back(noted)
+
+    def _codes(self, edit: Edit) -> dict[tuple[str, int], types.CodeType]:
+        """Return the code of every function of the statement after an edit."""
+        first, last = _span(self.statement)
+        lines = list(self.lines[first - 1 : last])
+        lines[edit.line - first] = self.line_after(edit)
+        text = "\n" * (first - 1) + "\n".join(lines) + "\n"
+        own = self.owners[0].__code__
+        # With what the user's file imports from __future__, not this one.
+        whole = compile(text, own.co_filename, "exec", flags=own.co_flags & _FUTURE, dont_inherit=True)
+        return {_place(code): code for code in _codes(whole)}
+
+
+# The flags of `annotations` and of what else may be imported from __future__.
+_FUTURE = __future__.annotations.compiler_flag | __future__.generator_stop.compiler_flag
+
+
+def editable(place: Place, recorder: Recorder) -> Editable | None:
+    """Return the functions to exchange for a rule of the user's, None if its source or they are not found."""
+    read = read_file(place.file)
+    found = None if read is None else function_at(place.file, place.line, place.function)
+    if read is None or not isinstance(found, Function):
+        return None
+    tree, lines = read
+    statement = next((s for s in tree.body if _span(s)[0] <= found.lineno <= _span(s)[1]), None)
+    owners = _owners(place)
+    if statement is None or not owners:
+        return None
+    library = next((name for name, value in owners[0].__globals__.items() if value is tf), "tf")
+    rule = Rule(found, _names(statement, found), lines, library)
+    return None if rule.may_not_end else Editable(owners, rule, statement, lines, recorder)
+
+
+def _span(statement: ast.stmt) -> tuple[int, int]:
+    """Return the first line of a statement, its decorators included, and the last."""
+    decorators = [node.lineno for node in getattr(statement, "decorator_list", [])]
+    return min([statement.lineno, *decorators]), statement.end_lineno or statement.lineno
+
+
+def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _codes(constant)
+
+
+def _place(code: types.CodeType) -> tuple[str, int]:
+    return code.co_name, code.co_firstlineno
+
+
+def _owners(place: Place) -> tuple[types.FunctionType, ...]:
+    """Return every live function whose code holds that of a grad_fn: which of them makes it is not known.
+
+    A factory may have made several ops of one code, and traced graphs keep grad_fns of earlier calls.
+    """
+    functions = (value for value in gc.get_objects() if type(value) is types.FunctionType)
+    own = (function for function in functions if function.__code__.co_filename == place.file)
+    wanted = (place.function, place.line)
+    return tuple(f for f in own if any(_place(code) == wanted for code in _codes(f.__code__)))
+
+
+def _names(statement: ast.stmt, function: Function) -> tuple[str, ...]:
+    """Return the names that a grad_fn may mean: its own, then those of the functions around it."""
+    around = [node for node in ast.walk(statement) if isinstance(node, (ast.FunctionDef, ast.Lambda))]
+    around = [node for node in around if _holds(node, function)]
+    found: dict[str, None] = {}
+    for node in sorted(around, key=lambda node: -node.lineno):
+        arguments = node.args
+        every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
+        found |= {argument.arg: None for argument in every if argument.arg not in ("self", "variables")}
+        body = node.body if isinstance(node.body, list) else []
+        for part in (p for s in body for p in ast.walk(s) if not isinstance(s, ast.FunctionDef)):
+            if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store):
+                found[part.id] = None
+    return tuple(found)
+
+
+def _holds(node: ast.FunctionDef | ast.Lambda, inner: Function) -> bool:
+    return node.lineno <= inner.lineno and (node.end_lineno or 0) >= (inner.end_lineno or 0)

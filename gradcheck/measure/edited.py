@@ -1,0 +1,163 @@
+"""The gradients that small edits of a grad_fn give, and whether one of them passes the whole comparison."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.backend.tensorflow.edited import Editable, editable
+from gradcheck.backend.tensorflow.faults import refusals, refused
+from gradcheck.backend.tensorflow.vector_op import VectorOp
+from gradcheck.differences.assess import assess
+from gradcheck.differences.vector_function import Point
+from gradcheck.measure.gradients import tolerance_of
+from gradcheck.measure.noise import own_gradient
+from gradcheck.measure.own_points import moves_variables, own_point
+from gradcheck.measure.precision import vector_op
+from gradcheck.numerics.arrays import Array
+from gradcheck.scanning.edits import Edit
+from gradcheck.verdict.tolerances import (
+    EDIT_SECONDS,
+    EDITED_RTOL,
+    EDITED_SIZE,
+    EDITS_TRIED,
+    EDITS_VERIFIED,
+    MEND_DRAWS,
+    MEND_SCALES,
+)
+from gradcheck.ways import EAGER
+
+if TYPE_CHECKING:
+    from gradcheck.measure.lab import Lab
+
+
+@dataclass(frozen=True, slots=True)
+class Mend:
+    """Hold an edit with which the gradient passes, and the line that it makes."""
+
+    edit: Edit
+    line: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Hold the right gradient at x, packed, and the coordinates of one input at which it is known."""
+
+    x: Array
+    gradient: Array
+    coordinates: NDArray[np.int64]
+
+
+def mend_at(lab: Lab, wanted: Wanted, ratio: float | None) -> Mend | None:
+    """Return the first edit with which the gradient of one input is right, at x and at fresh points.
+
+    The gradients of the other inputs stay as they are, or become right too.  `ratio` is what the
+    gradient is to be divided by where it is a multiple of the right one.
+    """
+    code = _editable(lab)
+    if code is None or wanted.x.size > EDITED_SIZE or moves_variables(lab, wanted.x):
+        return None
+    before = _gradient(lab, wanted.x)
+    if before is None:
+        return None
+    left = EDITS_VERIFIED
+    for edit, gradient in _tried(lab, code, wanted.x, ratio):
+        if _is_right(gradient, before, wanted):
+            if _passes(lab, code, edit, wanted):
+                return Mend(edit, code.line_after(edit).strip())
+            left -= 1
+            if not left:
+                break
+    return None
+
+
+def _editable(lab: Lab) -> Editable | None:
+    rules = list(lab.recorder.rules.values())
+    return editable(rules[0], lab.recorder) if len(rules) == 1 else None
+
+
+def _tried(lab: Lab, code: Editable, x: Array, ratio: float | None) -> Iterator[tuple[Edit, Array]]:
+    """Yield edits with the gradients that they give, in eager and in the op's own dtype."""
+    end = time.perf_counter() + EDIT_SECONDS
+    seen: set[Edit] = set()
+    for edit in code.rule.edits(ratio):
+        if edit in seen:
+            continue
+        seen.add(edit)
+        if len(seen) > EDITS_TRIED or time.perf_counter() > end:
+            return
+        gradient = None
+        with ExitStack() as stack, refusals():
+            try:
+                stack.enter_context(code.edited(edit))
+            except (SyntaxError, ValueError):
+                continue
+            gradient = _gradient(lab, x)
+        if gradient is not None:
+            yield edit, gradient
+
+
+def _gradient(lab: Lab, x: Array) -> Array | None:
+    run = refused(
+        lambda: lab.gradients.run(replace(EAGER, device=lab.first_way.device), own_point(lab, x), lab.upstream)
+    )
+    fits = run is not None and all(
+        g is None or tuple(np.shape(g)) == tuple(slot.shape) for g, slot in zip(run.gradients, lab.slots, strict=True)
+    )
+    return refused(lambda: own_gradient(lab, run)) if run is not None and fits else None
+
+
+def _is_right(gradient: Array, before: Array, wanted: Wanted) -> bool:
+    """Return whether a gradient is the wanted one where that is known, and elsewhere as before or right too."""
+    known = wanted.coordinates
+    with np.errstate(invalid="ignore", over="ignore"):
+        allowed = EDITED_RTOL * np.abs(wanted.gradient[known]).max(initial=0.0)
+        right = np.abs(gradient - wanted.gradient) <= allowed
+        kept = np.abs(gradient - before) <= allowed
+    unknown = np.isnan(wanted.gradient) | (np.isnan(gradient) & np.isnan(before))
+    return bool(right[known].all() and (right | kept | unknown).all())
+
+
+def _passes(lab: Lab, code: Editable, edit: Edit, wanted: Wanted) -> bool:
+    """Return whether the edited gradient passes the differences, in the widest precision, at x and at fresh points."""
+    with code.edited(edit):
+        # Another operation than the op's own, so that it is traced anew.
+        op = refused(lambda: vector_op(lab, replace(lab.operation), lab.precision.op.name))
+        return op is not None and all(_passes_at(lab, op, point, wanted) for point in _points(lab, wanted))
+
+
+def _points(lab: Lab, wanted: Wanted) -> Iterator[Point]:
+    """Yield x, points near the sample and near x, and points farther out in the directions of both."""
+    point = lab.precision.point
+    yield _point(lab, wanted.x, point.cotangent)
+    for number in range(MEND_DRAWS):
+        rng = lab.rng("mend", str(number))
+        for start in dict.fromkeys((point.x.tobytes(), wanted.x.tobytes())):
+            x = np.frombuffer(start) + point.sizes * rng.uniform(-1.0, 1.0, point.x.size)
+            for scale in (1.0, *MEND_SCALES):
+                yield _point(lab, point.clipped(scale * x[None])[0], rng.normal(size=point.cotangent.size))
+
+
+def _point(lab: Lab, x: Array, cotangent: Array) -> Point:
+    """Return a point, with an upstream of zero for outputs that are no numbers there."""
+    values = lab.precision.op.value(x)
+    finite = np.isfinite(values)
+    return lab.precision.point.elsewhere(x, values, np.where(finite, cotangent, 0.0), lab.rng("mended"))
+
+
+def _passes_at(lab: Lab, op: VectorOp, point: Point, wanted: Wanted) -> bool:
+    if not np.isfinite(point.y).any():
+        return True
+    gradient = refused(lambda: op.gradient(point.x, point.cotangent))
+    if gradient is None:
+        return False
+    tolerance = tolerance_of(lab, lab.precision)
+    known, trusted = wanted.coordinates, lab.precision.trusted
+    found = assess(point, gradient, tolerance, lab.rng("mended"), known, trusted)
+    return not found.wrong.any()

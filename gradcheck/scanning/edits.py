@@ -1,0 +1,315 @@
+"""Small edits of a grad_fn that undo what people get wrong in one place: pure syntax, nothing is run.
+
+An edit replaces part of one line; which of them mends a gradient is for others to try (program repair by
+mutation; Weimer and others 2009, Debroy and Wong 2010).
+"""
+
+from __future__ import annotations
+
+import ast
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from gradcheck.scanning.returns import own_nodes
+
+# Functions of TensorFlow that people take for one another.
+_FAMILIES = (
+    ("sin", "cos"), ("sinh", "cosh"), ("exp", "expm1"), ("log", "log1p"), ("maximum", "minimum"), ("tanh", "sigmoid"),
+    ("greater", "less"), ("greater_equal", "less_equal"), ("logical_and", "logical_or"), ("sqrt", "square"),
+    ("zeros_like", "ones_like"), ("softplus", "sigmoid"), ("abs", "sign"), ("cumsum", "cumprod"), ("relu", "relu6"),
+    ("reduce_sum", "reduce_mean"), ("reduce_sum", "reduce_max"), ("add", "subtract"), ("multiply", "divide"),
+    ("sqrt", "rsqrt"), ("reduce_max", "reduce_min"), ("argmax", "argmin"),
+)  # fmt: skip
+# Switches that are forgotten or set by mistake, by the function that has them.
+_SWITCHES = {
+    "matmul": ("transpose_a", "transpose_b"),
+    "matvec": ("transpose_a",),
+    "cumsum": ("reverse", "exclusive"),
+    "cumprod": ("reverse", "exclusive"),
+    "triangular_solve": ("adjoint", "lower"),
+    "solve": ("adjoint",),
+    "reduce_sum": ("keepdims",),
+    "reduce_mean": ("keepdims",),
+    "reduce_max": ("keepdims",),
+}
+_FLIPPED = {ast.Gt: "<", ast.Lt: ">", ast.GtE: "<=", ast.LtE: ">="}
+_OTHER_SIGN = {ast.Add: "-", ast.Sub: "+", ast.Mult: "/", ast.Div: "*"}
+# What a gradient is multiplied with or divided by, beside a name as it is: masks and derivatives of known functions.
+_FACTORS = ("{n}", "tf.cast({n} > 0, {n}.dtype)", "(1.0 - {n})", "(1.0 - {n} * {n})", "{n} * (1.0 - {n})", "2.0 * {n}",
+            "tf.cos({n})", "tf.sigmoid({n})")  # fmt: skip
+_DIVISORS = ("{n}", "tf.cast(tf.size({n}), {n}.dtype)", "tf.square({n})", "(1.0 + {n} * {n})")
+_RARE_FACTORS = ("tf.exp({n})", "tf.square({n})", "tf.sign({n})")
+_TERMS = ("{e} - {n} * tf.reduce_sum({e}, axis={a}, keepdims=True)",
+          "{f} - {n} * tf.reduce_sum({e} * {n}, axis={a}, keepdims=True)")  # fmt: skip
+_MEANS = ("{f} - tf.reduce_mean({e}, axis={a}, keepdims=True)", "tf.reduce_sum({e}, axis={a})",
+          "tf.reduce_sum({e}, axis={a}, keepdims=True)", "tf.cumsum({e}, axis={a}, reverse=True)",
+          "tf.reverse({e}, axis=[{a}])")  # fmt: skip
+_WRAPS = ("tf.transpose({e})", "tf.reduce_sum({e})", "tf.math.conj({e})")
+_AXES = (-1, 0, 1)
+_INTEGERS = (0, 1, 2, -1, -2)
+_FLOATS = (0.0, 0.5, 1.0, 2.0, 3.0, -1.0)
+_ATOMS = (ast.Name, ast.Call, ast.Constant, ast.Attribute, ast.Subscript)
+# A gradient that loops while something holds may never end with another number in it.
+_ENDLESS = ("while_loop",)
+
+Function = ast.FunctionDef | ast.Lambda
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """Replace the bytes from `start` to `end` of a line by a text."""
+
+    line: int
+    start: int
+    end: int
+    text: str
+
+    def applied(self, line: str) -> str:
+        """Return the line after the edit."""
+        raw = line.encode()
+        return (raw[: self.start] + self.text.encode() + raw[self.end :]).decode()
+
+
+@dataclass(slots=True)
+class Rule:
+    """Hold the syntax of a grad_fn, and the names of tensors that it sees."""
+
+    function: Function
+    names: tuple[str, ...]
+    lines: Sequence[str]
+    library: str = "tf"
+    _parents: dict[ast.AST, ast.AST] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for node in ast.walk(self.function):
+            for child in ast.iter_child_nodes(node):
+                self._parents[child] = node
+
+    def edits(self, ratio: float | None) -> Iterator[Edit]:
+        """Yield edits, likely ones first: `ratio` is what the gradient is to be divided by, where it is one number."""
+        nodes = [node for node in self._nodes() if isinstance(node, ast.expr) and node.lineno == node.end_lineno]
+        values = self._values(nodes)
+        families = (
+            (e for node in nodes for e in self._numbers(node, ratio)),
+            (e for node in values for e in self._signs(node)),
+            (e for node in nodes for e in self._operators(node)),
+            (e for node in nodes for e in self._calls(node)),
+            (e for node in nodes for e in self._comparisons(node)),
+            (e for node in nodes for e in self._names(node)),
+            self._exchanged(),
+            (e for node in values for e in self._divided(node, ratio)),
+            (e for node in values for e in self._multiplied(node, _FACTORS)),
+            (e for node in values for e in self._terms(node)),
+            (e for node in values for e in self._wrapped(node)),
+            (e for node in values for e in self._divided_by_names(node)),
+            (e for node in values for e in self._multiplied(node, _RARE_FACTORS)),
+        )
+        yield from itertools.chain.from_iterable(families)
+
+    @property
+    def may_not_end(self) -> bool:
+        """Return whether the function loops for as long as a condition holds."""
+        nodes = list(ast.walk(self.function))
+        return any(isinstance(node, ast.While) for node in nodes) or any(
+            isinstance(node, ast.Attribute) and node.attr in _ENDLESS for node in nodes
+        )
+
+    def _nodes(self) -> Iterator[ast.AST]:
+        body = self.function.body
+        yield from (node for part in (body if isinstance(body, list) else [body]) for node in ast.walk(part))
+
+    def returned(self) -> list[ast.expr]:
+        """Return the expressions of the gradients that are returned."""
+        if isinstance(self.function, ast.Lambda):
+            values = [self.function.body]
+        else:
+            own = own_nodes(self.function.body)
+            values = [n.value for n in own if isinstance(n, ast.Return) and n.value is not None]
+        return [part for value in values for part in _parts(value)]
+
+    def _values(self, nodes: Sequence[ast.expr]) -> list[ast.expr]:
+        """Return expressions that are gradients, or parts of them: returned, assigned, or terms of a sum."""
+        known = {id(node) for node in nodes}
+        found = [node for node in self.returned() if id(node) in known]
+        for node in self._nodes():
+            if isinstance(node, (ast.Assign, ast.AugAssign)):
+                found += [part for part in _parts(node.value) if id(part) in known]
+            elif isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Add, ast.Sub)):
+                found += [part for part in (node.left, node.right) if id(part) in known]
+            elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
+                found += [part for part in (node.left, node.right) if id(part) in known and _number(part) is None]
+        return list({id(node): node for node in found}.values())
+
+    def _text(self, node: ast.expr) -> str:
+        raw = self.lines[node.lineno - 1].encode()
+        return raw[node.col_offset : node.end_col_offset].decode()
+
+    def _as_factor(self, node: ast.expr) -> str:
+        """Return an expression as it stands in a product."""
+        text = self._text(node)
+        product = isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Mult, ast.Div))
+        return text if product or isinstance(node, _ATOMS) else f"({text})"
+
+    def _with(self, node: ast.expr, text: str) -> Edit:
+        """Return the edit that puts a text in the place of an expression, in brackets where it would bind otherwise."""
+        parent = self._parents.get(node)
+        try:
+            inner: ast.expr = ast.parse(text, mode="eval").body
+        except SyntaxError:
+            inner = node
+        if isinstance(parent, (ast.BinOp, ast.UnaryOp)) and not isinstance(inner, _ATOMS):
+            text = text if _binds(inner, parent, node) else f"({text})"
+        return Edit(node.lineno, node.col_offset, node.end_col_offset or node.col_offset, text)
+
+    def _numbers(self, node: ast.expr, ratio: float | None) -> Iterator[Edit]:
+        value = _number(node)
+        if value is None:
+            return
+        if isinstance(value, int):
+            others: list[float] = [*_INTEGERS, value + 1, value - 1]
+        else:
+            exact = [value / ratio, value * ratio] if ratio else []
+            near = [value + 1, value - 1, value * 2, value / 2, -value, *([1 / value] if value else [])]
+            others = [*exact, *_FLOATS, *near]
+        for other in dict.fromkeys(others):
+            if other != value:
+                yield self._with(node, written(other))
+
+    def _signs(self, node: ast.expr) -> Iterator[Edit]:
+        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+            yield self._with(node, self._text(node.operand))
+        elif _number(node) is None:
+            yield self._with(node, f"-{self._as_factor(node)}")
+
+    def _operators(self, node: ast.expr) -> Iterator[Edit]:
+        if not isinstance(node, ast.BinOp):
+            return
+        left, right = self._text(node.left), self._text(node.right)
+        if type(node.op) in _OTHER_SIGN:
+            raw = self.lines[node.lineno - 1].encode()
+            between = raw[node.left.end_col_offset : node.right.col_offset]
+            place = between.find({ast.Add: b"+", ast.Sub: b"-", ast.Mult: b"*", ast.Div: b"/"}[type(node.op)])
+            start = (node.left.end_col_offset or 0) + place
+            yield Edit(node.lineno, start, start + 1, _OTHER_SIGN[type(node.op)])
+        if isinstance(node.op, (ast.Sub, ast.Div, ast.MatMult)):
+            sign = {ast.Sub: "-", ast.Div: "/", ast.MatMult: "@"}[type(node.op)]
+            yield self._with(node, f"{self._as_factor(node.right)} {sign} {self._as_factor(node.left)}")
+        if isinstance(node.op, ast.MatMult):
+            yield self._with(node, f"{self._matrix(node.left)} @ {right}")
+            yield self._with(node, f"{left} @ {self._matrix(node.right)}")
+        yield self._with(node, left)
+        yield self._with(node, right)
+
+    def _matrix(self, node: ast.expr) -> str:
+        return f"{self.library}.transpose({self._text(node)})"
+
+    def _calls(self, node: ast.expr) -> Iterator[Edit]:
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+            return
+        name, arguments = node.func.attr, [self._text(a) for a in (*node.args, *(k.value for k in node.keywords))]
+        given = {keyword.arg: keyword for keyword in node.keywords}
+        end = (node.end_col_offset or 1) - 1
+        for switch in _SWITCHES.get(name, ()):
+            if switch in given:
+                value = given[switch].value
+                off = isinstance(value, ast.Constant) and value.value is True
+                yield self._with(value, "False" if off else "True")
+            elif arguments:
+                yield Edit(node.lineno, end, end, f", {switch}=True")
+        if name == "matmul" and not given and len(node.args) == 2:
+            yield Edit(node.lineno, end, end, ", transpose_a=True, transpose_b=True")
+            for flags in ("", ", transpose_a=True", ", transpose_b=True"):
+                yield self._with(node, f"{self._text(node.func)}({arguments[1]}, {arguments[0]}{flags})")
+        for family in _FAMILIES:
+            if name in family:
+                other_name = family[1 - family.index(name)]
+                stop = node.func.end_col_offset or 0
+                yield Edit(node.lineno, stop - len(name.encode()), stop, other_name)
+        for one, other in itertools.pairwise(node.args):
+            swapped = f"{self._text(other)}, {self._text(one)}"
+            yield Edit(node.lineno, one.col_offset, other.end_col_offset or 0, swapped)
+        if node.args:
+            yield self._with(node, arguments[0])
+
+    def _comparisons(self, node: ast.expr) -> Iterator[Edit]:
+        if isinstance(node, ast.IfExp):
+            yield self._with(node, self._text(node.body))
+            yield self._with(node, self._text(node.orelse))
+        if isinstance(node, ast.Compare) and type(node.ops[0]) in _FLIPPED and len(node.ops) == 1:
+            left, right = self._text(node.left), self._text(node.comparators[0])
+            yield self._with(node, f"{left} {_FLIPPED[type(node.ops[0])]} {right}")
+
+    def _names(self, node: ast.expr) -> Iterator[Edit]:
+        if isinstance(node, ast.Name) and node.id in self.names:
+            for other in self.names:
+                if other != node.id:
+                    yield self._with(node, other)
+
+    def _exchanged(self) -> Iterator[Edit]:
+        """Yield the returned gradients with two of them exchanged."""
+        for one, other in itertools.combinations(self.returned(), 2):
+            if one.lineno == other.end_lineno and self._parents.get(one) is self._parents.get(other):
+                raw = self.lines[one.lineno - 1].encode()
+                between = raw[one.end_col_offset : other.col_offset].decode()
+                swapped = f"{self._text(other)}{between}{self._text(one)}"
+                yield Edit(one.lineno, one.col_offset, other.end_col_offset or 0, swapped)
+
+    def _wrapped(self, node: ast.expr) -> Iterator[Edit]:
+        text = self._text(node)
+        for form in _WRAPS:
+            yield self._with(node, self._own(form.format(e=text)))
+        for form, axis in itertools.product(_MEANS, _AXES):
+            yield self._with(node, self._own(form.format(e=text, f=self._as_factor(node), a=axis)))
+
+    def _inputs(self) -> list[str]:
+        """Return the names without the upstreams, in which a gradient is linear already."""
+        own = {argument.arg for argument in self.function.args.args}
+        return [name for name in self.names if name not in own]
+
+    def _divided(self, node: ast.expr, ratio: float | None) -> Iterator[Edit]:
+        if ratio:
+            yield self._with(node, f"{self._as_factor(node)} / {written(ratio)}")
+
+    def _multiplied(self, node: ast.expr, forms: Sequence[str]) -> Iterator[Edit]:
+        for form, name in itertools.product(forms, self._inputs()):
+            yield self._with(node, f"{self._as_factor(node)} * {self._own(form.format(n=name))}")
+
+    def _divided_by_names(self, node: ast.expr) -> Iterator[Edit]:
+        for form, name in itertools.product(_DIVISORS, self._inputs()):
+            yield self._with(node, f"{self._as_factor(node)} / {self._own(form.format(n=name))}")
+
+    def _terms(self, node: ast.expr) -> Iterator[Edit]:
+        for form, name, axis in itertools.product(_TERMS, self._inputs(), _AXES):
+            yield self._with(node, self._own(form.format(e=self._text(node), f=self._as_factor(node), n=name, a=axis)))
+
+    def _own(self, text: str) -> str:
+        """Return a text with TensorFlow under the name that the user's file gives it."""
+        return text if self.library == "tf" else text.replace("tf.", f"{self.library}.")
+
+
+def written(number: float) -> str:
+    """Return a number as people write it."""
+    if isinstance(number, int):
+        return str(number)
+    return f"{number:.1f}" if float(number).is_integer() else f"{number:.9g}"
+
+
+def _binds(inner: ast.expr, parent: ast.BinOp | ast.UnaryOp, node: ast.expr) -> bool:
+    """Return whether a product may stand without brackets where `node` stands: first in a product or a sum."""
+    if not isinstance(parent, ast.BinOp) or isinstance(parent.op, ast.Pow) or node is not parent.left:
+        return False
+    return isinstance(inner, ast.BinOp) and isinstance(inner.op, (ast.Mult, ast.Div))
+
+
+def _parts(value: ast.expr) -> list[ast.expr]:
+    """Return the elements of a tuple or list, nested ones too; the value itself if it is neither."""
+    if isinstance(value, (ast.Tuple, ast.List)):
+        return [part for element in value.elts for part in _parts(element)]
+    return [value]
+
+
+def _number(node: ast.AST) -> int | float | None:
+    """Return the number that an expression is, None if it is another thing."""
+    value = node.value if isinstance(node, ast.Constant) else None
+    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None

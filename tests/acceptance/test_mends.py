@@ -1,0 +1,149 @@
+"""A mend that is called verified mends the op: put into the file, the case passes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+OPS = """
+import tensorflow as tf
+
+
+@tf.custom_gradient
+def softmax(x):
+    y = tf.nn.softmax(x)
+
+    def grad(up):
+        return y * up
+
+    return y, grad
+
+
+@tf.custom_gradient
+def product(a, b):
+    def grad(up):
+        da = tf.matmul(up, b)
+        return da, tf.matmul(a, up, transpose_a=True)
+
+    return tf.matmul(a, b), grad
+
+
+@tf.custom_gradient
+def masked(x):
+    z = tf.sin(x)
+    y = tf.nn.relu(z)
+
+    def grad(up):
+        return up * tf.cos(x)
+
+    return y, grad
+
+
+@tf.custom_gradient
+def clipped_far_out(x):
+    def grad(up):
+        slope = tf.clip_by_value(2.0 * x, -20.0, 20.0)
+        return up * slope
+
+    return x * x, grad
+
+
+@tf.custom_gradient
+def of_the_mean(x):
+    def grad(up):
+        return up * 2.0 * x
+
+    return tf.reduce_mean(x * x), grad
+
+
+def made(power):
+    @tf.custom_gradient
+    def op(x):
+        return x**power, lambda up: up * x ** (power - 1.0)
+
+    return op
+
+
+cubed = made(3.0)
+
+
+class Scaled(tf.keras.layers.Layer):
+    def build(self, shape):
+        self.w = self.add_weight(shape=(shape[-1],), initializer="random_normal", name="w")
+
+    def call(self, x):
+        w = tf.convert_to_tensor(self.w)
+
+        @tf.custom_gradient
+        def op(x, w):
+            def grad(up):
+                return up * w, tf.reduce_mean(up * x, axis=0)
+
+            return x * w, grad
+
+        return op(x, w)
+"""
+SPEC = """
+module: ops.py
+defaults: {modes: [eager]}
+cases:
+  softmax: {inputs: {x: {shape: [3, 4]}}}
+  product: {inputs: {a: {shape: [3, 3]}, b: {shape: [3, 3]}}}
+  masked: {inputs: {x: {shape: [3, 4]}}}
+  clipped_far_out: {inputs: {x: {shape: [3, 4]}}}
+  of_the_mean: {inputs: {x: {shape: [3, 4]}}}
+  cubed: {inputs: {x: {shape: [3, 4]}}}
+  Scaled: {build: {}, inputs: {x: {shape: [3, 4]}}}
+"""
+
+
+@pytest.fixture(scope="module")
+def mended(tmp_path_factory):
+    """Return the fixes by case, and the status of every case after all of them."""
+    import json
+    import subprocess
+    import sys
+
+    folder = tmp_path_factory.mktemp("mends")
+    (folder / "ops.py").write_text(OPS)
+    (folder / "spec.yaml").write_text(SPEC)
+
+    def cases():
+        command = [sys.executable, "-m", "gradcheck", "run", "spec.yaml", "--format", "json"]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        return {case["case"]: case for case in json.loads(done.stdout)["cases"]}
+
+    wrong = cases()
+    lines = (folder / "ops.py").read_text().splitlines()
+    fixes = {}
+    for name, case in wrong.items():
+        assert case["status"] == "failed"
+        finding = next((f for f in case["findings"] if f.get("fix")), None)
+        if finding is not None:
+            number = finding["source"]["line"] - 1
+            before = lines[number]
+            assert before.strip() == finding["source"]["text"]
+            lines[number] = before[: len(before) - len(before.lstrip())] + finding["fix"]
+            fixes[name] = finding["fix"]
+    Path(folder / "ops.py").write_text("\n".join(lines) + "\n")
+    return fixes, {name: case["status"] for name, case in cases().items()}
+
+
+@pytest.mark.parametrize(
+    ("name", "fix"),
+    [
+        ("softmax", "return y * up - y * tf.reduce_sum(y * up, axis=-1, keepdims=True)"),
+        ("product", "da = tf.matmul(up, b, transpose_b=True)"),
+        ("masked", "return up * tf.cos(x) * tf.cast(z > 0, z.dtype)"),
+        ("clipped_far_out", "slope = 2.0 * x"),
+        ("of_the_mean", "return up * 2.0 * x / tf.cast(tf.size(x), x.dtype)"),
+        ("cubed", None),
+        ("Scaled", "return up * w, tf.reduce_sum(up * x, axis=0)"),
+    ],
+)
+def test_a_verified_mend_is_a_line_of_the_file_with_which_the_case_passes(mended, name, fix):
+    fixes, statuses = mended
+    assert name in fixes
+    assert fix is None or fixes[name] == fix
+    assert statuses[name] == "passed"

@@ -1,0 +1,98 @@
+"""Edits of a grad_fn are lines that can be read, and among them is the one that undoes a known mistake."""
+
+from __future__ import annotations
+
+import ast
+import textwrap
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gradcheck.scanning.edits import Edit, Rule
+
+
+def edited(source, names=("u", "x", "y"), ratio=None):
+    """Return the function `grad` after every edit."""
+    lines = textwrap.dedent(source).strip("\n").splitlines()
+    tree = ast.parse("\n".join(lines))
+    function = next(node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.Lambda)))
+    edits = Rule(function, names, lines).edits(ratio)
+    return ["\n".join(e.applied(line) if n == e.line else line for n, line in enumerate(lines, 1)) for e in edits]
+
+
+def returned(expression, **options):
+    """Return what a grad_fn returns after every edit of the expression that it returns."""
+    start = "    return "
+    return [text.splitlines()[1][len(start) :] for text in edited(f"def grad(u):\n{start}{expression}", **options)]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("u * 3.0 * x", "u * 2.0 * x"),
+        ("-u * x", "u * x"),
+        ("u * x", "-u * x"),
+        ("u * x + y", "u * x - y"),
+        ("u / x", "u * x"),
+        ("x - y", "y - x"),
+        ("u * tf.sin(x)", "u * tf.cos(x)"),
+        ("tf.matmul(u, y)", "tf.matmul(u, y, transpose_b=True)"),
+        ("tf.matmul(u, y, transpose_b=True)", "tf.matmul(u, y, transpose_b=False)"),
+        ("tf.cumsum(u, -1)", "tf.cumsum(u, -1, reverse=True)"),
+        ("tf.reduce_mean(u, 0)", "tf.reduce_sum(u, 0)"),
+        ("tf.reduce_sum(u, 0)", "tf.reduce_sum(u, 1)"),
+        ("u * tf.cast(x < 0.0, u.dtype)", "u * tf.cast(x > 0.0, u.dtype)"),
+        ("u * y", "u * x"),
+        ("u", "u * tf.cast(x > 0, x.dtype)"),
+        ("u * y", "u * y * (1.0 - y)"),
+        ("u * y", "u * y - y * tf.reduce_sum(u * y, axis=-1, keepdims=True)"),
+        ("tf.stop_gradient(u)", "u"),
+        ("(u * x, u * y)", "(u * y, u * x)"),
+        ("u * x", "u * x / 1.5"),
+        ("x if right else y", "y"),
+        ("u * x", "u * x / tf.cast(tf.size(x), x.dtype)"),
+    ],
+)
+def test_a_known_mistake_is_undone(wrong, right):
+    assert right in returned(wrong, ratio=1.5)
+
+
+def test_what_binds_otherwise_gets_brackets():
+    found = returned("u * (x + y)")
+    assert "-u * (x + y)" in found
+    assert "u * (x - y)" in found
+    assert not any(text.startswith("u * x + y") for text in found)
+
+
+def test_a_gradient_that_may_never_end_is_left_alone():
+    function = ast.parse("def grad(u):\n    while u > 0:\n        u = u - 1\n    return u").body[0]
+    assert Rule(function, ("u",), ()).may_not_end
+    function = ast.parse("def grad(u):\n    return tf.while_loop(c, b, [u])").body[0]
+    assert Rule(function, ("u",), ()).may_not_end
+
+
+def test_letters_beyond_ascii_are_not_cut():
+    assert Edit(1, 5, 8, "2.0").applied("μ * 3.0") == "μ * 2.0"
+    assert "μ * 2.0" in returned("μ * 3.0", ratio=1.5)
+
+
+EXPRESSIONS = st.recursive(
+    st.sampled_from(["u", "x", "y", "2.0", "3"]),
+    lambda inner: st.one_of(
+        st.tuples(inner, st.sampled_from("+-*/"), inner).map(lambda parts: f"({parts[0]} {parts[1]} {parts[2]})"),
+        st.tuples(st.sampled_from(["tf.sin", "tf.reduce_sum", "-"]), inner).map(
+            lambda parts: f"{parts[0]}({parts[1]})"
+        ),
+    ),
+    max_leaves=5,
+)
+
+
+@given(EXPRESSIONS)
+def test_every_edit_is_python_and_changes_something(expression):
+    before = ast.dump(ast.parse(expression))
+    found = returned(expression)
+    assert found
+    parsed = [ast.dump(ast.parse(text)) for text in found]
+    assert sum(text == before for text in parsed) <= len(parsed) // 4
