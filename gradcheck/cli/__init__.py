@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from importlib import import_module
@@ -57,6 +59,17 @@ class _OnUse(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """Say what was probably meant, where the first word is no command."""
+        name = args[0]
+        if name in COMMANDS or name.startswith("-"):
+            return super().resolve_command(ctx, args)
+        if name.endswith((".yaml", ".yml", ".py")) or "::" in name or os.path.exists(name):
+            raise click.UsageError(f"'{name}' is no command; did you mean `gradcheck run {name}`?", ctx)
+        close = difflib.get_close_matches(name, COMMANDS, n=1)
+        hint = f"did you mean `gradcheck {close[0]}`?" if close else f"the commands are {', '.join(COMMANDS)}"
+        raise click.UsageError(f"'{name}' is no command; {hint}", ctx)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:

@@ -28,10 +28,15 @@ def complete_case(context: Any, parameter: Any, incomplete: str) -> list[Complet
 
 
 def complete_code(context: Any, parameter: Any, incomplete: str) -> list[CompletionItem]:
-    """Return the finding codes, and the causes of one once it is typed."""
+    """Return the finding codes, the causes of one once it is typed, and the keys of a spec."""
     from gradcheck.findings import CATALOGUE
+    from gradcheck.spec.keys import CASE_KEYS, INPUT_KEYS
 
-    words = [*CATALOGUE, *(f"{code}/{cause}" for code, info in CATALOGUE.items() for cause in info.causes)]
+    words = [
+        *CATALOGUE,
+        *dict.fromkeys([*CASE_KEYS, *INPUT_KEYS]),
+        *(f"{code}/{cause}" for code, info in CATALOGUE.items() for cause in info.causes),
+    ]
     wanted = [w for w in words if w.startswith(incomplete) and ("/" in incomplete or "/" not in w)]
     return [CompletionItem(word) for word in wanted]
 

@@ -12,7 +12,7 @@ import click
 def schema(report: bool) -> int:
     """Print the JSON Schema (draft 7) of spec files, for editors."""
     from gradcheck.reports.schema import REPORT_SCHEMA
-    from gradcheck.spec.schema import SCHEMA
+    from gradcheck.spec.schema import described
 
-    click.echo(json.dumps(REPORT_SCHEMA if report else SCHEMA, indent=2))
+    click.echo(json.dumps(REPORT_SCHEMA if report else described(), indent=2))
     return 0

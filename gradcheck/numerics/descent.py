@@ -25,7 +25,7 @@ OVERSHOOT = 1.05
 # How far a step may go, in units of the numbers at hand: the slope of an exponential sends it out of every range.
 LONGEST = 10.0
 # Factors of a step that changes no digit.
-LONGER = (1.0, 4.0, 16.0, 64.0, 256.0, 1024.0)
+LONGER = tuple(4.0**power for power in range(13))
 # How deep inside a point should lie, so that no difference looks across the border: the deepest that is found.
 DEPTHS = (0.1, 0.01, 1e-3)
 # Steps for each of them.

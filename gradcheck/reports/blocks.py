@@ -96,7 +96,8 @@ def blocks_of(result: CaseResult, view: View, console: Console) -> Iterator[Line
         if number and finding.elements:
             yield Line("")
         source = place_of(finding)
-        yield from _finding(finding, view, console, labelled=len(findings) > 1, placed=source != before)
+        labelled = len(findings) > 1 or finding.level != "error"
+        yield from _finding(finding, view, console, labelled, placed=source != before)
         before = source
     for want in result.missing:
         yield Line(unmet_text(result, want), "bold red", MARGIN)
@@ -141,7 +142,7 @@ def _finding(finding: Finding, view: View, console: Console, labelled: bool, pla
 def _frames(traceback: str) -> list[str]:
     """Return the end of a traceback, without its last line where that is the finding's message again."""
     lines = traceback.splitlines()
-    if len(lines) > 1 and lines[-2].startswith(" "):
+    if len(lines) == 1 or lines[-2].startswith(" "):
         lines.pop()
     return lines[-MAX_OUTPUT_LINES:]
 

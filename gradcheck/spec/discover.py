@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +14,9 @@ from gradcheck.files import searched
 from gradcheck.spec.model import Case, Spec
 from gradcheck.spec.nodes import MAX_BYTES
 from gradcheck.spec.parse import parse
+
+# Names that a message lists.
+SHOWN = 8
 
 MAX_TOKENS = 200
 # The file of a saved failure (`--save-failures`): the specs beside it were written by gradcheck.
@@ -123,7 +126,7 @@ def read_specs(paths: Iterable[str]) -> tuple[tuple[Spec, ...], SpecError | None
     return tuple(specs), SpecError(tuple(problems)) if problems else None
 
 
-def select(specs: Iterable[Spec], expression: str = "", tags: Iterable[str] = ()) -> list[Case]:
+def select(specs: Sequence[Spec], expression: str = "", tags: Iterable[str] = ()) -> list[Case]:
     """Return the cases that match a `-k` expression and have one of `tags` (any, if none given).
 
     Raises NothingSelected if no case is left.
@@ -136,8 +139,24 @@ def select(specs: Iterable[Spec], expression: str = "", tags: Iterable[str] = ()
             if matches([case.id, *case.tags]) and (not wanted or wanted & set(case.tags)):
                 cases.setdefault(case.id, case)
     if not cases:
-        raise NothingSelected("no case was selected")
+        raise NothingSelected(f"no case was selected{_selectable(specs, expression, wanted)}")
     return list(cases.values())
+
+
+def _selectable(specs: Sequence[Spec], expression: str, tags: set[str]) -> str:
+    """Return what could have been selected, in the words of the option that selected nothing."""
+    every = [case for spec in specs for case in spec.cases]
+    known = sorted({tag for case in every for tag in case.tags})
+    if tags and not tags & set(known):
+        listed = f"the tags are {', '.join(known[:SHOWN])}" if known else "no case has a tag"
+        return f": {', '.join(sorted(tags))} is no tag here; {listed}"
+    if expression:
+        names = list(dict.fromkeys(case.name for case in every))
+        close = difflib.get_close_matches(expression, names, n=1)
+        more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+        hint = f"did you mean `{close[0]}`?" if close else f"the cases are {', '.join(names[:SHOWN])}{more}"
+        return f": `-k {expression}` matches none; {hint}"
+    return ""
 
 
 def compile_expression(text: str) -> Callable[[list[str]], bool]:

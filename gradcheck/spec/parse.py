@@ -12,6 +12,7 @@ from gradcheck.spec.contradictions import case_problems, input_problems, is_file
 from gradcheck.spec.model import Case, Input, Spec
 from gradcheck.spec.nodes import Document, KeyPath, read_document
 from gradcheck.spec.schema import PATTERNS, SCHEMA, is_attribute
+from gradcheck.spec.slips import instead, nearest_file
 from gradcheck.spec.synonyms import SYNONYMS
 from gradcheck.ways import expanded
 
@@ -97,6 +98,7 @@ def _describe(document: Document, error: Any) -> Iterator[tuple[Problem, tuple[K
         yield document.problem(key_path, message, "no spaces, colons or slashes", at_key=True), (key_path, "name")
         return
     message, hint = _explain(kind, limit, value, error)
+    hint = (instead(path, limit, value) if kind == "type" else "") or hint
     yield document.problem(path, message, hint), (path, "missing" if kind in ("required", "anyOf") else kind)
 
 
@@ -211,7 +213,9 @@ def _module_problems(document: Document, path: Path, where: KeyPath, module: str
         if not module.endswith(".py"):
             yield document.problem(where, f"{_shown(module)} is neither a .py file nor a dotted module name")
         elif not is_file(path.parent / module):
-            yield document.problem(where, f"there is no file {_shown(module)} beside this spec")
+            near = nearest_file(path.parent, module)
+            hint = f"did you mean `{near}`?" if near else ""
+            yield document.problem(where, f"there is no file {_shown(module)} beside this spec", hint)
     elif not is_attribute(module):
         yield document.problem(where, f"{_shown(module)} is neither a .py file nor a dotted module name")
 

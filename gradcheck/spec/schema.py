@@ -6,10 +6,12 @@ differ.  What a schema cannot say (low above high) is checked in `parse`.
 
 from __future__ import annotations
 
+import copy
 import re
 from typing import Any
 
 from gradcheck.findings import CATALOGUE
+from gradcheck.spec.keys import CASE_KEYS, FILE_KEYS, INPUT_KEYS
 from gradcheck.ways import ALL, EVERY_MODE, TAPES
 
 DTYPES = (
@@ -69,8 +71,7 @@ _LITERAL = {
 _DRAWN: dict[str, Any] = {
     "type": "object",
     "properties": {
-        "shape": {"type": "array", "maxItems": 32, "items": {"type": "integer", "minimum": 0},
-                  "description": "sizes; [] is a scalar"},
+        "shape": {"type": "array", "maxItems": 32, "items": {"type": "integer", "minimum": 0}},
         "dtype": _one_of(*DTYPES),
         "normal": _parameters(mean=_number, stddev={"type": "number", "minimum": 0}),
         "uniform": _parameters(low=_number, high=_number),
@@ -114,28 +115,20 @@ _expectations = sorted(
 )
 
 _COMMON: dict[str, Any] = {
-    "build": {"type": "object", "description": "keyword arguments: `op` is called with them and the result is checked"},
-    "arguments": {"type": "object", "description": "non-tensor arguments by parameter name"},
+    "build": {"type": "object"},
+    "arguments": {"type": "object"},
     "reference": _attribute,
     "surrogate": _attribute,
     "expected_vjp": _attribute,
-    "intended": _list_of(
-        _text, uniqueItems=True, description="inner custom gradients whose rules are meant as they are"
-    ),
+    "intended": _list_of(_text, uniqueItems=True),
     # An empty list takes back what `defaults` say.
     "expect": _list_of(_one_of(*_expectations), uniqueItems=True, minItems=0),
     "reason": _text,
-    "cost": {
-        **_parameters(sizes=_list_of({"type": "integer", "minimum": 1, "maximum": 100000000})),
-        "description": "time and memory beside autodiff, also with these numbers of rows",
-    },
-    "strategy": {**_one_of("mirrored"), "description": "also in the replicas of a tf.distribute.MirroredStrategy"},
-    "expectation": {
-        **_parameters(
-            samples={"type": "integer", "minimum": 2, "maximum": 1000000}, seed={"type": "integer", "minimum": 0}
-        ),
-        "description": "the gradient is a random estimate: its mean over draws is compared by its standard error",
-    },
+    "cost": _parameters(sizes=_list_of({"type": "integer", "minimum": 1, "maximum": 100000000})),
+    "strategy": _one_of("mirrored"),
+    "expectation": _parameters(
+        samples={"type": "integer", "minimum": 2, "maximum": 1000000}, seed={"type": "integer", "minimum": 0}
+    ),
     "modes": {
         "if": {"type": "array"},
         "then": _list_of(_one_of(*EVERY_MODE, ALL), uniqueItems=True),
@@ -158,7 +151,7 @@ _COMMON: dict[str, Any] = {
     "seed": {"type": "integer", "minimum": 0},
     "timeout": _positive,
     "skip": _text,
-    "upstream": _list_of(_text, description="one .npy file per floating output, instead of a drawn upstream"),
+    "upstream": _list_of(_text),
     "tags": _list_of({"type": "string", "pattern": TAG}, uniqueItems=True, minItems=0),
 }
 
@@ -172,7 +165,7 @@ SCHEMA: dict[str, Any] = {
     "required": ["cases"],
     "additionalProperties": False,
     "properties": {
-        "module": {"type": "string", "minLength": 1, "description": "Python file relative to this one, or dotted name"},
+        "module": _text,
         "defaults": {"type": "object", "properties": _COMMON, "additionalProperties": False,
                      "dependencies": _CONTRADICTIONS},
         "cases": {
@@ -195,8 +188,8 @@ SCHEMA: dict[str, Any] = {
                     "additionalProperties": {"$ref": "#/definitions/input"},
                 },
                 **_COMMON,
-                "factory": {**_attribute, "description": "called without arguments; returns the op, or (op, inputs)"},
-                "module": {"type": "string", "minLength": 1, "description": "another module than the file's"},
+                "factory": _attribute,
+                "module": _text,
             },
             "additionalProperties": False,
             "dependencies": {**_CONTRADICTIONS, **_exclusive(("factory", "op"), ("factory", "build"))},
@@ -210,6 +203,24 @@ SCHEMA: dict[str, Any] = {
         "drawn": _DRAWN,
     },
 }  # fmt: skip
+
+
+def described() -> dict[str, Any]:
+    """Return the schema with what each key means, its default and an example, as editors show them."""
+    whole: dict[str, Any] = copy.deepcopy(SCHEMA)
+    definitions = whole["definitions"]
+    tables = (
+        (whole["properties"], FILE_KEYS),
+        (whole["properties"]["defaults"]["properties"], CASE_KEYS),
+        (definitions["case"]["properties"], CASE_KEYS),
+        (definitions["drawn"]["properties"], INPUT_KEYS),
+    )
+    for properties, keys in tables:
+        for name, schema in properties.items():
+            key = keys[name]
+            said = f"{key.meaning} Default: {key.default}. Example: {key.example}"
+            properties[name] = {**schema, "description": said}
+    return whole
 
 
 def is_attribute(text: str) -> bool:

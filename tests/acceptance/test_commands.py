@@ -52,8 +52,15 @@ def test_validate_counts_and_lists_every_problem(run_cli, write_spec):
 
 
 def test_the_printed_schema_is_the_one_that_is_used(run_cli):
+    def bare(value):
+        """Return a schema without its words."""
+        if isinstance(value, dict):
+            return {k: bare(v) for k, v in value.items() if not (k == "description" and isinstance(v, str))}
+        return [bare(item) for item in value] if isinstance(value, list) else value
+
     printed = json.loads(run_cli("schema").out)
-    assert printed == json.loads(json.dumps(SCHEMA))
+    assert bare(printed) == json.loads(json.dumps(SCHEMA))
+    assert printed["definitions"]["drawn"]["properties"]["domain"]["description"].startswith("Where the op is defined")
     jsonschema.Draft7Validator.check_schema(printed)
     jsonschema.Draft7Validator.check_schema(json.loads(run_cli("schema", "--report").out))
 

@@ -46,6 +46,15 @@ _HINTS = (
         r"[Ii]ncompatible shapes|must be equal rank|Dimensions must be equal|Matrix size-incompatible",
         "the shapes do not fit; the message names them",
     ),
+    (
+        r"attr '\w*(?:indices|segment|ids|Tidx)\w*' of (?:float|double|half)|int(?:32|64)\b.*(?:got|but).*float"
+        r"|of type float32 that does not match type int|must be integers? .*float|integer.*expected.*float",
+        "an input must hold whole numbers: give it `dtype: int32` and `integers: {low: 0, high: N}`",
+    ),
+    (
+        r"No registered '(?:StringFormat|PrintV2|Print|_Arg)'.*(?:XLA|\n)|DT_STRING.*XLA|XLA.*DT_STRING",
+        "XLA compiles neither tf.print nor strings: leave it out with `modes: [eager, function]`",
+    ),
     (r"found return value of type .*[fF]unction", "swap the decorators: tf.function above tf.custom_gradient"),
     (
         r"convert a value \(None\)|None values not supported|NoneType",
@@ -62,6 +71,8 @@ _HINTS = (
     ),
     (r"IndexedSlices", "begin grad_fn with upstream = tf.convert_to_tensor(upstream)"),
 )
+
+_NO_KERNEL = re.compile(r"(\w+) \(No registered '\w+' OpKernel for XLA")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +104,9 @@ def first_line(error: BaseException) -> str:
     text = shortened(said(error), 20 * MAX_MESSAGE) or type(error).__name__
     text = re.sub(r"\{\{(?:function_node|node) [^}]*\}\}\s*", "", text)
     text = re.sub(r"\x1b\[[0-9;]*m", "", text)
+    lacking = _NO_KERNEL.findall(text)
+    if lacking:
+        return f"{type(error).__name__}: XLA has no kernel for {', '.join(dict.fromkeys(lacking))}"
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     lines = [line for line in lines if not line.startswith("Exception encountered when calling")] or lines
     telling = [line for line in lines if re.match(r"\w+(?:Error|Exception): ", line)]
@@ -107,6 +121,8 @@ def user_place(error: BaseException) -> Place | None:
     """Return the innermost line of user code in the traceback or in TensorFlow's message."""
     frames = [(f.filename, f.lineno or 0) for f in traceback.extract_tb(error.__traceback__)]
     frames += [(file, int(line)) for file, line in FRAME.findall(said(error))]
+    if isinstance(error, SyntaxError) and error.filename:
+        frames.append((error.filename, error.lineno or 0))
     place = innermost(frames)
     return None if place is None else Place(*place)
 
@@ -121,9 +137,14 @@ def user_traceback(error: BaseException) -> str:
     entered, quoted = traceback.extract_tb(error.__traceback__), FRAME.findall(said(error))
     files = user_files([*(frame.filename for frame in entered), *(file for file, _ in quoted)])
     lines = traceback.format_list([frame for frame in entered if frame.filename in files])
-    if not lines:
+    if isinstance(error, SyntaxError) and error.filename:
+        files.add(error.filename)
+        # The line that cannot be read, with a caret below it.
+        lines = traceback.format_exception_only(error)[:-1]
+    elif not lines:
         lines = [f'  File "{file}", line {number}\n' for file, number in quoted if file in files]
-    last = f"{type(error).__name__}: {said(error)}"
+    lacking = _NO_KERNEL.search(said(error))
+    last = first_line(error) if lacking else f"{type(error).__name__}: {said(error)}"
     text = shortened("".join([*lines, last]).rstrip(), MAX_TRACEBACK)
     return "\n".join(_without_library_frames(re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines(), files))
 

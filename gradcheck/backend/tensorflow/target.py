@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from gradcheck.backend.tensorflow.building import misfit
 from gradcheck.backend.tensorflow.install import unwrapped
 from gradcheck.backend.tensorflow.keras_types import is_layer, is_model, is_own
 from gradcheck.files import project_root
@@ -162,16 +163,21 @@ def resolve(module: types.ModuleType, name: str, build: Mapping[str, Any] | None
     value = attribute(module, name)
     owner, _, method = name.rpartition(".")
     if owner and inspect.isclass(attribute(module, owner)) and not _is_static(attribute(module, owner), method):
-        instance = attribute(module, owner)(**(build or {}))
+        instance = _built(owner, attribute(module, owner), build)
         _INSTANCES.append(instance)
         return getattr(instance, method)
-    if build is not None:
-        value = value(**build)
-    elif inspect.isclass(value):
-        value = value()
+    if build is not None or inspect.isclass(value):
+        value = _built(name, value, build)
     if not callable(value):
         raise TargetError("op-error", f"`{name}` cannot be called: it is of type {type(value).__name__}")
     return value
+
+
+def _built(name: str, made_by: Any, build: Mapping[str, Any] | None) -> Any:
+    found = misfit(name, made_by, build)
+    if found is not None:
+        raise TargetError("op-error", *found)
+    return made_by(**(build or {}))
 
 
 def _is_static(owner: type, method: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gradcheck.numerics.descent import deepened, reached, rounded
@@ -46,6 +46,7 @@ def test_a_sum_of_squares_is_made_as_large_as_asked_for(start, least):
 
 
 @given(st.floats(-50, 50), st.sampled_from([1e-3, 0.01, 0.3]))
+@example(32.238498008047614, 0.01)
 def test_a_narrow_band_is_met(low, width):
     toward = between(low, low + width)
     x = reached(toward, np.array([0.3, -1.2, 2.0]), float32)
