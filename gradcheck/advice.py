@@ -1,0 +1,186 @@
+"""What is worth knowing of each finding: why it matters, what the check cannot see, how it is accepted.
+
+`gradcheck explain CODE` and the pages of the documentation print it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+_EXPECT = "`expect: [{code}]` with a `reason` records it, and fails as soon as it is gone."
+_MEND_ONLY = "There is no right op with this finding: mend it."
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """Hold sentences on a finding; `accept` says how a case that is right all the same is written."""
+
+    matters: str
+    limits: str
+    accept: str = _MEND_ONLY
+
+
+ADVICE: Mapping[str, Advice] = {
+    "bad-return": Advice(
+        "TensorFlow raises at the first call, with a message that does not name your function.",
+        "Only functions that the case calls are looked at.",
+    ),
+    "gradient-count": Advice(
+        "TensorFlow raises in training, or pairs gradients with the wrong arguments.",
+        "Arguments that the case leaves to their defaults count only if the op passes them on.",
+    ),
+    "gradient-shape": Advice(
+        "In eager TensorFlow accepts the shape silently, and an optimizer broadcasts it into the variable.",
+        "Only the shapes of the case, and other numbers of rows, are seen.",
+    ),
+    "gradient-dtype": Advice(
+        "Mixed dtypes raise in some optimizers and cost precision in others.",
+        "An inner function whose gradient TensorFlow casts again is a warning only.",
+    ),
+    "gradient-missing": Advice(
+        "The optimizer skips the variable, or the layers below learn nothing.",
+        "None for an input that does not matter at the sample is right and not reported.",
+        "`differentiate: none` for an input that has no gradient on purpose.",
+    ),
+    "gradient-nonfinite": Advice(
+        "One NaN spreads to every weight in a single step.",
+        "Inputs far out are tried up to what float32 holds; a NaN at one single number in between can be missed.",
+        "`domain: [low, high]` for inputs that never go there.",
+    ),
+    "gradient-mismatch": Advice(
+        "Training goes on with it, more slowly or to another place, and nothing raises.",
+        "An error smaller than the tolerance (1e-5 of a float32 op, checked in float64), or in a place that no input"
+        " reached, is not seen: see *What is not found*.",
+        "`surrogate` or `expected_vjp` if another gradient is meant; `rtol` for an approximation.",
+    ),
+    "upstream-nonlinear": Advice(
+        "The gradient is right in a test with an upstream of ones and wrong behind any other layer.",
+        "Four relations are tested at random upstreams.",
+        "`expected_vjp` for clipping and noise that are meant.",
+    ),
+    "nondeterministic": Advice(
+        "A run cannot be repeated, and a recomputed mask gives a gradient of another function.",
+        "Two runs are compared; what differs in one run of a thousand is not seen.",
+        "`expectation: {samples: 1000}` for a gradient that is a random estimate.",
+    ),
+    "stale-state": Advice(
+        "The gradient belongs to another call: with two towers, gradient accumulation or recomputation it is wrong.",
+        "One further call with other inputs, and one assignment to variables, are tried between forward and backward.",
+        "A warning for a variable that is read again needs no action if training assigns after the backward pass.",
+    ),
+    "precision-loss": Advice(
+        "The right formula gives noise in float32, so that small gradients are wrong by percents.",
+        "Measured at the sample, against what the conditioning of the op explains.",
+        "Choose inputs at which the op is used; a warning does not fail the case without `--strict`.",
+    ),
+    "second-order-mismatch": Advice(
+        "Gradient penalties, meta-learning and Hessian products use it.",
+        "Checked along random directions, at the sample.",
+        "Leave out `order: 2` if no second derivative is offered.",
+    ),
+    "second-order-missing": Advice(
+        "A gradient penalty through this op is zero without a word.",
+        "Checked along random directions, at the sample.",
+        "Leave out `order: 2` if no second derivative is offered.",
+    ),
+    "value-mismatch": Advice(
+        "Gradients of two different functions cannot be compared.",
+        "Four digits are compared.",
+    ),
+    "mode-mismatch": Advice(
+        "The op trains in a notebook and not in `model.fit`, or the other way round.",
+        "Only the modes, tapes and devices of the case are run.",
+        "`modes: [...]` for an op that is made for some of them.",
+    ),
+    "mode-unsupported": Advice(
+        "`tf.function` or `jit_compile=True` is turned on one day, and the op raises.",
+        "Where TensorFlow itself cannot do it, the message says so and it is a warning.",
+        "`modes: [eager, function]` for an op that is not made for XLA.",
+    ),
+    "dynamic-shape": Advice(
+        "The last batch of an epoch is smaller, and a shape that was written into the trace is wrong.",
+        "The first axis is varied, and other axes where the op takes it.",
+        "`dynamic_shapes: false` for an op that has one shape.",
+    ),
+    "sparse-upstream": Advice(
+        "Behind `tf.gather` the upstream is a tf.IndexedSlices, and arithmetic on it raises.",
+        "Only outputs with rows are tried.",
+        "A warning does not fail the case without `--strict`.",
+    ),
+    "device-fallback": Advice(
+        "A comparison between devices compares a device with itself.",
+        "Where TensorFlow places single ops inside is not seen.",
+        "`devices: [cpu:0]`.",
+    ),
+    "variables-keyword": Advice(
+        "TensorFlow raises at the first gradient.", "Only variables that the case's call reads are seen."
+    ),
+    "variables-count": Advice(
+        "TensorFlow raises, or leaves weights without a gradient.",
+        "Only variables that the case's call reads are seen.",
+    ),
+    "variables-order": Advice(
+        "The gradients of two weights are exchanged in some runs and right in others.",
+        "Variables of different shapes show as gradient-shape first.",
+    ),
+    "variable-untracked": Advice(
+        "No optimizer updates it: it stays as it was initialized.",
+        "Only variables that reach the output at the sample are seen.",
+        "`trainable=False` on a variable that is not to be learnt.",
+    ),
+    "captured-tensor": Advice(
+        "No gradient reaches what made the tensor.",
+        "Tensors of the module that never change are captured on purpose often: it is a warning.",
+        "A warning does not fail the case without `--strict`.",
+    ),
+    "rule-bypassed": Advice(
+        "Training uses another gradient than the one that was written.",
+        "Forward mode, vectorized and saved programs are run only if `modes` name them.",
+        "Use the op where TensorFlow uses its rule; leave the mode out.",
+    ),
+    "no-gradient": Advice(
+        "Everything below this op stays as it was initialized.",
+        "Zero at the sample by chance (a relu that is off) is not reported if it is not zero elsewhere.",
+        "A warning does not fail the case; a step that is meant gets a `surrogate`.",
+    ),
+    "unconnected": Advice(
+        "A pass says nothing: no gradient was compared.", "Seen at the sample.",
+    ),
+    "keywords-ignored": Advice(
+        "The custom gradient is not used, and nothing raises.",
+        "Only calls inside of the op are seen: your own call of it is not.",
+    ),
+    "state-changed": Advice(
+        "The gradient is that of the value after the update.",
+        "Counters and moving averages that the gradient does not read are left alone.",
+    ),
+    "forward-nonfinite": Advice(
+        "Where the value is no number there is no gradient to compare.",
+        "Those elements are left out, the others are checked.",
+        "`domain` and a source of numbers inside of it.",
+    ),
+    "inconclusive": Advice(
+        "The element was not judged by finite differences.",
+        "Where autodiff of the forward exists it decides instead.",
+        "`avoid: [0.0]` keeps drawn numbers away from a kink.",
+    ),
+    "import-error": Advice("The case could not be checked.", "The message is Python's."),
+    "op-error": Advice("The case could not be checked.", "The message is that of your op, or of TensorFlow."),
+    "gradient-error": Advice("The gradient cannot be taken at all.", "The message is that of your grad_fn."),
+    "crashed": Advice(
+        "The case's process ended; other cases go on.", "The last line of Python is named, not that of native code."
+    ),
+    "timeout": Advice(
+        "The case was ended; what was found before stays.", "The line at which it was is named.", "`timeout: 600`."
+    ),
+    "out-of-memory": Advice(
+        "The case was ended before it took the machine along.", "Memory of a GPU is TensorFlow's to bound.",
+        "`--memory-limit`, or smaller inputs.",
+    ),
+}  # fmt: skip
+
+
+def accepted(code: str) -> str:
+    """Return how a finding is accepted where it is not a mistake, and how it is recorded until it is mended."""
+    return f"{ADVICE[code].accept} {_EXPECT.format(code=code)}"
