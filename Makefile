@@ -6,7 +6,9 @@ JOBS ?= 2
 SEEDS ?= 5
 T ?=
 
-.PHONY: demo test lint format numerics verdicts composed branches uses causes flips mutants bench faults soak fuzz mistakes readme clean help
+# Without a target: what there is.
+.DEFAULT_GOAL := help
+.PHONY: docs pages reference demo test lint format numerics verdicts composed branches uses causes flips mutants bench faults soak fuzz mistakes readme clean help
 
 help:
 	@echo "make demo      set up and check the shipped specs"
@@ -25,8 +27,11 @@ help:
 	@echo "make soak      five hundred cases in one run: memory and open files of the parent"
 	@echo "make fuzz      random specs (10^5) and ops (500) through the reader and the whole checker"
 	@echo "make mistakes  write the table of classic mistakes into specs/README.md"
-	@echo "make readme    draw the README's picture and table of findings"
+	@echo "make readme    draw the README's picture"
 	@echo "make format    let ruff format the code"
+	@echo "make docs      build the documentation into docs/site"
+	@echo "make reference write the pages that are made from the code"
+	@echo "make pages     run the commands of all pages and write what they print"
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -94,3 +99,16 @@ readme: $(VENV)/.ready
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+
+$(VENV)/.docs: $(VENV)/.ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
+	@touch $@
+
+docs: $(VENV)/.docs
+	$(BIN)/mkdocs build --quiet --strict --config-file docs/mkdocs.yml
+
+reference: $(VENV)/.ready
+	$(BIN)/python -m tests.reference
+
+pages: $(VENV)/.ready
+	$(BIN)/python -m tests.pages --write

@@ -80,7 +80,7 @@ def rewritten(path: Path, folder: Path) -> str:
         elif block.language == "console":
             told = []
             for command, shown in _commands(block.text):
-                kept = any(line.strip() == ANY for line in shown.splitlines()) or not shown.strip()
+                kept = any(line.strip() == ANY for line in shown.splitlines())
                 printed = _run(command, folder)
                 told.append(f"$ {command}\n{shown if kept else printed}")
             edits.append((block, "\n".join(text.strip("\n") + "\n" for text in told)))
@@ -114,10 +114,32 @@ def _matches(shown: str, printed: str) -> bool:
     """Return whether a command printed what is shown; where nothing is shown, anything will do."""
     if not shown.strip():
         return True
-    lines = [re.escape(_timeless(line.rstrip())) for line in shown.strip("\n").splitlines()]
-    pattern = "\n".join(r"(?:.*\n?)*?" if line == re.escape(ANY) else line for line in lines)
-    pattern = pattern.replace("(?:.*\n?)*?\n", "(?:.*\n)*?")
-    return re.fullmatch(pattern, "\n".join(_timeless(line) for line in printed.splitlines())) is not None
+    wanted: list[list[str]] = [[]]
+    for line in shown.strip("\n").splitlines():
+        if line.strip() == ANY:
+            wanted.append([])
+        else:
+            wanted[-1].append(_timeless(line.rstrip()))
+    lines = [_timeless(line) for line in printed.splitlines()]
+    first, *rest = wanted
+    if lines[: len(first)] != first or (not rest and len(lines) != len(first)):
+        return False
+    place = len(first)
+    for number, part in enumerate(rest):
+        last = number == len(rest) - 1
+        places = range(place, len(lines) - len(part) + 1)
+        at = next(
+            (
+                i
+                for i in places
+                if lines[i : i + len(part)] == part and (not last or i + len(part) == len(lines) or not part)
+            ),
+            None,
+        )
+        if at is None:
+            return False
+        place = at + len(part)
+    return True
 
 
 def _timeless(line: str) -> str:

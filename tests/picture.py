@@ -1,4 +1,4 @@
-"""Draw the README's picture and table from the tool itself (`make readme`)."""
+"""Draw the README's picture from the tool itself (`make readme`)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from gradcheck.findings import CATALOGUE
 from gradcheck.reports.console import ConsoleReport, View
 from gradcheck.runner import Options, run
 from gradcheck.spec.discover import load, select
@@ -44,32 +43,10 @@ def picture() -> str:
     return re.sub(r"@font-face \{.*?\}", "", drawn, flags=re.DOTALL)
 
 
-def findings_table() -> str:
-    """Return the table of findings."""
-    rows = ["| code | level | found when |", "|---|---|---|"]
-    for code, info in CATALOGUE.items():
-        causes = f" Causes: {', '.join(f'`{cause}`' for cause in info.causes)}." if info.causes else ""
-        rows.append(f"| `{code}` | {info.level} | {info.meaning}.{causes} |")
-    return "\n".join(rows) + "\n"
-
-
-def with_table(text: str) -> str:
-    """Return the README with its table of findings as it is now."""
-    before, rest = text.split("<!-- findings -->\n")
-    return (
-        before
-        + "<!-- findings -->\n"
-        + findings_table()
-        + "<!-- end of findings -->"
-        + rest.split("<!-- end of findings -->")[1]
-    )
-
-
 def main() -> None:
-    """Write both."""
+    """Write the picture."""
     PICTURE.parent.mkdir(exist_ok=True)
     PICTURE.write_text(re.sub(r"[ \t]+$", "", picture(), flags=re.MULTILINE))
-    README.write_text(with_table(README.read_text()))
 
 
 if __name__ == "__main__":

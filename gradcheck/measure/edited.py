@@ -132,6 +132,15 @@ def _passes(lab: Lab, code: Editable, edit: Edit, wanted: Wanted) -> bool:
         return op is not None and all(_passes_at(lab, op, point, wanted) for point in _points(lab, wanted))
 
 
+def _is_finite_at(lab: Lab, point: Point, wanted: Wanted) -> bool:
+    """Return whether the gradient in the op's own dtype is a number at a point where autodiff's is one."""
+    autodiff = lab.autodiff(point)
+    if autodiff is None or not np.isfinite(autodiff).all():
+        return True
+    gradient = _gradient(lab, point.x)
+    return gradient is None or bool(np.isfinite(gradient[wanted.coordinates]).all())
+
+
 def _points(lab: Lab, wanted: Wanted) -> Iterator[Point]:
     """Yield x, points near the sample and near x, and points farther out in the directions of both."""
     point = lab.precision.point
@@ -160,4 +169,4 @@ def _passes_at(lab: Lab, op: VectorOp, point: Point, wanted: Wanted) -> bool:
     tolerance = tolerance_of(lab, lab.precision)
     known, trusted = wanted.coordinates, lab.precision.trusted
     found = assess(point, gradient, tolerance, lab.rng("mended"), known, trusted)
-    return not found.wrong.any()
+    return not found.wrong.any() and _is_finite_at(lab, point, wanted)

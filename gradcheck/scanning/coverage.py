@@ -65,7 +65,9 @@ def scan(paths: Iterable[str], specs: Iterable[str], most_files: int | None = No
         if module is not None:
             modules[path] = module
     known = list(dict.fromkeys(specs))
-    cases, problems = read_specs([place for place in known if os.path.exists(place)])
+    # A file of the source is no spec.
+    places = [place for place in known if os.path.exists(place) and not place.endswith(".py")]
+    cases, problems = read_specs(places)
     unread += [f"{problem.file}: {problem.message}" for problem in (problems.problems if problems else ())]
     recorded, reached = _recorded(known), _reached(modules, [case for spec in cases for case in spec.cases])
     sites = tuple(

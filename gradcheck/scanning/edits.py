@@ -183,6 +183,8 @@ class Rule:
             yield self._with(node, f"-{self._as_factor(node)}")
 
     def _operators(self, node: ast.expr) -> Iterator[Edit]:
+        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+            yield self._with(node, self._text(node.operand))
         if not isinstance(node, ast.BinOp):
             return
         left, right = self._text(node.left), self._text(node.right)
