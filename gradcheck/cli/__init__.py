@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from gradcheck.cli import signals, streams
+from gradcheck.cli.settings import OPTIONS, defaults
 from gradcheck.errors import GradcheckError, Terminated, one_line
 from gradcheck.text import clean
 from gradcheck.version import VERSION
@@ -103,7 +104,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     streams.open_closed()
     try:
         signals.listen()
-        code = cli.main(args=list(argv) if argv is not None else None, prog_name="gradcheck", standalone_mode=False)
+        words = list(sys.argv[1:] if argv is None else argv)
+        known = defaults(os.environ) if words and words[0] in OPTIONS else {}
+        code = cli.main(args=words, prog_name="gradcheck", standalone_mode=False, default_map=known)
         return int(code or 0)
     except (click.exceptions.Abort, KeyboardInterrupt) as error:
         return TERMINATED if isinstance(error.__cause__ or error, Terminated) else INTERRUPTED

@@ -41,6 +41,28 @@ def complete_code(context: Any, parameter: Any, incomplete: str) -> list[Complet
     return [CompletionItem(word) for word in wanted]
 
 
+# For bash a colon ends a word, and an id (FILE::CASE) has two: the words are taken from the line, and what
+# stands before the last colon is left out of the answers.
+_BASH = f"""_gradcheck_completion() {{
+    local line="${{COMP_LINE:0:COMP_POINT}}" words current prefix="" kind value
+    read -ra words <<< "$line"
+    [[ $line == *" " ]] && words+=("")
+    current="${{words[${{#words[@]}}-1]}}"
+    [[ $current == *:* && $COMP_WORDBREAKS == *:* ]] && prefix="${{current%"${{current##*:}}"}}"
+    COMPREPLY=()
+    while IFS=, read -r kind value; do
+        case $kind in
+            dir) compopt -o dirnames ;;
+            file) compopt -o default ;;
+            plain) COMPREPLY+=("${{value#"$prefix"}}") ;;
+        esac
+    done < <(env COMP_WORDS="$line" COMP_CWORD=$((${{#words[@]}} - 1)) {_VARIABLE}=bash_complete "${{words[0]}}")
+    return 0
+}}
+complete -o nosort -F _gradcheck_completion gradcheck
+"""
+
+
 @click.command(epilog='Example: eval "$(gradcheck completion bash)"')
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
@@ -48,5 +70,6 @@ def completion(context: click.Context, shell: str) -> int:
     """Print the script that completes options, cases and finding codes."""
     kind = get_completion_class(shell)
     assert kind is not None
-    click.echo(kind(context.find_root().command, {}, "gradcheck", _VARIABLE).source())
+    script = kind(context.find_root().command, {}, "gradcheck", _VARIABLE).source()
+    click.echo(_BASH if shell == "bash" else script)
     return 0

@@ -28,7 +28,13 @@ class _Report(_Handler, Protocol):
 
 
 STOPPED = {INTERRUPTED: 130, TERMINATED: 143}
-FILES = {"json_file": "--json", "junit": "--junit", "html": "--html"}
+FILES = {
+    "json_file": "--json",
+    "junit": "--junit",
+    "html": "--html",
+    "sarif": "--sarif",
+    "code_quality": "--code-quality",
+}
 
 
 @dataclass(slots=True)
@@ -164,7 +170,9 @@ def make_outputs(
     console = None
     if form in ("console", "github"):
         concise = options.get("output") == "concise"
-        view = View(options["verbose"] - options["quiet"], options["show"], tuple(rerun), concise)
+        view = View(
+            options["verbose"] - options["quiet"], options["show"], tuple(rerun), concise, options.get("durations") or 0
+        )
         console = ConsoleReport(out, err, view)
         handlers.append(console)
     if form == "github":
@@ -195,6 +203,10 @@ def _report(key: str, stated: Mapping[str, Any], scan: Scan | None) -> _Report:
         from gradcheck.reports.junit import JunitReport
 
         return JunitReport()
+    if key in ("sarif", "code_quality"):
+        from gradcheck.reports.annotations import CodeQualityReport, SarifReport
+
+        return SarifReport() if key == "sarif" else CodeQualityReport()
     if key == "html":
         from gradcheck.reports.html import HtmlReport
 

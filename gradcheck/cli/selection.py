@@ -31,12 +31,11 @@ def selected(options: Mapping[str, Any]) -> Selection:
 
     Raises SpecError (unless the run is to continue without these specs), UsageError or NothingSelected.
     """
-    shard = shard_of(options["shard"]) if options["shard"] else None
     sources = [path for path in options["paths"] if is_source(path)]
     if options["inputs"] and not sources:
         raise UsageError("--input describes the inputs of an op without a spec: give FILE.py::NAME")
     rest = [path for path in options["paths"] if path not in sources]
-    specs, problems = read_specs(rest)
+    specs, problems = read_specs(rest, options["exclude"])
     if problems is not None and not options["continue_on_spec_errors"]:
         raise problems
     alone = [case for path in sources for case in cases_of(path, options["inputs"])]
@@ -50,16 +49,25 @@ def selected(options: Mapping[str, Any]) -> Selection:
     others = other_files(rest) if options["verbose"] else 0
     if others:
         remarks.append(f"{others} YAML file{'s' * (others != 1)} without `module` or `cases` left out")
-    if shard is not None:
-        cases = in_shard(cases, *shard)
-    if options["last_failed"]:
-        failed = history.failed(history.read(Path(history.FOLDER)))
-        chosen = [case for case in cases if case.id in failed]
-        remarks.append(f"running the {len(chosen)} of {len(cases)} cases that did not pass last time")
-        if not chosen:
-            remarks[-1] = f"no failure of these cases is recorded; running all {len(cases)}"
-        cases = chosen or cases
+    cases, remark = narrowed(cases, options)
+    remarks += [remark] if remark else []
     return Selection([with_options(case, options) for case in cases], tuple(remarks), problems)
+
+
+def narrowed(cases: list[Case], options: Mapping[str, Any]) -> tuple[list[Case], str]:
+    """Return the cases of the shard, and of those that failed last time, that are asked for; and a remark on that.
+
+    Raises UsageError for a shard that is none, NothingSelected for an empty one.
+    """
+    if options["shard"]:
+        cases = in_shard(cases, *shard_of(options["shard"]))
+    if not options["last_failed"]:
+        return cases, ""
+    failed = history.failed(history.read(Path(history.FOLDER)))
+    chosen = [case for case in cases if case.id in failed]
+    if not chosen:
+        return cases, f"no failure of these cases is recorded; running all {len(cases)}"
+    return chosen, f"running the {len(chosen)} of {len(cases)} cases that did not pass last time"
 
 
 def shard_of(text: str) -> tuple[int, int]:

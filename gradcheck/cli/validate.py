@@ -7,13 +7,14 @@ import click
 
 @click.command(epilog="Example: gradcheck validate specs/")
 @click.argument("paths", nargs=-1, required=True)
+@click.option("--exclude", multiple=True, metavar="GLOB", help="Leave out specs that a search finds (repeatable).")
 @click.option("-q", "--quiet", is_flag=True, help="Print problems only.")
-def validate(paths: tuple[str, ...], quiet: bool) -> int:
+def validate(paths: tuple[str, ...], exclude: tuple[str, ...], quiet: bool) -> int:
     """Check spec files only: nothing is imported, TensorFlow is not needed."""
     from gradcheck.errors import NothingSelected
     from gradcheck.spec.discover import load
 
-    specs = load(paths)
+    specs = load(paths, exclude)
     if not specs:
         raise NothingSelected(f"no spec files in {', '.join(paths)}")
     if not quiet:

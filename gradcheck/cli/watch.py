@@ -13,6 +13,7 @@ from gradcheck.cli.completion import complete_case
 from gradcheck.errors import GradcheckError, UsageError
 from gradcheck.events import RunFinished
 from gradcheck.spec.model import Case
+from gradcheck.ways import ALL, EVERY_MODE
 
 SUFFIXES = (".py", ".yaml", ".yml")
 # What an editor writes for one save comes within this time.
@@ -20,12 +21,24 @@ QUIET_MS = 20
 
 
 @click.command(epilog="Example: gradcheck watch specs/")
-@click.argument("paths", nargs=-1, required=True, shell_complete=complete_case)
+@click.argument("paths", nargs=-1, shell_complete=complete_case)
 @click.option("-k", "expression", default="", help="Only cases that match: words with and, or, not.")
-@click.option("-j", "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Processes at once.")
+@click.option("--tag", "tags", multiple=True, help="Only cases with this tag (repeatable).")
+@click.option("--exclude", multiple=True, metavar="GLOB", help="Leave out specs that a search finds (repeatable).")
+@click.option("--mode", "modes", multiple=True, type=click.Choice((*EVERY_MODE, ALL)), help="Only these modes.")
+@click.option("--device", "devices", multiple=True, help="Run on cpu:0, cpu:1, gpu:0, ... or all.")
+@click.option("--dtype", "dtypes", multiple=True, help="Run in this dtype (repeatable).")
+@click.option("--seed", type=click.IntRange(min=0), help="Seed of inputs, upstream and directions.")
+@click.option("--samples", type=click.IntRange(min=1), help="Independent draws of random inputs.")
+@click.option("--coverage", type=click.Choice(["full", "directional", "auto"]), help="Every element, or projections.")
+@click.option("--order", type=click.Choice(["1", "2"]), help="2 checks the second derivative too.")
+@click.option("-j", "--jobs", default="1", show_default=True, help="Processes at once; auto takes all cores.")
+@click.option("--timeout", type=click.FloatRange(0, 1e9, min_open=True), help="Seconds per case.")
+@click.option("--strict/--no-strict", help="Warnings fail a case.")
 @click.option("--show", type=click.IntRange(min=1), default=5, show_default=True, help="Worst elements per finding.")
+@click.option("-v", "--verbose", count=True, help="Show findings and times of passed cases too.")
 @click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto", help="Colour the output.")
-def watch(paths: tuple[str, ...], expression: str, jobs: int, show: int, color: str) -> int:
+def watch(**options: Any) -> int:
     """Check specs, then again whatever an edit touches, until Ctrl-C.
 
     TensorFlow stays imported, so that an edit is answered in about the time of its cases.
@@ -34,11 +47,13 @@ def watch(paths: tuple[str, ...], expression: str, jobs: int, show: int, color: 
         from watchfiles import watch as changes_in
     except ImportError:
         raise UsageError("watch needs watchfiles: pip install 'gradcheck[watch]'") from None
+    from gradcheck.cli.run import jobs_of
     from gradcheck.executors.processes import start_server
 
+    paths = options["paths"] = options["paths"] or (".",)
+    options["jobs"] = jobs_of(options["jobs"])
     start_server()
-    options = {"jobs": jobs, "show": show, "color": color}
-    known = _cases(paths, expression)
+    known, problem = _cases(options), ""
     # Ctrl-C is how watching ends, also while cases run.
     with contextlib.suppress(KeyboardInterrupt):
         _run(list(known.values()), options)
@@ -46,11 +61,18 @@ def watch(paths: tuple[str, ...], expression: str, jobs: int, show: int, color: 
         for changes in changes_in(*watched, watch_filter=_wanted, step=QUIET_MS, raise_interrupt=True):
             touched = {Path(file).resolve() for _, file in changes}
             try:
-                now = _cases(paths, expression)
+                now = _cases(options)
             except GradcheckError as error:
-                click.echo(f"{error}", err=True)
+                problem = f"{error}"
+                click.echo(problem, err=True)
                 continue
             affected = [case for case in now.values() if case != known.get(case.id) or _uses(case, touched)]
+            if problem:
+                # A spec that is whole again is checked, whether or not its cases are others than before.
+                click.echo("the specs are valid again", err=True)
+                specs = {str(file) for file in touched}
+                affected = [c for c in now.values() if c in affected or str(Path(c.spec).resolve()) in specs]
+                problem = ""
             known = now
             if affected:
                 _run(affected, options)
@@ -61,10 +83,12 @@ def _wanted(change: Any, path: str) -> bool:
     return path.endswith(SUFFIXES) and not any(part.startswith(".") for part in Path(path).parts[1:-1])
 
 
-def _cases(paths: Iterable[str], expression: str) -> dict[str, Case]:
+def _cases(options: Mapping[str, Any]) -> dict[str, Case]:
+    from gradcheck.cli.selection import with_options
     from gradcheck.spec.discover import load, select
 
-    return {case.id: case for case in select(load(paths), expression)}
+    cases = select(load(options["paths"], options["exclude"]), options["expression"], options["tags"])
+    return {case.id: with_options(case, options) for case in cases}
 
 
 def _folders(paths: Iterable[str], cases: Iterable[Case]) -> set[Path]:
@@ -89,9 +113,10 @@ def _run(cases: list[Case], options: Mapping[str, Any]) -> None:
     from gradcheck.runner import run as run_cases
 
     out, err = make_consoles(options["color"])
-    console = ConsoleReport(out, err, View(0, options["show"]))
+    console = ConsoleReport(out, err, View(options["verbose"], options["show"]))
+    how = Options(options["jobs"], timeout=options["timeout"], strict=options["strict"], show=max(options["show"], 10))
     try:
-        for event in run_cases(cases, Options(options["jobs"], show=max(options["show"], 10))):
+        for event in run_cases(cases, how):
             console.handle(event)
             if isinstance(event, RunFinished) and event.summary.stop_reason != "completed":
                 raise KeyboardInterrupt

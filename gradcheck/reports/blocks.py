@@ -60,12 +60,16 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """Say how much is shown: verbosity (0 is normal), elements per finding, the paths as typed; or a line per error."""
+    """Say how much is shown: verbosity (0 is normal), elements per finding, the paths as typed; or a line per error.
+
+    `durations` is how many of the slowest cases are listed at the end.
+    """
 
     verbosity: int = 0
     show: int = 5
     options: tuple[str, ...] = ()
     concise: bool = False
+    durations: int = 0
 
 
 def line_of(result: CaseResult) -> Text:

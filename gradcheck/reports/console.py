@@ -25,6 +25,7 @@ class ConsoleReport:
         self.out, self.view = out, view
         self.progress = _Progress(err)
         self._failures: list[CaseResult] = []
+        self._spent: list[tuple[float, str]] = []
         # Whether something was printed, and whether that was a block, which a blank line ends.
         self._printed = self._in_block = False
 
@@ -47,6 +48,7 @@ class ConsoleReport:
         self.out.print(what, soft_wrap=isinstance(what, Text) and not self.out.is_terminal)
 
     def _case(self, result: CaseResult) -> None:
+        self._spent.append((result.duration_s, result.id))
         bad = result.status not in ("passed", "skipped")
         if bad:
             self._failures.append(result)
@@ -75,6 +77,11 @@ class ConsoleReport:
             self._print(Text("\nfailures:", style="bold"))
             for result in self._failures:
                 self._print(Line(failure_line(result), "red", MARGIN).on(self.out))
+        slowest = sorted(self._spent, reverse=True)[: self.view.durations]
+        if slowest:
+            self._print(Text("\nslowest:", style="bold"))
+        for seconds, case in slowest:
+            self._print(Line(f"{seconds:6.1f} s  {clean(case)}", margin=MARGIN).on(self.out))
         self._print(_summary(summary, hint=self.view.verbosity < 1))
         if self.view.verbosity > 0 and summary.conditions.sides:
             self._print(Text(reach_lines(summary.conditions)[0]))

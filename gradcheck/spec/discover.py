@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import fnmatch
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,8 +27,11 @@ _SPEC_KEY = re.compile(rb"""^(?:\xef\xbb\xbf)?(["']?)(?:module|cases)\1[ \t]*:""
 _FLOW_SPEC = re.compile(rb"""\s*\{[^}]*?(["']?)\b(?:module|cases)\1\s*:""")
 
 
-def find_files(paths: Iterable[str]) -> list[tuple[Path, str, str | None]]:
-    """Return (file, name, wanted case) for files, folders (searched) and `file::case`."""
+def find_files(paths: Iterable[str], exclude: Sequence[str] = ()) -> list[tuple[Path, str, str | None]]:
+    """Return (file, name, wanted case) for files, folders (searched) and `file::case`.
+
+    Of what is found by searching, paths that match a pattern of `exclude`, or lie in a folder that does, are left out.
+    """
     found: list[tuple[Path, str, str | None]] = []
     for text in paths:
         # A path may itself hold two colons.
@@ -39,7 +43,8 @@ def find_files(paths: Iterable[str]) -> list[tuple[Path, str, str | None]]:
         if separator and (path.is_dir() or not case):
             raise UsageError(f"'{text}': a case is asked for as FILE::CASE")
         if path.is_dir():
-            found.extend((p, _name(p), None) for p in _searched(path) if is_spec(p))
+            specs = (p for p in _searched(path) if is_spec(p))
+            found.extend((p, name, None) for p in specs if not is_excluded(name := _name(p), exclude))
         elif path.is_file():
             found.append((path, _name(path), case or None))
         else:
@@ -48,6 +53,13 @@ def find_files(paths: Iterable[str]) -> list[tuple[Path, str, str | None]]:
     for entry in found:
         unique.setdefault((entry[1], entry[2]), entry)
     return list(unique.values())
+
+
+def is_excluded(name: str, patterns: Sequence[str]) -> bool:
+    """Return whether a path, or a folder that it lies in, matches one of some patterns (`old`, `specs/old/*`)."""
+    parts = name.split("/")
+    places = [name, *("/".join(parts[: i + 1]) for i in range(len(parts))), *parts]
+    return any(fnmatch.fnmatchcase(place, pattern.rstrip("/")) for pattern in patterns for place in places)
 
 
 def other_files(paths: Iterable[str]) -> int:
@@ -90,26 +102,26 @@ def _name(path: Path) -> str:
     return Path(path if relative.startswith("..") else relative).as_posix()
 
 
-def load(paths: Iterable[str]) -> tuple[Spec, ...]:
+def load(paths: Iterable[str], exclude: Sequence[str] = ()) -> tuple[Spec, ...]:
     """Read all specs.
 
     Raises SpecError with the problems of all files, UsageError for a path or case that is
     not there.
     """
-    specs, error = read_specs(paths)
+    specs, error = read_specs(paths, exclude)
     if error is not None:
         raise error
     return specs
 
 
-def read_specs(paths: Iterable[str]) -> tuple[tuple[Spec, ...], SpecError | None]:
+def read_specs(paths: Iterable[str], exclude: Sequence[str] = ()) -> tuple[tuple[Spec, ...], SpecError | None]:
     """Return the specs that can be read, and the problems of all others.
 
     Raises UsageError for a path or case that is not there.
     """
     specs: list[Spec] = []
     problems: list[Problem] = []
-    for path, name, wanted in find_files(paths):
+    for path, name, wanted in find_files(paths, exclude):
         try:
             spec = parse(path, name)
         except SpecError as error:

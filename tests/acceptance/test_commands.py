@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import jsonschema
 import pytest
@@ -103,3 +105,50 @@ def test_the_shell_completes_cases_and_codes(words, offered):
 def test_the_completion_script_is_printed(run_cli):
     for shell in ("bash", "zsh", "fish"):
         assert "_GRADCHECK_COMPLETE" in run_cli("completion", shell).out
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash here")
+@pytest.mark.parametrize(
+    ("line", "answers"),
+    [
+        ("gradcheck run spec.yaml::sq", ["square"]),
+        ("gradcheck explain gradient-mism", ["gradient-mismatch"]),
+        ("gradcheck val", ["validate"]),
+    ],
+)
+def test_bash_completes_cases_though_a_colon_ends_a_word_there(tmp_path, run_cli, line, answers):
+    (tmp_path / "ops.py").write_text("")
+    (tmp_path / "spec.yaml").write_text(
+        "module: ops.py\ncases: {square: {inputs: {x: 1.0}}, cube: {inputs: {x: 1.0}}}\n"
+    )
+    script = run_cli("completion", "bash").out + (
+        f"COMP_LINE='{line}'; COMP_POINT={len(line)}; _gradcheck_completion; printf '%s\\n' \"${{COMPREPLY[@]}}\"\n"
+    )
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-c", script],
+        cwd=tmp_path,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == answers
+
+
+def test_settings_of_the_project_hold_for_every_command(tmp_path, run_cli, monkeypatch):
+    for folder in ("specs", "specs/old"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "ops.py").write_text("")
+        (tmp_path / folder / "spec.yaml").write_text("module: ops.py\ncases: {op: {inputs: {x: 1.0}}}\n")
+    (tmp_path / "pyproject.toml").write_text('[tool.gradcheck]\npaths = ["specs"]\nexclude = ["old"]\n')
+    monkeypatch.chdir(tmp_path)
+    assert run_cli("list").out.split() == ["specs/spec.yaml::op"]
+    assert "1 spec, 1 case" in run_cli("validate").out
+    assert len(run_cli("list", ".").out.split()) == 1
+    monkeypatch.setenv("GRADCHECK_EXCLUDE", "none")
+    assert len(run_cli("list").out.split()) == 2
+    (tmp_path / "pyproject.toml").write_text("[tool.gradcheck]\njobz = 2\n")
+    told = run_cli("list")
+    assert told.code == 2
+    assert "did you mean `jobs`?" in told.err

@@ -48,6 +48,45 @@ def test_an_edit_runs_what_it_touches(tmp_path):
         rescue.cancel()
 
 
+def test_a_spec_that_is_whole_again_is_checked(tmp_path):
+    (tmp_path / "ops.py").write_text(OPS)
+    spec = tmp_path / "spec.yaml"
+    right, broken = (
+        "module: ops.py\ncases:\n  f: {inputs: {x: {shape: [3]}}}\n",
+        "module: ops.py\ncases:\n  f: {inpts: 1}\n",
+    )
+    spec.write_text(right)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gradcheck", "watch", ".", "--mode", "eager"], cwd=tmp_path, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=interruptible,
+    )  # fmt: skip
+    rescue = threading.Timer(90, process.kill)
+    rescue.start()
+    done = threading.Event()
+    try:
+        assert "1 passed" in until_summary(process)
+        threading.Thread(target=keep_turning, args=(spec, (broken, right), done), daemon=True).start()
+        assert "1 passed" in until_summary(process)
+        done.set()
+    finally:
+        done.set()
+        process.send_signal(signal.SIGINT)
+        told = process.communicate(timeout=20)[1]
+        rescue.cancel()
+    assert "did you mean `inputs`?" in told
+    assert "the specs are valid again" in told
+
+
+def keep_turning(path, texts, done) -> None:
+    while not done.is_set():
+        for text in texts:
+            whole = path.with_suffix(".new")
+            whole.write_text(text)
+            whole.replace(path)
+            if done.wait(1.5):
+                return
+
+
 def keep_editing(path, done) -> None:
     number = 0
     while not done.wait(1.5):
