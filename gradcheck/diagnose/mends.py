@@ -30,7 +30,8 @@ def with_mend(lab: Lab, finding: Finding) -> Finding:
     if measurement is None or measurement.declared or not measurement.wrong.any():
         return finding
     factor = _factor(measurement) if finding.cause in FACTORS else None
-    line = None if factor is None else _divided(lab, finding, measurement, factor)
+    alone = sum(bool(m.wrong.any()) for m in lab.known_measurements) == 1
+    line = _divided(lab, finding, measurement, factor) if factor is not None and alone else None
     return replace(finding, fix=line) if line else _edited(lab, finding, measurement, factor)
 
 

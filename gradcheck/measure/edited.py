@@ -66,15 +66,22 @@ def mend_at(lab: Lab, wanted: Wanted, ratio: float | None) -> Mend | None:
     before = _gradient(lab, wanted.x)
     if before is None:
         return None
+    in_part: list[Edit] = []
     left = EDITS_VERIFIED
     for edit, gradient in _tried(lab, code, wanted.x, ratio):
-        if _is_right(gradient, before, wanted):
-            if _passes(lab, code, edit, wanted):
-                return Mend(edit, code.line_after(edit).strip())
-            left -= 1
-            if not left:
-                break
-    return None
+        if not _is_right(gradient, before, wanted):
+            continue
+        if not _is_right_everywhere(gradient, wanted):
+            in_part.append(edit)
+            continue
+        if _passes(lab, code, edit, wanted):
+            return Mend(edit, code.line_after(edit).strip())
+        left -= 1
+        if not left:
+            break
+    # None cures all: the first that cures this input.
+    partly = next((edit for edit in in_part[:EDITS_VERIFIED] if _passes(lab, code, edit, wanted)), None)
+    return None if partly is None else Mend(partly, code.line_after(partly).strip())
 
 
 def _editable(lab: Lab) -> Editable | None:
@@ -122,6 +129,13 @@ def _is_right(gradient: Array, before: Array, wanted: Wanted) -> bool:
         kept = np.abs(gradient - before) <= allowed
     unknown = np.isnan(wanted.gradient) | (np.isnan(gradient) & np.isnan(before))
     return bool(right[known].all() and (right | kept | unknown).all())
+
+
+def _is_right_everywhere(gradient: Array, wanted: Wanted) -> bool:
+    """Return whether the gradients of all inputs are the wanted ones, where these are known."""
+    allowed = EDITED_RTOL * np.nanmax(np.abs(wanted.gradient), initial=0.0)
+    with np.errstate(invalid="ignore", over="ignore"):
+        return bool((np.isnan(wanted.gradient) | (np.abs(gradient - wanted.gradient) <= allowed)).all())
 
 
 def _passes(lab: Lab, code: Editable, edit: Edit, wanted: Wanted) -> bool:

@@ -95,8 +95,14 @@ def blocks_of(result: CaseResult, view: View, console: Console) -> Iterator[Line
             yield Line(f"note: {clean(note)}", "dim")
         return
     findings = errors_first(result.findings)
-    before = ""
+    before, fixes = "", set[tuple[object, str]]()
     for number, finding in enumerate(findings):
+        cure = (finding.source and (finding.source.file, finding.source.line), finding.fix)
+        if finding.fix and cure in fixes:
+            yield Line(clean(label_of(finding)), f"bold {COLOURS[finding.level]}", MARGIN)
+            yield Line("the line above mends this too", "dim")
+            continue
+        fixes.add(cure)
         if number and finding.elements:
             yield Line("")
         source = place_of(finding)

@@ -57,6 +57,15 @@ def of_the_mean(x):
     return tf.reduce_mean(x * x), grad
 
 
+@tf.custom_gradient
+def both_negated(a, b):
+    def grad(up):
+        up = -up
+        return up * b, up * a
+
+    return a * b, grad
+
+
 def made(power):
     @tf.custom_gradient
     def op(x):
@@ -93,6 +102,7 @@ cases:
   masked: {inputs: {x: {shape: [3, 4]}}}
   clipped_far_out: {inputs: {x: {shape: [3, 4]}}}
   of_the_mean: {inputs: {x: {shape: [3, 4]}}}
+  both_negated: {inputs: {a: {shape: [3, 4]}, b: {shape: [3, 4]}}}
   cubed: {inputs: {x: {shape: [3, 4]}}}
   Scaled: {build: {}, inputs: {x: {shape: [3, 4]}}}
 """
@@ -138,6 +148,7 @@ def mended(tmp_path_factory):
         ("masked", "return up * tf.cos(x) * tf.cast(z > 0, z.dtype)"),
         ("clipped_far_out", "slope = 2.0 * x"),
         ("of_the_mean", "return up * 2.0 * x / tf.cast(tf.size(x), x.dtype)"),
+        ("both_negated", "up = up"),
         ("cubed", None),
         ("Scaled", "return up * w, tf.reduce_sum(up * x, axis=0)"),
     ],

@@ -1,6 +1,7 @@
 """A failed case as it stands on terminals of several widths, in a pipe, without colours and in ASCII."""
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -95,3 +96,10 @@ def test_failures_are_apart_from_what_stands_before_and_after():
 def test_quiet_is_one_line_per_failure():
     lines = shown(result(WRONG), result(case="fine", status="passed"), verbosity=-1).splitlines()
     assert [line.split()[0] for line in lines if line.strip()] == ["FAIL", "1"]
+
+
+def test_what_one_line_mends_is_told_once():
+    first, second = replace(WRONG, fix="return dy * 2.0 * x"), replace(WRONG, fix="return dy * 2.0 * x", wrt="y")
+    text = shown(result(first, second))
+    assert text.count("return dy * 2.0 * x") == 1
+    assert "the line above mends this too" in text.split("gradient-mismatch/constant-factor [y]")[2]
