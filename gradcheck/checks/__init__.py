@@ -22,6 +22,7 @@ from gradcheck.checks import (
     saved,
     second_order,
     slopes,
+    special_numbers,
     unknown_sizes,
     uses,
     vectorized,
@@ -51,5 +52,6 @@ CHECKS: tuple[Check, ...] = (
     branches.CHECK,
     other_sites.CHECK,
     other_values.FAR,
+    special_numbers.CHECK,
     cost.CHECK,
 )

@@ -56,6 +56,8 @@ def narrower(columns: Sequence[Column], rank: int) -> list[Column]:
 
 def relative(error: float) -> str:
     """Return a relative error as people say it: `50 %`, `0.02 %`, `12x`."""
+    if not math.isfinite(error):
+        return "-"
     if error >= MANY_TIMES:
         return f"{number(float(f'{error:.3g}'))}x"
     return f"{number(float(f'{100.0 * error:.3g}'))} %"

@@ -503,3 +503,38 @@ def one_of_many_waves(kind, cut=None):
         return y, lambda upstream: tf.convert_to_tensor(upstream) * slope
 
     return op
+
+
+def masked_softmax(right=True):
+    """A softmax of logits of which some are minus infinity, as masks make them."""
+
+    @tf.custom_gradient
+    def op(x):
+        y = tf.nn.softmax(x)
+
+        def grad(upstream):
+            upstream = tf.convert_to_tensor(upstream)
+            slope = y * (upstream - tf.reduce_sum(upstream * y, -1, keepdims=True))
+            return slope if right else slope + 0.0 * x
+
+        return y, grad
+
+    return op
+
+
+def bounded(kind, right=True):
+    """Functions that have limits at both ends, with formulas that are numbers there or are none."""
+    forward = {"tanh": tf.tanh, "atan": tf.atan, "sigmoid": tf.sigmoid}[kind]
+
+    @tf.custom_gradient
+    def op(x):
+        y = forward(x)
+
+        def grad(upstream):
+            upstream = tf.convert_to_tensor(upstream)
+            slope = {"tanh": 1.0 - y * y, "atan": 1.0 / (1.0 + x * x), "sigmoid": y * (1.0 - y)}[kind]
+            return upstream * slope * (1.0 if right else tf.where(tf.abs(x) < 1e30, 1.0, x / x))
+
+        return y, grad
+
+    return op

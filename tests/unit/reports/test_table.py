@@ -48,7 +48,8 @@ def test_another_mode_is_the_accused_one():
 
 
 @pytest.mark.parametrize(
-    ("error", "said"), [(0.5, "50 %"), (2e-4, "0.02 %"), (1.0, "100 %"), (12.0, "12x"), (0.0, "0 %")]
+    ("error", "said"),
+    [(0.5, "50 %"), (2e-4, "0.02 %"), (1.0, "100 %"), (12.0, "12x"), (0.0, "0 %"), (float("nan"), "-")],
 )
 def test_a_relative_error_reads_as_people_say_it(error, said):
     assert relative(error) == said

@@ -1,0 +1,63 @@
+"""Is the gradient a number where an input is infinite, subnormal or minus zero, and value and autodiff are numbers?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from gradcheck.backend.tensorflow.faults import refused
+from gradcheck.checks.check import CUSTOM, DERIVATIVE, FIXED, INPUTS, OUTPUTS, TENSORS, Check, Item, Need
+from gradcheck.checks.nearby import SPOILT
+from gradcheck.diagnose.finding import softened
+from gradcheck.measure.lab import Lab
+from gradcheck.numerics.closeness import wide
+from gradcheck.results import Finding
+from gradcheck.sites.special_numbers import SpecialSite, special_numbers
+from gradcheck.verdict.tolerances import LARGEST_INPUT
+
+UNDECLARED = Need(lambda lab: not lab.case.surrogate, "a surrogate declares the gradient")
+SMALL = Need(lambda lab: lab.layout.inputs.width <= LARGEST_INPUT, "the inputs are large")
+
+
+def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
+    """Put each special number into each input; only NaN is blamed, and only where autodiff gives numbers."""
+    for site in special_numbers(lab):
+        finding = _at(lab, site)
+        if finding is not None:
+            # Not every op is meant for infinities; every op may meet the others.
+            yield finding if site.finite else softened(finding)
+            return
+
+
+CHECK = Check(
+    "special numbers",
+    "special_numbers",
+    ask,
+    (CUSTOM, UNDECLARED, DERIVATIVE, FIXED, INPUTS, OUTPUTS, TENSORS, SMALL),
+    SPOILT,
+    exploring=True,
+)
+
+
+def _at(lab: Lab, site: SpecialSite) -> Finding | None:
+    outputs = refused(lambda: lab.gradients.outputs(site.values))
+    if outputs is None or not all(np.isfinite(wide(np.asarray(o))).all() for o in outputs):
+        return None
+    run = refused(lambda: lab.run(values=site.values))
+    plain = None if run is None else lab.run_plain(values=site.values)
+    if run is None or plain is None:
+        return None
+    for slot, own, bare in zip(lab.slots, run.gradients, plain.gradients, strict=True):
+        if own is None or bare is None or not np.isfinite(wide(bare)).all():
+            continue
+        count = int(np.isnan(wide(own)).sum())
+        if count:
+            return Finding(
+                "gradient-nonfinite",
+                f"the gradient of `{slot.name}` is NaN at {count} of {wide(own).size} elements when `{site.leaf}`"
+                f" holds {site.number}: the value is a number there, and so is autodiff's gradient",
+                hint="guard the input of the branch that gives NaN: tf.where(tf.math.is_finite(x), x, 0.0)",
+                wrt=slot.name,
+            )
+    return None
