@@ -181,6 +181,48 @@ ADVICE: Mapping[str, Advice] = {
 }  # fmt: skip
 
 
+# What to do about each cause; the message of a finding says where.
+CAUSES: Mapping[str, str] = {
+    "sign-flip": "Change the sign of what grad_fn returns. For a gradient reversal that is meant, declare"
+    " `surrogate: FUNCTION`, a function that returns -x.",
+    "constant-factor": "Find the factor that is too much or too little: of x**3 the derivative is 3 x**2.",
+    "swapped-inputs": "Return the gradients in the order of the op's arguments.",
+    "transposed": "Of y = a @ b the gradients are u @ b^T and a^T @ u: see which factor is transposed.",
+    "region": "Look at what grad_fn does where the input is in that range: a mask, a threshold, a clip that is not the"
+    " forward's.",
+    "elements": "Look at how grad_fn treats these indices: first, last, padding, an index that occurs twice.",
+    "one-output": "Each output has an upstream of its own: add what comes through the one that is named.",
+    "missing-term": "Add the term that is left out: the other factor of a product, the sum of a softmax, the variance"
+    " of a normalization.",
+    "zero": "Return the gradient of this input.",
+    "mean-not-sum": "A broadcast input gets the sum over the broadcast axes; the gradient of a mean is divided by the"
+    " number of elements.",
+    "conjugate": "TensorFlow's gradient of a holomorphic function is the upstream times the conjugate of the"
+    " derivative.",
+    "straight-through": "If it is meant, declare the function whose gradient it is: `surrogate: identity`, and define"
+    " `identity` in the module. If not, the op has no gradient: return zeros.",
+    "stopped": "Let the gradient through the op that is named, or put tf.stop_gradient into the forward as well.",
+    "bypassed": "Multiply by the derivative of the op that is named.",
+    "mask": "Multiply by the mask of the op that is named: tf.cast(x > 0, x.dtype).",
+    "inner-factor": "Correct the derivative of the op that is named by the factor that is told.",
+    "operand": "Take the derivative of the op that is named at its input, not at its output or at another tensor.",
+    "axis": "Sum over the axis that is named, or do not.",
+    "index": "Reverse or shift what is named back: the gradient of a cumulative sum is a reversed one.",
+    "unknown": "Compare the columns of the table at one element by hand.",
+    "unreduced-broadcast": "Sum over the axes along which the input was broadcast: tf.reduce_sum(g, axis=0).",
+    "over-reduced": "Leave out the sum over an axis that the input has.",
+    "ignores-upstream": "Multiply the derivative by the upstream.",
+    "nonlinear": "Use the upstream as a factor, once. Declare clipping that is meant with `expected_vjp`.",
+    "redrawn": "Draw the mask in the forward and close over it.",
+    "kink": "Keep drawn numbers away from it: `avoid: [0.0]`.",
+    "jump": "Draw elsewhere, or declare the function whose gradient is meant with `surrogate`.",
+    "domain": "Say where the op is defined: `domain: [low, high]`.",
+    "noise": "Compute the forward in a finer dtype, or give an `rtol`.",
+    "chaotic": "Draw smaller weights, or check fewer steps.",
+    "internal": "Please report it, with the op and the spec.",
+}
+
+
 def accepted(code: str) -> str:
     """Return how a finding is accepted where it is not a mistake, and how it is recorded until it is mended."""
     return f"{ADVICE[code].accept} {_EXPECT.format(code=code)}"

@@ -84,10 +84,11 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """Name a check, or a part of one, that did not run, and say why."""
+    """Name a check, or a part of one, that did not run, and say why; `asked` is whether the case asks for it."""
 
     name: str
     reason: str
+    asked: bool = True
 
 
 @dataclass(frozen=True, slots=True)

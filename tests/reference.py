@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import click
 
-from gradcheck.advice import ADVICE, accepted
+from gradcheck.advice import ADVICE, CAUSES, accepted
 from gradcheck.cli import COMMANDS, cli
 from gradcheck.examples import EXAMPLES
 from gradcheck.findings import CATALOGUE
@@ -49,16 +49,16 @@ def findings() -> str:
     rows = [f"| [`{code}`](findings/{code}.md) | {info.level} | {info.meaning} |" for code, info in CATALOGUE.items()]
     return (
         "# Findings\n\nEvery finding has a code; some have a cause, written `code/cause`. An error fails the case, a"
-        " warning does not (but with `--strict`).\n\n| code | level | found when |\n|---|---|---|\n"
-        + "\n".join(rows)
-        + "\n"
+        " warning does not (but with `--strict`). The level is"
+        " the usual one: a check that cannot be sure makes it a warning.\n\n"
+        "| code | level | found when |\n|---|---|---|\n" + "\n".join(rows) + "\n"
     )
 
 
 def finding(code: str) -> str:
     """Return the page of one finding."""
     info, example, advice = CATALOGUE[code], EXAMPLES[code], ADVICE[code]
-    causes = "\n".join(f"| `{cause}` | {test} |" for cause, test in info.causes.items())
+    causes = "\n".join(f"| `{cause}` | {test} | {CAUSES[cause]} |" for cause, test in info.causes.items())
     parts = [
         f"# {code}\n\n*{info.level}*: {info.meaning}.",
         f"**The usual mistake:** {info.mistake}.\n\n**What to do:** {info.remedy}.\n\n"
@@ -69,7 +69,9 @@ def finding(code: str) -> str:
         + (f"; the right one: `cases: {{op: {example.right_case}}}`" if example.right_case else "")
         + ".",
     ]
-    parts += [f"## Causes\n\n| cause | the test that decides it |\n|---|---|\n{causes}"] if causes else []
+    parts += (
+        [f"## Causes\n\n| cause | the test that decides it | what to do |\n|---|---|---|\n{causes}"] if causes else []
+    )
     parts.append(f"## Limits of the check\n\n{advice.limits}\n\n## If it is meant\n\n{accepted(code)}")
     return "\n\n".join(parts) + "\n"
 

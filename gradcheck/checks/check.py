@@ -14,10 +14,11 @@ Item = Finding | Comparison | Skipped | Exempted | Reach | Note | Cost
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """Say what a check needs of an op, and why it does not run without."""
+    """Say what a check needs of an op, and why it does not run without; `option`: the case has to ask for it."""
 
     met: Callable[[Lab], bool]
     otherwise: str
+    option: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,10 @@ class Check:
             return "the gradient is right in expectation only (`expectation`)"
         code = next((f.code for f in found if f.level == ERROR and f.code in self.pointless_after), None)
         return None if code is None else f"{code} was found before"
+
+    def is_asked_for(self, lab: Lab) -> bool:
+        """Return whether the case asks for the check, if it has to."""
+        return all(need.met(lab) for need in self.needs if need.option)
 
 
 def blamed_before(lab: Lab, found: Sequence[Finding]) -> set[str | None]:

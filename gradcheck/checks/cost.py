@@ -16,7 +16,7 @@ from gradcheck.measure.pulled import upstream_of
 from gradcheck.results import Finding, Note, Skipped
 from gradcheck.ways import INSIDE_TAPE
 
-ASKED = Need(lambda lab: lab.case.cost is not None, "costs are not asked for (`--cost`)")
+ASKED = Need(lambda lab: lab.case.cost is not None, "costs are not asked for (`--cost`)", option=True)
 POINTLESS = frozenset({"gradient-shape", "gradient-count", "nondeterministic"})
 
 

@@ -20,7 +20,7 @@ from gradcheck.numerics.arrays import Array, Mask
 from gradcheck.results import Comparison, Finding
 from gradcheck.verdict.tolerances import DRAWS, FALSE_ALARM, FEWEST_DRAWS, LEAST_BIAS
 
-ASKED = Need(lambda lab: lab.case.expectation is not None, "the case has no `expectation`")
+ASKED = Need(lambda lab: lab.case.expectation is not None, "the case has no `expectation`", option=True)
 
 
 def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:

@@ -32,6 +32,6 @@ def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
         )
 
 
-REFERENCE = Need(lambda lab: lab.case.reference is not None, "the case names no `reference`")
+REFERENCE = Need(lambda lab: lab.case.reference is not None, "the case names no `reference`", option=True)
 
 CHECK = Check("forward values", "values", ask, needs=(REFERENCE, OUTPUTS))

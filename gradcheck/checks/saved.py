@@ -22,7 +22,7 @@ from gradcheck.results import Finding, Skipped
 from gradcheck.ways import SAVED, Way
 
 WAY = Way(SAVED, None)
-ASKED = Need(lambda lab: SAVED in lab.case.modes, "mode `saved` is not asked for")
+ASKED = Need(lambda lab: SAVED in lab.case.modes, "mode `saved` is not asked for", option=True)
 DENSE = Need(
     lambda lab: all(leaf.indices is None and leaf.row_lengths is None for leaf in lab.leaves),
     "sparse and ragged inputs are not saved",

@@ -75,7 +75,7 @@ def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
         yield from _other_ways(lab, second, values)
 
 
-ORDER_2 = Need(lambda lab: lab.case.order > 1, "the case does not say `order: 2`")
+ORDER_2 = Need(lambda lab: lab.case.order > 1, "the case does not say `order: 2`", option=True)
 
 CHECK = Check(NAME, "second_order", ask, needs=(ORDER_2, TENSORS, OUTPUTS), pointless_after=BLOCKING)
 

@@ -23,7 +23,7 @@ from gradcheck.verdict.tolerances import JACOBIAN_NUMBERS
 from gradcheck.ways import VECTORIZED, Way
 
 WAY = Way(VECTORIZED, None)
-ASKED = Need(lambda lab: VECTORIZED in lab.case.modes, "mode `vectorized` is not asked for")
+ASKED = Need(lambda lab: VECTORIZED in lab.case.modes, "mode `vectorized` is not asked for", option=True)
 DENSE = Need(
     lambda lab: all(leaf.indices is None and leaf.row_lengths is None for leaf in lab.leaves),
     "sparse and ragged tensors cannot be stacked",

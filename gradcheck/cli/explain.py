@@ -48,12 +48,19 @@ def _explained(word: str) -> str:
 
 
 def _finding(code: str, cause: str) -> str:
+    from gradcheck.advice import ADVICE, CAUSES, accepted
     from gradcheck.examples import EXAMPLES
     from gradcheck.findings import CATALOGUE
 
     info, example = CATALOGUE[code], EXAMPLES[code]
+    if cause:
+        said = f"{code}/{cause} ({info.level})\n\n{info.causes[cause]}\n\nwhat to do: {CAUSES[cause]}"
+        return f"{said}\n\nmore: gradcheck explain {code}"
     parts = [f"{code} ({info.level})", info.meaning, f"usual mistake: {info.mistake}\nremedy: {info.remedy}"]
-    causes = [f"  {key}: {test}" for key, test in info.causes.items() if not cause or key == cause]
+    parts.append(
+        f"why it matters: {ADVICE[code].matters}\nlimits: {ADVICE[code].limits}\nif it is meant: {accepted(code)}"
+    )
+    causes = [f"  {key}: {test}" for key, test in info.causes.items()]
     parts += ["causes:\n" + "\n".join(causes)] if causes else []
     parts += [f"wrong:\n{_indented(example.wrong)}", f"right:\n{_indented(example.right)}"]
     parts.append(f"in a spec: cases: {{op: {example.case}}}")

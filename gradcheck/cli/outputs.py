@@ -103,7 +103,7 @@ def check_files(options: Mapping[str, Any]) -> None:
     specs = {os.path.realpath(path.partition("::")[0]) for path in options["paths"]}
     taken: dict[str, str] = {}
     for key, flag in FILES.items():
-        if options[key] is None:
+        if options.get(key) is None:
             continue
         path = os.path.realpath(options[key])
         if path in specs or path.endswith((".yaml", ".yml")):
@@ -138,7 +138,7 @@ def keep_modules(options: Mapping[str, Any], cases: Iterable[Case]) -> None:
     """
     modules = {os.path.realpath(case.module) for case in cases if case.module.endswith(".py")}
     for key, flag in FILES.items():
-        if options[key] is not None and os.path.realpath(options[key]) in modules:
+        if options.get(key) is not None and os.path.realpath(options[key]) in modules:
             raise UsageError(f"{flag} {options[key]}: would write over a module; give the report another name")
 
 
@@ -164,7 +164,7 @@ def make_outputs(
 
     out, err = make_consoles(options["color"])
     form = options["form"]
-    files = [(Path(options[key]), _report(key, stated, scan)) for key in FILES if options[key] is not None]
+    files = [(Path(options[key]), _report(key, stated, scan)) for key in FILES if options.get(key) is not None]
     printed = _report("json_file", stated, None) if form == "json" else None
     handlers: list[_Handler] = [*(report for _, report in files), *([printed] if printed else [])]
     console = None

@@ -6,76 +6,85 @@ from dataclasses import replace
 
 import numpy as np
 
-from gradcheck.backend.tensorflow.recorder import Rule
-from gradcheck.differences.assess import assess
 from gradcheck.files import shown
-from gradcheck.measure.edited import Mend, Wanted, mend_at
-from gradcheck.measure.gradients import tolerance_of
+from gradcheck.measure.edited import Mend, Passes, Wanted, mend_at
 from gradcheck.measure.lab import Lab
 from gradcheck.measure.measurement import Measurement
+from gradcheck.measure.noise import packed_values
 from gradcheck.numerics.arrays import Array
 from gradcheck.results import Finding, Source
 from gradcheck.scanning.mending import divided
 from gradcheck.scanning.returns import line_at
-from gradcheck.verdict.tolerances import DENOMINATORS, FRACTION_RTOL, MEND_DRAWS, WEAK
+from gradcheck.verdict.tolerances import DENOMINATORS, FRACTION_RTOL, WEAK
 
 FACTORS = ("constant-factor", "sign-flip")
+# Gradients that are another function's on purpose, more often than not.
+MEANT = ("straight-through",)
+OR_DECLARE = (
+    "if it is meant (a reversal, a scaled gradient), declare the function whose gradient it is with `surrogate`"
+)
 
 
-def with_mend(lab: Lab, finding: Finding) -> Finding:
+def with_mend(lab: Lab, finding: Finding, passes: Passes) -> Finding:
     """Return a mismatch at the sample with the line that mends it, as it is if no line is found that does."""
-    if finding.code != "gradient-mismatch" or finding.fix or not _may_be_mended(lab):
+    if finding.code != "gradient-mismatch" or finding.fix or finding.cause in MEANT or not _may_be_mended(lab):
         return finding
     measurement = next((m for m in lab.known_measurements if m.slot.name == finding.wrt), None)
     if measurement is None or measurement.declared or not measurement.wrong.any():
         return finding
+    if _is_identity(lab, measurement.part):
+        return replace(finding, hint=f"{finding.hint or 'correct the rule'}; {OR_DECLARE}")
+    wanted = np.full(lab.layout.inputs.width, np.nan)
+    for known in lab.known_measurements:
+        wanted[known.part] = np.where(known.decided, known.wanted, np.nan)
+    decided = np.flatnonzero(measurement.decided & np.isfinite(measurement.wanted))
     factor = _factor(measurement) if finding.cause in FACTORS else None
-    alone = sum(bool(m.wrong.any()) for m in lab.known_measurements) == 1
-    line = _divided(lab, finding, measurement, factor) if factor is not None and alone else None
-    return replace(finding, fix=line) if line else _edited(lab, finding, measurement, factor)
+    line = None if factor is None else _divided(lab, finding, factor)
+    right = Wanted(str(finding.wrt), lab.vector(), wanted, decided + measurement.part.start)
+    return _mended(lab, finding, mend_at(lab, right, passes, factor, line))
 
 
-def with_mend_at(lab: Lab, finding: Finding, x: Array) -> Finding:
+def with_mend_at(lab: Lab, finding: Finding, x: Array, passes: Passes) -> Finding:
     """Return a mismatch at other inputs with the line that mends it there, as it is if no line is found that does."""
     wanted = lab.autodiff(replace(lab.precision.point, x=x)) if _may_be_mended(lab) else None
     place = next((i for i, slot in enumerate(lab.slots) if slot.name == finding.wrt), None)
     if wanted is None or place is None or not np.isfinite(wanted).all():
         return finding
     part = lab.layout.inputs.ranges()[place]
-    mend = mend_at(lab, Wanted(x, wanted, np.arange(part.start, part.stop)), None)
-    return finding if mend is None else _mended(lab, finding, mend)
+    if finding.cause in MEANT or _is_identity(lab, part):
+        return finding
+    right = Wanted(str(finding.wrt), x, wanted, np.arange(part.start, part.stop))
+    return _mended(lab, finding, mend_at(lab, right, passes))
 
 
 def _may_be_mended(lab: Lab) -> bool:
-    return lab.custom and not lab.random and not (lab.case.surrogate or lab.case.expected_vjp)
+    declared = lab.case.surrogate or lab.case.expected_vjp
+    return lab.custom and not lab.random and not declared and not lab.recorder.edited
 
 
-def _divided(lab: Lab, finding: Finding, measurement: Measurement, factor: float) -> str | None:
+def _is_identity(lab: Lab, part: slice) -> bool:
+    """Return whether the forward hands an input on as it is: then another gradient is what the op is for."""
+    values = packed_values(lab, lab.outputs)
+    return values.size == part.stop - part.start and bool(np.array_equal(values, lab.vector()[part]))
+
+
+def _divided(lab: Lab, finding: Finding, factor: float) -> tuple[int, str] | None:
+    """Return the line that returns the gradient, divided by a factor where people would write it."""
     rules = [rule for rule in lab.recorder.rules.values() if finding.wrt in rule.names]
-    if len(rules) != 1 or finding.source is None or not _holds(lab, measurement, factor):
+    if len(rules) != 1 or finding.source is None:
         return None
-    return divided(finding.source.text, factor, _position(rules[0], str(finding.wrt)), len(rules[0].names))
+    text = divided(finding.source.text, factor, rules[0].names.index(str(finding.wrt)), len(rules[0].names))
+    return None if text is None else (finding.source.line, text)
 
 
-def _edited(lab: Lab, finding: Finding, measurement: Measurement, factor: float | None) -> Finding:
-    wanted = np.full(lab.layout.inputs.width, np.nan)
-    for known in lab.known_measurements:
-        wanted[known.part] = np.where(known.decided, known.wanted, np.nan)
-    decided = np.flatnonzero(measurement.decided & np.isfinite(measurement.wanted))
-    mend = mend_at(lab, Wanted(lab.vector(), wanted, decided + measurement.part.start), factor)
-    return finding if mend is None else _mended(lab, finding, mend)
-
-
-def _mended(lab: Lab, finding: Finding, mend: Mend) -> Finding:
+def _mended(lab: Lab, finding: Finding, mend: Mend | None) -> Finding:
     """Return the finding with the mended line, and the line that it takes the place of."""
+    if mend is None:
+        return finding
     rule = next(iter(lab.recorder.rules.values()))
     line = line_at(rule.file, mend.edit.line)
     source = Source(shown(rule.file), line.line, rule.function, line.text)
     return replace(finding, fix=mend.line, source=source, file=source.file, line=source.line)
-
-
-def _position(rule: Rule, name: str) -> int:
-    return rule.names.index(name)
 
 
 def _factor(measurement: Measurement) -> float | None:
@@ -90,25 +99,3 @@ def _factor(measurement: Measurement) -> float | None:
         if nearest and abs(ratio - nearest) <= FRACTION_RTOL * abs(ratio):
             return nearest
     return ratio or None
-
-
-def _holds(lab: Lab, measurement: Measurement, factor: float) -> bool:
-    """Return whether the gradient divided by a factor passes the differences at fresh points with fresh upstreams."""
-    precision, coordinates = lab.precision, np.arange(lab.layout.inputs.width)[measurement.part]
-    for number in range(MEND_DRAWS):
-        rng = lab.rng("mend", str(number))
-        point = precision.point
-        moved = point.clipped((point.x + point.sizes * rng.uniform(-1.0, 1.0, point.x.size))[None])[0]
-        values = precision.op.value(moved)
-        if not np.isfinite(values).all():
-            return False
-        there = point.elsewhere(moved, values, rng.normal(size=point.cotangent.size), rng)
-        gradient = lab.gradient_near(there)
-        if gradient is None:
-            return False
-        mended = gradient.copy()
-        mended[measurement.part] /= factor
-        found = assess(there, mended, tolerance_of(lab, precision), rng, coordinates, precision.trusted)
-        if found.wrong.any() or not found.decided.any():
-            return False
-    return True

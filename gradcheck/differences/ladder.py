@@ -152,7 +152,8 @@ def _one_sided(side: Array, width: Array, rounding: float) -> tuple[float, float
     change = np.diff(slopes)
     noise = NOISE_FACTOR * rounding / width
     if np.all(np.abs(change) <= noise[1:]):
-        return float(slopes[0]), float(noise[0])
+        # What the slopes differ by may be curvature, too small to be told from rounding.
+        return float(slopes[0]), float(noise[0] + np.abs(slopes - slopes[0]).max())
     with np.errstate(all="ignore"):
         shrink = change[1:] / change[:-1]
         limits = slopes[2:] - change[1:] ** 2 / (change[1:] - change[:-1])

@@ -10,6 +10,7 @@ from gradcheck.backend.tensorflow.runs import OutputsChanged
 from gradcheck.backend.tensorflow.runtime import give_back
 from gradcheck.checks import CHECKS
 from gradcheck.checks.check import Check
+from gradcheck.checks.whole import all_pass
 from gradcheck.diagnose.conditions import with_suspects
 from gradcheck.diagnose.finding import completed
 from gradcheck.diagnose.mends import with_mend
@@ -57,7 +58,7 @@ def run_checks(lab: Lab, report: Report, limits: Limits, progress: Progress) -> 
             if reason is None and check.exploring and not progress.has_time(limits):
                 reason = NO_TIME
             if reason is not None:
-                report.add(Skipped(check.name, reason))
+                report.add(Skipped(check.name, reason, check.is_asked_for(lab)))
                 continue
             if check.phase == MAY_NEVER_END:
                 report.facts = _facts(lab, limits)
@@ -139,7 +140,8 @@ def _run(check: Check, lab: Lab, report: Report) -> None:
 
 def _whole(finding: Finding, lab: Lab) -> Finding:
     """Return a finding with its way, its level and its source line."""
-    return with_mend(lab, with_suspects(lab, placed(completed(finding, lab.first_way, lab.dtype), lab)))
+    whole = with_suspects(lab, placed(completed(finding, lab.first_way, lab.dtype), lab))
+    return with_mend(lab, whole, all_pass)
 
 
 def _facts(lab: Lab, limits: Limits) -> Facts:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -36,6 +36,9 @@ from gradcheck.ways import EAGER
 if TYPE_CHECKING:
     from gradcheck.measure.lab import Lab
 
+# Whether every check passes, with the code as it is at the time of the call: of all inputs, or of one of them.
+Passes = Callable[["Lab", "str | None"], bool]
+
 
 @dataclass(frozen=True, slots=True)
 class Mend:
@@ -47,18 +50,21 @@ class Mend:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Hold the right gradient at x, packed, and the coordinates of one input at which it is known."""
+    """Hold the right gradient at x, packed, and the coordinates of one input (`name`) at which it is known."""
 
+    name: str
     x: Array
     gradient: Array
     coordinates: NDArray[np.int64]
 
 
-def mend_at(lab: Lab, wanted: Wanted, ratio: float | None) -> Mend | None:
-    """Return the first edit with which the gradient of one input is right, at x and at fresh points.
+def mend_at(
+    lab: Lab, wanted: Wanted, passes: Passes, ratio: float | None = None, line: tuple[int, str] | None = None
+) -> Mend | None:
+    """Return the first edit with which the gradient is right, at x, at fresh points, and by every check (`passes`).
 
-    The gradients of the other inputs stay as they are, or become right too.  `ratio` is what the
-    gradient is to be divided by where it is a multiple of the right one.
+    Where no edit cures all inputs, one that cures this one and leaves the others as they are.  `ratio` is what the
+    gradient is to be divided by where it is a multiple of the right one, `line` (number and text) is tried first.
     """
     code = _editable(lab)
     if code is None or wanted.x.size > EDITED_SIZE or moves_variables(lab, wanted.x):
@@ -68,20 +74,33 @@ def mend_at(lab: Lab, wanted: Wanted, ratio: float | None) -> Mend | None:
         return None
     in_part: list[Edit] = []
     left = EDITS_VERIFIED
-    for edit, gradient in _tried(lab, code, wanted.x, ratio):
+    first = [] if line is None else [code.whole_line(*line)]
+    for edit, gradient in _tried(lab, code, wanted.x, [*first, *code.rule.edits(ratio)]):
         if not _is_right(gradient, before, wanted):
             continue
         if not _is_right_everywhere(gradient, wanted):
             in_part.append(edit)
             continue
-        if _passes(lab, code, edit, wanted):
+        if _passes(lab, code, edit, wanted) and _whole_passes(lab, code, edit, passes, None):
             return Mend(edit, code.line_after(edit).strip())
         left -= 1
         if not left:
             break
     # None cures all: the first that cures this input.
-    partly = next((edit for edit in in_part[:EDITS_VERIFIED] if _passes(lab, code, edit, wanted)), None)
+    partly = next(
+        (
+            edit
+            for edit in in_part[:EDITS_VERIFIED]
+            if _passes(lab, code, edit, wanted) and _whole_passes(lab, code, edit, passes, wanted.name)
+        ),
+        None,
+    )
     return None if partly is None else Mend(partly, code.line_after(partly).strip())
+
+
+def _whole_passes(lab: Lab, code: Editable, edit: Edit, passes: Passes, of: str | None) -> bool:
+    with code.edited(edit):
+        return passes(lab, of)
 
 
 def _editable(lab: Lab) -> Editable | None:
@@ -89,11 +108,11 @@ def _editable(lab: Lab) -> Editable | None:
     return editable(rules[0], lab.recorder) if len(rules) == 1 else None
 
 
-def _tried(lab: Lab, code: Editable, x: Array, ratio: float | None) -> Iterator[tuple[Edit, Array]]:
+def _tried(lab: Lab, code: Editable, x: Array, edits: Iterable[Edit]) -> Iterator[tuple[Edit, Array]]:
     """Yield edits with the gradients that they give, in eager and in the op's own dtype."""
     end = time.perf_counter() + EDIT_SECONDS
     seen: set[Edit] = set()
-    for edit in code.rule.edits(ratio):
+    for edit in edits:
         if edit in seen:
             continue
         seen.add(edit)

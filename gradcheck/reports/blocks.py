@@ -116,7 +116,7 @@ def blocks_of(result: CaseResult, view: View, console: Console) -> Iterator[Line
     for note in result.notes:
         yield Line(f"note: {clean(note)}", "dim", MARGIN)
     if view.verbosity > 0:
-        yield from _details(result)
+        yield from _details(result, everything=view.verbosity > 1)
     if not good:
         yield Line(f"rerun: {rerun_command(result, view.options)}", "dim", MARGIN)
 
@@ -157,7 +157,7 @@ def _frames(traceback: str) -> list[str]:
     return lines[-MAX_OUTPUT_LINES:]
 
 
-def _details(result: CaseResult) -> Iterator[Line]:
+def _details(result: CaseResult, everything: bool) -> Iterator[Line]:
     phases = ", ".join(f"{name} {spent:.2f} s" for name, spent in result.phases_s.items() if spent >= 0.005)
     lines = [
         f"seed {result.seed}; reference: {result.reference or '-'}; coverage: {result.coverage}",
@@ -172,8 +172,10 @@ def _details(result: CaseResult) -> Iterator[Line]:
     lines += reach_lines(result.conditions)
     names: dict[str, list[str]] = {}
     for skipped in result.skipped_checks:
+        if not (skipped.asked or everything):
+            continue
         names.setdefault(skipped.reason, []).append(skipped.name)
-    lines += [f"skipped {', '.join(checks)}: {reason}" for reason, checks in names.items()]
+    lines += [f"skipped ({reason}): {'; '.join(checks)}" for reason, checks in names.items()]
     for line in lines:
         if line:
             yield Line(clean(line), "dim")

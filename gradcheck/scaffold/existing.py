@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from gradcheck.engine.unspecified import CONFIRM
 from gradcheck.results import FAILED, SKIPPED, CaseResult
 from gradcheck.scaffold import SCHEMA_FILE, filled_template, schema_text
 from gradcheck.spec.model import Case
@@ -60,7 +61,7 @@ def _block(case: Case, result: CaseResult) -> str:
     if guess.arguments:
         lines.append(f"    arguments: {_inline(dict(guess.arguments))}")
     labels = list(dict.fromkeys(f.label for f in result.findings if f.level == "error"))
-    if result.status == SKIPPED and labels:
+    if result.status == SKIPPED and labels and (result.reason or "").startswith(CONFIRM):
         lines += _confirmation(labels)
     elif result.status == SKIPPED:
         lines.append(f"    skip: {_inline(result.reason or '')}")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from gradcheck.backend.tensorflow.condition_notes import TOGETHER
 from gradcheck.backend.tensorflow.conditions import Condition, Key, Sides
 from gradcheck.files import shown
 from gradcheck.measure.lab import Lab
@@ -26,11 +27,14 @@ from gradcheck.verdict.tolerances import (
     JOINT_STARTS,
     JOINTS_TRIED,
     MOST_LOOKS,
+    SAME_LEAST,
     SEARCH_SHARE,
     SITES_REACHED,
     STARTS,
 )
 
+# Conditions that hold in a whole range, in which round numbers are nothing special.
+INEQUALITIES = ("Greater", "GreaterEqual", "Less", "LessEqual", "Relu", "Relu6", "ReluGrad", "Maximum", "Minimum")
 NO_SLOPE = "no input moves it"
 NO_TIME = "no time was left to look for it"
 NOT_FOUND = "no input was found that reaches it"
@@ -68,8 +72,17 @@ class Search:
     def missing(self) -> list[Side]:
         """Return the sides that were not reached, those of single conditions first."""
         every = [(key, side) for key, c in self.conditions.items() for side in ((True,) if c.joint else (True, False))]
-        left = [side for side in every if side not in self.reached]
+        left = [side for side in every if side not in self.reached and self._is_possible(side[0])]
         return sorted(left, key=lambda side: self.conditions[side[0]].joint)
+
+    def _is_possible(self, key: Key) -> bool:
+        """Return whether conditions may hold together: not where one of them was never seen on its side."""
+        graph, _, tag = key
+        if not self.conditions[key].joint:
+            return True
+        *names, number = tag.split()
+        singles = (((graph, name, ""), side) for name, side in zip(names, TOGETHER[int(number)], strict=True))
+        return all(single in self.reached or single[0] not in self.conditions for single in singles)
 
     def look(self, x: Array) -> list[Side]:
         """Note the sides at a point; return those that are new."""
@@ -106,18 +119,28 @@ class Search:
     def drive(self, side: Side) -> Array | None:
         """Return a point on a side, None if no start leads to one."""
         toward = self.steering.toward(*side)
+        least = [np.inf]
 
         def counted(x: Array, depth: float) -> tuple[bool, float, Array]:
             self.looks += 1
-            return NOWHERE if self.over else toward(x, depth)
+            if self.over:
+                return NOWHERE
+            found = toward(x, depth)
+            least[-1] = min(least[-1], found[1])
+            return found
 
-        starts = JOINT_STARTS if self.conditions[side[0]].joint else STARTS
+        condition = self.conditions[side[0]]
+        starts = JOINT_STARTS if condition.joint else STARTS
         for _, number in sorted(self.near.get(side, []))[:starts]:
             found = reached(counted, self.pool[number], self.settle)
-            if found is None:
+            if found is None and (condition.joint or condition.op not in INEQUALITIES):
                 found = rounded(counted, self.pool[number], self.settle)
             if found is not None:
                 return deepened(counted, found, self.settle)
+            if len(least) > 1 and abs(least[-1] - least[-2]) <= SAME_LEAST * least[-1]:
+                # Two ways down end equally far away: that is the least distance there is.
+                return None
+            least.append(np.inf)
         return None
 
     def reach(self) -> Reach:

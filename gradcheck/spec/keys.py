@@ -41,7 +41,8 @@ FILE_KEYS: Mapping[str, Key] = {
 CASE_KEYS: Mapping[str, Key] = {
     "op": Key(
         "a name", "the name of the case",
-        "The function, class or layer of the module that is checked, dotted where it is nested.",
+        "The function, class or layer of the module that is checked, dotted where it is nested. `Class.method` checks a"
+        " method of an instance, made with `build`.",
         "op: square",
     ),
     "inputs": Key(
@@ -52,7 +53,9 @@ CASE_KEYS: Mapping[str, Key] = {
     ),
     "arguments": Key(
         "a mapping", "nothing",
-        "Arguments of the call that are no tensors: numbers, strings, flags.", "arguments: {axis: -1}",
+        "Arguments of the call that are no tensors: numbers, strings, flags. A default that is not given here is not"
+        " passed, and TensorFlow asks for no gradient of it.",
+        "arguments: {axis: -1}",
     ),
     "build": Key(
         "a mapping", "nothing",
@@ -180,7 +183,7 @@ INPUT_KEYS: Mapping[str, Key] = {
     ),
     "uniform": Key("{low, high}", "-", "Draw evenly between two numbers.", "{shape: [4], uniform: {low: 0, high: 1}}"),
     "log_uniform": Key(
-        "{low, high}", "-", "Draw evenly between two powers of ten: for scales and rates.",
+        "{low, high}", "-", "Draw so that every power of ten is as likely: for scales and rates.",
         "{shape: [4], log_uniform: {low: 0.001, high: 10}}",
     ),
     "integers": Key(
@@ -205,7 +208,8 @@ INPUT_KEYS: Mapping[str, Key] = {
     ),
     "domain": Key(
         "[low, high]", "everywhere",
-        "Where the op is defined: nothing that is tried leaves it. `.inf` for no end.",
+        "Where the op is defined: nothing that is tried leaves it; its ends belong to it and are tried. `.inf` for no"
+        " end.",
         "{shape: [4], uniform: {low: 0.1, high: 2}, domain: [0, .inf]}",
     ),
     "structure": Key(

@@ -340,8 +340,9 @@ FOLLOWED_OPS, FEWEST_LOOKS, MOST_LOOKS = 40_000, 40, 1200
 SEARCH_SHARE, INSIDE = 0.05, 1e-4
 # Pairs of conditions that are looked for together (many cannot hold at once), and starts for each.
 JOINTS_TRIED, JOINT_STARTS = 16, 2
-# Starts from which a side is looked for, nearest first; factors by which draws are made wider; sites compared.
-STARTS, WIDENED, SITES_REACHED = 3, (0.1, 3.0, 10.0), 64
+# Starts from which a side is looked for, nearest first, and how alike two least distances are that are one; factors
+# by which draws are made wider; sites compared.
+STARTS, SAME_LEAST, WIDENED, SITES_REACHED = 3, 0.02, (0.1, 3.0, 10.0), 64
 # A counterexample: inputs up to this size are made small, digits that are tried, numbers that are rounded one by one,
 # and coordinates that are tried alone.
 SHRUNK_SIZE, SHRUNK_DIGITS, SHRUNK_NUMBERS, SHRUNK_ALONE = 2000, (0, 1, 2, 3), 8, 2

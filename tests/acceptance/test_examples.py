@@ -9,6 +9,7 @@ import sys
 import pytest
 import yaml
 
+from gradcheck.advice import ADVICE, CAUSES
 from gradcheck.examples import EXAMPLES, HEAD
 from gradcheck.findings import CATALOGUE
 from gradcheck.spec.keys import CASE_KEYS, FILE_KEYS, INPUT_KEYS
@@ -33,8 +34,12 @@ def cases(tmp_path_factory):
     return {case["spec"].rpartition("/")[2][:-5]: case for case in json.loads(done.stdout)["cases"]}
 
 
+def test_every_cause_says_what_to_do():
+    assert set(CAUSES) == {cause for info in CATALOGUE.values() for cause in info.causes}
+
+
 def test_every_code_has_an_example():
-    assert set(EXAMPLES) == set(CATALOGUE)
+    assert set(EXAMPLES) == set(ADVICE) == set(CATALOGUE)
 
 
 @pytest.mark.parametrize("code", list(EXAMPLES))

@@ -28,6 +28,12 @@ class Editable:
     lines: Sequence[str]
     recorder: Recorder = field(repr=False)
 
+    def whole_line(self, number: int, text: str) -> Edit:
+        """Return the edit that puts a text in the place of a line, with its indent."""
+        line = self.lines[number - 1]
+        indent = len(line) - len(line.lstrip())
+        return Edit(number, indent, len(line.encode()), text)
+
     def line_after(self, edit: Edit) -> str:
         """Return the edited line."""
         return edit.applied(self.lines[edit.line - 1])
@@ -38,6 +44,7 @@ class Editable:
         codes = self._codes(edit)
         before = [owner.__code__ for owner in self.owners]
         noted = self.recorder.kept()
+        self.recorder.edited = True
         for owner in self.owners:
             new = codes.get(_place(owner.__code__))
             if new is not None and new.co_freevars == owner.__code__.co_freevars:
@@ -45,6 +52,7 @@ class Editable:
         try:
             yield
         finally:
+            self.recorder.edited = False
             for owner, code in zip(self.owners, before, strict=True):
                 owner.__code__ = code
             self.recorder.put_back(noted)

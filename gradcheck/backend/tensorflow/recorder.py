@@ -77,7 +77,8 @@ class Recorder:
     """Hold the switch and the notes.
 
     `intended` names functions whose rules are meant as they are: they are never bypassed.
-    `overrides` says that the op gave TensorFlow's own ops other gradients (tf.Graph.gradient_override_map).
+    `edited` says that the user's code runs with an edit that is tried, `overrides` that the op gave
+    TensorFlow's own ops other gradients (tf.Graph.gradient_override_map).
     """
 
     bypass: bool = False
@@ -91,6 +92,7 @@ class Recorder:
     permute_variables: bool = False
     rules: dict[str, Rule] = field(default_factory=dict)
     overrides: bool = False
+    edited: bool = False
 
     def end_if_copy(self) -> None:
         """End the process if it is a copy that the op made with os.fork."""

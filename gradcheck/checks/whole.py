@@ -1,0 +1,46 @@
+"""Whether an op passes every check, as its code is now: a mend is shown only if it does."""
+
+from __future__ import annotations
+
+from gradcheck.backend.tensorflow.failures import Stopped
+from gradcheck.backend.tensorflow.faults import own_fault
+from gradcheck.findings import CATALOGUE, ERROR
+from gradcheck.measure.lab import Lab
+from gradcheck.measure.prepare import prepare
+from gradcheck.results import Finding
+
+# They import or load the code of the user's file, which is another one, or judge nothing.
+NOT_OF_AN_EDIT = frozenset({"repeatability", "saved", "replicas", "cost"})
+
+
+def all_pass(lab: Lab, of: str | None = None) -> bool:
+    """Return whether no check finds an error in the op, set up anew at the same inputs.
+
+    With `of`, errors that name another input or variable do not count.
+    """
+    try:
+        return _all_pass(prepare(lab.loaded, lab.asked, 0, lab.devices, values=lab.values), of)
+    except Stopped:
+        return False
+    except Exception as error:
+        if own_fault(error):
+            raise
+        return False
+    finally:
+        lab.gradients.state.restore()
+
+
+def _all_pass(lab: Lab, of: str | None) -> bool:
+    # The checks import this file.
+    from gradcheck.checks import CHECKS
+
+    found: list[Finding] = []
+    for check in CHECKS:
+        if check.name in NOT_OF_AN_EDIT or check.reason_to_skip(lab, found) is not None:
+            continue
+        for item in check.ask(lab, found):
+            if isinstance(item, Finding):
+                if (item.level or CATALOGUE[item.code].level) == ERROR and of in (None, item.wrt):
+                    return False
+                found.append(item)
+    return True
