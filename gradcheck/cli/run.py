@@ -14,7 +14,8 @@ from gradcheck.cli import signals
 from gradcheck.cli.completion import complete_case
 from gradcheck.errors import UsageError
 from gradcheck.events import CaseFinished, Event, RunFinished
-from gradcheck.results import CaseResult, RunSummary
+from gradcheck.results import SKIPPED, CaseResult, RunSummary
+from gradcheck.scanning.targets import is_source
 from gradcheck.spec.model import Case
 from gradcheck.ways import ALL, EVERY_MODE, MODES, expanded
 
@@ -120,13 +121,25 @@ def run(**options: Any) -> int:
         outputs.close()
         history.add(Path(history.FOLDER), finished)
     outputs.finish()
+    for line in (unchecked := not_checked(finished, options["paths"])):
+        outputs.err.print(line, soft_wrap=True, markup=False, highlight=False)
     if options["accept"] and not summary.faults and summary.stop_reason not in STOPPED:
         if _accept(finished, cases, outputs):
             return 2 if selection.problems is not None else 0
     least = options["fail_under_conditions"]
     if least is not None and summary.conditions.percent < least:
         outputs.err.print(too_few_text(summary.conditions, least), soft_wrap=True, markup=False, highlight=False)
-    return exit_code(summary, selection.problems is not None, least)
+    return exit_code(summary, selection.problems is not None or bool(unchecked), least)
+
+
+def not_checked(finished: Sequence[CaseResult], paths: Sequence[str]) -> list[str]:
+    """Return a line for each op that was asked for by name, FILE.py::NAME, and could not be called."""
+    named = {path for path in paths if "::" in path and is_source(path)}
+    return [
+        f"{result.id} was not checked: {result.reason}"
+        for result in finished
+        if result.id in named and result.status == SKIPPED and (result.reason or "").startswith("needs ")
+    ]
 
 
 def _accept(finished: list[CaseResult], cases: list[Case], outputs: Any) -> bool:

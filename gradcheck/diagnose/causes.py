@@ -27,6 +27,8 @@ from gradcheck.verdict.tolerances import (
     ZERO_RTOL,
 )
 
+UNNAMED = "the gradient matches none of the usual mistakes"
+
 
 def diagnose(evidence: Evidence) -> Diagnosis:
     """Return the first cause whose test is met, the most specific tests first."""
@@ -58,7 +60,7 @@ def diagnose(evidence: Evidence) -> Diagnosis:
         return Diagnosis(
             "bypassed", "it is the upstream gradient unchanged", "multiply upstream by the op's derivative"
         )
-    return Diagnosis("unknown", "the gradient matches none of the usual mistakes")
+    return Diagnosis("unknown", UNNAMED)
 
 
 def _straight_through(e: Evidence) -> Diagnosis | None:

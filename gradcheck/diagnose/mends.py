@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from gradcheck.diagnose.causes import UNNAMED
 from gradcheck.files import shown
 from gradcheck.measure.edited import Mend, Passes, Wanted, mend_at
 from gradcheck.measure.lab import Lab
@@ -84,7 +85,9 @@ def _mended(lab: Lab, finding: Finding, mend: Mend | None) -> Finding:
     rule = next(iter(lab.recorder.rules.values()))
     line = line_at(rule.file, mend.edit.line)
     source = Source(shown(rule.file), line.line, rule.function, line.text)
-    return replace(finding, fix=mend.line, source=source, file=source.file, line=source.line)
+    # Whose mistake has no name is named by its mend.
+    message = finding.message.replace(UNNAMED, "one line of grad_fn is wrong, and mended as below it is right")
+    return replace(finding, message=message, fix=mend.line, source=source, file=source.file, line=source.line)
 
 
 def _factor(measurement: Measurement) -> float | None:

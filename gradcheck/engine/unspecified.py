@@ -52,6 +52,8 @@ def judged_without_spec(result: CaseResult, case: Case) -> CaseResult:
 
 def needs_input(case: Case, why: str, result: CaseResult | None = None) -> str:
     """Return the reason for which an op without a spec is skipped, with the command to write."""
+    if "` needs `" in why:
+        return f"needs `build`: {why}; write: gradcheck scaffold --from {case.id}, and fill in `build: {{...}}`"
     name = next(iter(result.guessed.inputs), "x") if result is not None and result.guessed else "x"
     return f"needs an input: {why}; write: gradcheck run {case.id} --input {name}=SHAPE"
 

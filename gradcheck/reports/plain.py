@@ -37,7 +37,7 @@ def finding_text(finding: Finding, show: int = 5) -> str:
     parts += [table_text(finding, show)] if finding.elements else []
     parts += counterexample_lines(finding)
     parts += [f"fix (verified): {finding.fix}"] if finding.fix else []
-    parts += [f"hint: {finding.hint}"] if finding.hint else []
+    parts += [f"hint: {finding.hint}"] if finding.hint and not finding.fix else []
     return clean("\n".join(parts))
 
 

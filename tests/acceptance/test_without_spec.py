@@ -304,3 +304,14 @@ def test_reports_list_what_no_case_covers(ops, run_cli, monkeypatch):
     page = (ops / "page.html").read_text()
     assert "s.yaml::square" in page
     assert "make.&lt;locals&gt;.scaled" in page
+
+
+def test_an_op_that_was_named_and_could_not_be_called_is_no_success(run_cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ops.py").write_text(
+        "import tensorflow as tf\n\n\n@tf.custom_gradient\ndef f(x):\n    return x * x, lambda u: u * 2.0 * x\n"
+    )
+    told = run_cli("run", "ops.py::f", "--input", "y=3")
+    assert told.code == 2
+    assert "ops.py::f was not checked" in told.err
+    assert run_cli("run", "ops.py::f", "--input", "x=3").code == 0
