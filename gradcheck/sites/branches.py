@@ -51,12 +51,13 @@ class BranchSite:
 
 @dataclass(slots=True)
 class Search:
-    """Collect which sides were reached, where, and how near the others came."""
+    """Collect which sides were reached, where first (a place in `pool`), and how near the others came."""
 
     lab: Lab
     steering: Steering
     conditions: dict[Key, Condition] = field(default_factory=dict)
     reached: set[Side] = field(default_factory=set)
+    first: dict[Side, int] = field(default_factory=dict)
     near: dict[Side, list[tuple[float, int]]] = field(default_factory=dict)
     pool: list[Array] = field(default_factory=list)
     sites: list[BranchSite] = field(default_factory=list)
@@ -98,6 +99,7 @@ class Search:
                 if sides.on(side):
                     if (key, side) not in self.reached:
                         new.append((key, side))
+                        self.first[key, side] = number
                     self.reached.add((key, side))
                 else:
                     self._note_distance(key, side, sides, number)
@@ -217,3 +219,11 @@ def _site(search: Search, x: Array, new: list[Side]) -> BranchSite:
 def reached_sites(search: Search) -> Iterator[BranchSite]:
     """Yield the sites, those at which a condition changes its side first."""
     yield from sorted(search.sites, key=lambda site: site.condition is None)
+
+
+def other_sides(search: Search) -> Iterator[BranchSite]:
+    """Yield a point for each side of a single condition that the sample does not have."""
+    for (key, side), number in search.first.items():
+        condition = search.conditions[key]
+        if number and not condition.joint:
+            yield BranchSite(search.pool[number], condition, side)

@@ -193,8 +193,8 @@ REPEATED_FLOOR = 0.1
 ASSIGNED_FACTOR, FLIPPED = 0.75, 0.4
 
 # --- Second derivatives -----------------------------------------------------------------------------------------------
-# Elements whose second derivative is differenced, and roundings of the largest that may be left of another.
-SECOND_LIMIT, SECOND_ROUNDINGS = 512, 256
+# Elements whose second derivative is differenced, other sides of conditions where it is, and roundings that are left.
+SECOND_LIMIT, SECOND_SITES, SECOND_ROUNDINGS = 512, 3, 256
 # Second derivatives in the own dtype: to a percent, in half precision to ten.
 SECOND_RTOL, HALF_SECOND_RTOL = 1e-2, 0.1
 # A second derivative smaller than this is none.

@@ -538,3 +538,50 @@ def bounded(kind, right=True):
         return y, grad
 
     return op
+
+
+@tf.custom_gradient
+def cube_stopped_beyond(x):
+    """The second derivative is cut off on one side of a condition, where the first is right."""
+
+    def grad(upstream):
+        slope = 3.0 * x * x
+        slope = tf.where(x > 2.5, tf.stop_gradient(slope) + 0.0 * x, slope)
+        return tf.convert_to_tensor(upstream) * slope
+
+    return x**3, grad
+
+
+@tf.custom_gradient
+def cube_written_twice(x):
+    def grad(upstream):
+        return tf.convert_to_tensor(upstream) * tf.where(x > 2.5, 3.0 * x * x, 3.0 * x**2)
+
+    return x**3, grad
+
+
+@tf.custom_gradient
+def sine_stopped_for_large_sums(x):
+    def grad(upstream):
+        slope = tf.cond(tf.reduce_sum(x) > 8.0, lambda: tf.stop_gradient(tf.cos(x)) + 0.0 * x, lambda: tf.cos(x))
+        return tf.convert_to_tensor(upstream) * slope
+
+    return tf.sin(x), grad
+
+
+@tf.custom_gradient
+def huber_of_order_two(x):
+    size = tf.abs(x)
+
+    def grad(upstream):
+        return tf.convert_to_tensor(upstream) * tf.where(size < 1.0, x, tf.sign(x))
+
+    return tf.where(size < 1.0, 0.5 * x * x, size - 0.5), grad
+
+
+@tf.custom_gradient
+def relu_cubed(x):
+    def grad(upstream):
+        return tf.convert_to_tensor(upstream) * 3.0 * tf.nn.relu(x) ** 2
+
+    return tf.nn.relu(x) ** 3, grad
