@@ -28,7 +28,7 @@ OR_DECLARE = (
 
 def with_mend(lab: Lab, finding: Finding, passes: Passes) -> Finding:
     """Return a mismatch at the sample with the line that mends it, as it is if no line is found that does."""
-    if finding.code != "gradient-mismatch" or finding.fix or finding.cause in MEANT or not _may_be_mended(lab):
+    if finding.code != "gradient-mismatch" or finding.fix or not _may_be_mended(lab, finding):
         return finding
     measurement = next((m for m in lab.known_measurements if m.slot.name == finding.wrt), None)
     if measurement is None or measurement.declared or not measurement.wrong.any():
@@ -47,20 +47,22 @@ def with_mend(lab: Lab, finding: Finding, passes: Passes) -> Finding:
 
 def with_mend_at(lab: Lab, finding: Finding, x: Array, passes: Passes) -> Finding:
     """Return a mismatch at other inputs with the line that mends it there, as it is if no line is found that does."""
-    wanted = lab.autodiff(replace(lab.precision.point, x=x)) if _may_be_mended(lab) else None
+    wanted = lab.autodiff(replace(lab.precision.point, x=x)) if _may_be_mended(lab, finding) else None
     place = next((i for i, slot in enumerate(lab.slots) if slot.name == finding.wrt), None)
     if wanted is None or place is None or not np.isfinite(wanted).all():
         return finding
     part = lab.layout.inputs.ranges()[place]
-    if finding.cause in MEANT or _is_identity(lab, part):
+    if _is_identity(lab, part):
         return finding
     right = Wanted(str(finding.wrt), x, wanted, np.arange(part.start, part.stop))
     return _mended(lab, finding, mend_at(lab, right, passes))
 
 
-def _may_be_mended(lab: Lab) -> bool:
+def _may_be_mended(lab: Lab, finding: Finding) -> bool:
+    """Return whether a mend is worth looking for: not of what is meant, declared, or known to the case."""
+    known = finding.cause in MEANT or {finding.code, finding.label} & set(lab.case.expect)
     declared = lab.case.surrogate or lab.case.expected_vjp
-    return lab.custom and not lab.random and not declared and not lab.recorder.edited
+    return lab.custom and not (lab.random or known or declared or lab.recorder.edited)
 
 
 def _is_identity(lab: Lab, part: slice) -> bool:
