@@ -22,7 +22,8 @@ def _keys(title: str, keys, indent: str) -> str:
     parts = [f"## {title}\n"]
     for name, key in keys.items():
         parts.append(
-            f"### `{name}`\n\n{key.meaning}\n\n| takes | default |\n|---|---|\n| {key.kind} | {key.default} |\n\n"
+            f"### `{name}`\n\n{key.meaning}\n\n| takes | default | since |\n|---|---|---|\n"
+            f"| {key.kind} | {key.default} | {key.since} |\n\n"
             f"```text\n{indent}{key.example}\n```\n"
         )
     return "\n".join(parts)

@@ -111,7 +111,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (click.exceptions.Abort, KeyboardInterrupt) as error:
         return TERMINATED if isinstance(error.__cause__ or error, Terminated) else INTERRUPTED
     except click.ClickException as error:
-        error.show()
+        context = getattr(error, "ctx", None)
+        hint = f"\nsee: {context.command_path} --help" if context is not None else ""
+        _complain(f"gradcheck: {error.format_message()}{hint}")
         return 2
     except GradcheckError as error:
         _complain(f"{error}" if error.exit_code == 2 and "\n" in str(error) else f"gradcheck: {error}")

@@ -72,7 +72,8 @@ def _key(name: str, where: str, key: object) -> str:
     from gradcheck.spec.keys import Key
 
     assert isinstance(key, Key)
-    return f"{name}, a key {where}: {key.kind}\n\n{key.meaning}\n\ndefault: {key.default}\nexample: {key.example}"
+    facts = f"default: {key.default}\nexample: {key.example}\nsince: {key.since}"
+    return f"{name}, a key {where}: {key.kind}\n\n{key.meaning}\n\n{facts}"
 
 
 def _indented(text: str) -> str:

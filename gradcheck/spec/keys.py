@@ -12,12 +12,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """Describe a key; `example` is YAML as it stands in a case or in an input."""
+    """Describe a key; `example` is YAML as it stands in a case or in an input, `since` the first version with it."""
 
     kind: str
     default: str
     meaning: str
     example: str
+    since: str = "0.1.0"
 
 
 FILE_KEYS: Mapping[str, Key] = {

@@ -57,6 +57,15 @@ def test_the_action_annotates_reports_and_fails(project, tmp_path, paths):
     assert (tmp_path / action["inputs"]["junit"]["default"]).read_text().startswith("<?xml")
 
 
+def test_the_action_takes_quoted_arguments(project, tmp_path):
+    action = yaml.safe_load((ROOT / ".github/actions/gradcheck/action.yml").read_text())
+    step = action["runs"]["steps"][-1]
+    variables = {"PATHS": "spec.yaml", "JUNIT": "g.xml", "ARGS": '-k "nothing or op" -q', "GITHUB_STEP_SUMMARY": ""}
+    done = project(["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]], **variables)
+    assert done.returncode == 1, done.stderr
+    assert "sign-flip" in done.stdout
+
+
 def test_the_hooks_refuse_a_bad_spec_and_a_wrong_gradient(project, tmp_path):
     hooks = {hook["id"]: hook for hook in yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())}
     validate, run = (shlex.split(hooks[f"gradcheck-{name}"]["entry"]) for name in ("validate", "run"))
