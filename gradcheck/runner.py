@@ -95,7 +95,7 @@ def results_of(cases: list[Case], options: Options) -> list[CaseResult]:
 
 
 def _executor(jobs: int, options: Options) -> Executor:
-    limits = Limits(max(1, cores() // jobs), options.show, options.profiles, options.save)
+    limits = Limits(max(1, cores() // jobs), options.show, options.profiles, options.save, mends=True)
     if options.cluster is None:
         return Processes(jobs, limits, options.timeout, options.memory)
     from gradcheck.executors.cluster import Cluster

@@ -11,8 +11,6 @@ import numpy as np
 from gradcheck.backend.tensorflow.failures import Stopped
 from gradcheck.backend.tensorflow.faults import own_fault, refused
 from gradcheck.checks import slopes
-from gradcheck.checks.whole import all_pass
-from gradcheck.diagnose.mends import with_mend_at
 from gradcheck.findings import CATALOGUE, ERROR
 from gradcheck.measure.away import compare
 from gradcheck.measure.lab import Lab
@@ -48,10 +46,9 @@ def found_at(lab: Lab, values: Sequence[Any], codes: Sequence[str]) -> Finding |
 
 
 def with_counterexample(lab: Lab, finding: Finding, x: Array) -> Finding:
-    """Return the finding with the line that mends it and the smallest inputs that show it, where they are found."""
+    """Return the finding with the smallest inputs that show it, as it is if a rerun there finds nothing of it."""
     if lab.recorder.edited:
         return finding
-    finding = with_mend_at(lab, finding, x, all_pass)
     if lab.layout.inputs.width > SHRUNK_SIZE or any(not _is_plain(lab, i) for i in range(len(lab.leaves))):
         return finding
     if moves_variables(lab, x):

@@ -27,14 +27,21 @@ OR_DECLARE = (
 
 
 def with_mend(lab: Lab, finding: Finding, passes: Passes) -> Finding:
-    """Return a mismatch at the sample with the line that mends it, as it is if no line is found that does."""
-    if finding.code != "gradient-mismatch" or finding.fix or not _may_be_mended(lab, finding):
+    """Return a mismatch with the line that mends it, as it is if no line is found that does."""
+    place = next((i for i, slot in enumerate(lab.slots) if slot.name == finding.wrt), None)
+    if finding.code != "gradient-mismatch" or place is None or not _may_be_mended(lab, finding):
         return finding
-    measurement = next((m for m in lab.known_measurements if m.slot.name == finding.wrt), None)
-    if measurement is None or measurement.declared or not measurement.wrong.any():
-        return finding
-    if _is_identity(lab, measurement.part):
+    part = lab.layout.inputs.ranges()[place]
+    if _is_identity(lab, part):
         return replace(finding, hint=f"{finding.hint or 'correct the rule'}; {OR_DECLARE}")
+    measurement = next((m for m in lab.known_measurements if m.slot.name == finding.wrt), None)
+    if measurement is not None and measurement.wrong.any():
+        return finding if measurement.declared else _mended_here(lab, finding, measurement, passes)
+    return _mended_elsewhere(lab, finding, part, passes)
+
+
+def _mended_here(lab: Lab, finding: Finding, measurement: Measurement, passes: Passes) -> Finding:
+    """Return a mismatch at the sample with its mend."""
     wanted = np.full(lab.layout.inputs.width, np.nan)
     for known in lab.known_measurements:
         wanted[known.part] = np.where(known.decided, known.wanted, np.nan)
@@ -45,17 +52,28 @@ def with_mend(lab: Lab, finding: Finding, passes: Passes) -> Finding:
     return _mended(lab, finding, mend_at(lab, right, passes, factor, line))
 
 
-def with_mend_at(lab: Lab, finding: Finding, x: Array, passes: Passes) -> Finding:
-    """Return a mismatch at other inputs with the line that mends it there, as it is if no line is found that does."""
-    wanted = lab.autodiff(replace(lab.precision.point, x=x)) if _may_be_mended(lab, finding) else None
-    place = next((i for i, slot in enumerate(lab.slots) if slot.name == finding.wrt), None)
-    if wanted is None or place is None or not np.isfinite(wanted).all():
-        return finding
-    part = lab.layout.inputs.ranges()[place]
-    if _is_identity(lab, part):
+def _mended_elsewhere(lab: Lab, finding: Finding, part: slice, passes: Passes) -> Finding:
+    """Return a mismatch at other inputs, which its counterexample holds, with its mend."""
+    x = _shown_at(lab, finding)
+    wanted = None if x is None else lab.autodiff(replace(lab.precision.point, x=x))
+    if x is None or wanted is None or not np.isfinite(wanted).all():
         return finding
     right = Wanted(str(finding.wrt), x, wanted, np.arange(part.start, part.stop))
     return _mended(lab, finding, mend_at(lab, right, passes))
+
+
+def _shown_at(lab: Lab, finding: Finding) -> Array | None:
+    """Return the sample with a counterexample in the place of its first rows, None where that does not fit."""
+    values = list(lab.values)
+    for i, leaf in enumerate(lab.leaves):
+        own, shown_ = lab.values[i], finding.counterexample.get(leaf.name)
+        rows = None if shown_ is None else np.asarray(shown_["values"], own.dtype)
+        if rows is None or rows.ndim != own.ndim or rows.shape[1:] != own.shape[1:] or rows.size > own.size:
+            return None
+        values[i] = rows if rows.shape == own.shape else np.concatenate([rows, own[len(rows) :]])
+        if i not in lab.sources and not np.array_equal(values[i], own):
+            return None
+    return lab.layout.inputs.pack([*(values[i] for i in lab.sources), *(lab.kept(v) for v in lab.variables)])
 
 
 def _may_be_mended(lab: Lab, finding: Finding) -> bool:

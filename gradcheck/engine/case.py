@@ -200,7 +200,7 @@ def _check_sample(
     report: Report,
 ) -> None:
     """Run the checks at one sample in one dtype."""
-    from gradcheck.engine.plan import run_checks
+    from gradcheck.engine.plan import mend, run_checks
     from gradcheck.measure.prepare import prepare
 
     notebook.enter("trace")
@@ -209,6 +209,8 @@ def _check_sample(
     lab.show = limits.show
     try:
         run_checks(lab, report, limits, notebook)
+        if limits.mends:
+            mend(lab, report, notebook)
     finally:
         if notebook.failed is None and report.has_error():
             notebook.failed = lab

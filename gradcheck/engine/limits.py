@@ -15,7 +15,8 @@ class Limits:
 
     `show` is the number of worst elements per finding, `profiles` asks for every element,
     `save` is the folder that takes the numbers of failed cases, `seconds` is the time that a case
-    has, None for as long as it takes.
+    has, None for as long as it takes.  `mends` allows edits of the user's code to be tried: only in a process of
+    the case's own, which they may end.
     """
 
     threads: int = 1
@@ -23,6 +24,7 @@ class Limits:
     profiles: bool = False
     save: str | None = None
     seconds: float | None = None
+    mends: bool = False
 
     def has_time_for_more(self, spent: float, done: float) -> bool:
         """Return whether a case explores further `spent` seconds after its start.

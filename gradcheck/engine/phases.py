@@ -5,6 +5,9 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
+# The last phase, in which edits of the user's code are tried: what ends there takes nothing along.
+MENDS = "mends"
+
 
 @dataclass(slots=True)
 class Phases:

@@ -21,7 +21,7 @@ from types import ModuleType
 from typing import Any
 
 from gradcheck.engine.limits import Limits
-from gradcheck.engine.phases import Phases
+from gradcheck.engine.phases import MENDS, Phases
 from gradcheck.engine.status import unfinished
 from gradcheck.errors import UsageError, one_line
 from gradcheck.events import CaseFinished, CaseProgress, CaseStarted, Event
@@ -263,6 +263,10 @@ class Processes:
         return self._unfinished(running, endings.too_big(running.held, self.memory, running.phase))
 
     def _died(self, running: _Running) -> CaseResult:
+        if running.known is not None and running.phase == MENDS:
+            spent = self._clock.now() - running.started
+            note = "a mend that was tried ended the process: no further one was looked for"
+            return replace(running.known, duration_s=spent, notes=(*running.known.notes, note))
         return self._unfinished(running, endings.died(running.process.exitcode, running.phase, running.output.text()))
 
     def _unfinished(self, running: _Running, finding: Finding) -> CaseResult:

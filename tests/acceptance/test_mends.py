@@ -158,3 +158,29 @@ def test_a_verified_mend_is_a_line_of_the_file_with_which_the_case_passes(mended
     assert name in fixes
     assert fix is None or fixes[name] == fix
     assert statuses[name] == "passed"
+
+
+def test_a_mend_that_ends_the_process_takes_no_finding_along(run_cli, write_spec):
+    ops = """
+import os
+
+import tensorflow as tf
+
+
+@tf.custom_gradient
+def op(x):
+    fine = True
+
+    def grad(up):
+        return up * (tf.cos(7.0 * x) if fine else os.abort())
+
+    return x**3, grad
+"""
+    told = run_cli(
+        "run", write_spec("module: ops.py\ncases: {op: {inputs: {x: {shape: [3]}}}}", ops), "--format", "json"
+    )
+    (case,) = told.report["cases"]
+    assert told.code == 1
+    assert case["status"] == "failed"
+    assert "gradient-mismatch" in [finding["code"] for finding in case["findings"]]
+    assert any("ended the process" in note for note in case["notes"])
