@@ -229,9 +229,9 @@ MAX_TERMS, LONG_ENOUGH = 8, 3
 COUNTABLE = 5
 # Fresh points at which a mend must pass, and factors by which others lie farther out.
 MEND_DRAWS, MEND_SCALES = 2, (5.0, 30.0, 120.0)
-# Edits of a grad_fn: how many are tried for how long, on how many coordinates, how many of those that give the right
-# numbers in the op's own dtype are put to the whole comparison, and what counts as the right numbers there.
-EDITS_TRIED, EDIT_SECONDS, EDITED_SIZE, EDITS_VERIFIED, EDITED_RTOL = 1500, 2.0, 20_000, 4, 1e-3
+# Edits of a grad_fn: how many are tried in how many seconds of the processor, on how many coordinates, how many giving
+# the right numbers in the op's own dtype are put to the whole comparison, and what counts as the right numbers there.
+EDITS_TRIED, EDIT_SECONDS, EDITED_SIZE, EDITS_VERIFIED, EDITED_RTOL = 1500, 3.0, 20_000, 4, 1e-3
 # Axes beyond which nobody looks for the ones that a mean left out.
 MOST_AXES = 6
 # Steps, as shares of an input's size, over which a fine staircase looks like the smooth function that it stands for.

@@ -72,7 +72,7 @@ _HINTS = (
     (r"IndexedSlices", "begin grad_fn with upstream = tf.convert_to_tensor(upstream)"),
 )
 
-_NO_KERNEL = re.compile(r"(\w+) \(No registered '\w+' OpKernel for XLA")
+_NO_KERNEL = re.compile(r"\b(\w{1,80}) \(No registered '\w{1,80}' OpKernel for XLA")
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +143,7 @@ def user_traceback(error: BaseException) -> str:
         lines = traceback.format_exception_only(error)[:-1]
     elif not lines:
         lines = [f'  File "{file}", line {number}\n' for file, number in quoted if file in files]
-    lacking = _NO_KERNEL.search(said(error))
+    lacking = _NO_KERNEL.search(shortened(said(error), 20 * MAX_MESSAGE))
     last = first_line(error) if lacking else f"{type(error).__name__}: {said(error)}"
     text = shortened("".join([*lines, last]).rstrip(), MAX_TRACEBACK)
     return "\n".join(_without_library_frames(re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines(), files))
