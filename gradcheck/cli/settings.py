@@ -52,7 +52,11 @@ def _of_environment(environment: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _of_project() -> dict[str, Any]:
-    root = project_root(os.getcwd())
+    try:
+        root = project_root(os.getcwd())
+    except OSError:
+        # The current folder is gone, which the command says itself.
+        return {}
     file = None if root is None else Path(root, "pyproject.toml")
     if file is None or not file.is_file():
         return {}

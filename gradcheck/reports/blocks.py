@@ -175,7 +175,9 @@ def _details(result: CaseResult, everything: bool) -> Iterator[Line]:
         if not (skipped.asked or everything):
             continue
         names.setdefault(skipped.reason, []).append(skipped.name)
-    lines += [f"skipped ({reason}): {'; '.join(checks)}" for reason, checks in names.items()]
+    lines += [f"skipped {'; '.join(checks)}: {reason}" for reason, checks in names.items()]
+    unasked = [skipped.name for skipped in result.skipped_checks if not (skipped.asked or everything)]
+    lines += [f"skipped, not asked for (-vv says by what): {'; '.join(unasked)}"] if unasked else []
     for line in lines:
         if line:
             yield Line(clean(line), "dim")
