@@ -21,6 +21,7 @@ from gradcheck.measure.noise import own_gradient
 from gradcheck.measure.own_points import moves_variables, own_point
 from gradcheck.measure.precision import vector_op
 from gradcheck.numerics.arrays import Array
+from gradcheck.numerics.closeness import wide
 from gradcheck.scanning.edits import Edit
 from gradcheck.verdict.tolerances import (
     EDIT_SECONDS,
@@ -166,9 +167,11 @@ def _passes(lab: Lab, code: Editable, edit: Edit, wanted: Wanted) -> bool:
 
 
 def _is_finite_at(lab: Lab, point: Point, wanted: Wanted) -> bool:
-    """Return whether the gradient in the op's own dtype is a number at a point where autodiff's is one."""
-    autodiff = lab.autodiff(point)
-    if autodiff is None or not np.isfinite(autodiff).all():
+    """Return whether the gradient in the op's own dtype is a number at a point where value and autodiff are numbers."""
+    plain = lab.run_plain(values=own_point(lab, point.x))
+    if plain is None or not all(np.isfinite(wide(o)).all() for o in plain.outputs):
+        return True
+    if not np.isfinite(own_gradient(lab, plain)).all():
         return True
     gradient = _gradient(lab, point.x)
     return gradient is None or bool(np.isfinite(gradient[wanted.coordinates]).all())
