@@ -41,12 +41,11 @@ CHECK = Check(
 
 
 def _at(lab: Lab, site: SpecialSite) -> Finding | None:
-    outputs = refused(lambda: lab.gradients.outputs(site.values))
-    if outputs is None or not all(np.isfinite(wide(np.asarray(o))).all() for o in outputs):
-        return None
     run = refused(lambda: lab.run(values=site.values))
-    plain = None if run is None else lab.run_plain(values=site.values)
-    if run is None or plain is None:
+    if run is None or not any(g is not None and np.isnan(wide(g)).any() for g in run.gradients):
+        return None
+    plain = lab.run_plain(values=site.values)
+    if plain is None or not all(np.isfinite(wide(np.asarray(o))).all() for o in run.outputs):
         return None
     for slot, own, bare in zip(lab.slots, run.gradients, plain.gradients, strict=True):
         if own is None or bare is None or not np.isfinite(wide(bare)).all():
