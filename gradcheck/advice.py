@@ -204,7 +204,7 @@ CAUSES: Mapping[str, str] = {
     "stopped": "Let the gradient through the op that is named, or put tf.stop_gradient into the forward as well.",
     "bypassed": "Multiply by the derivative of the op that is named.",
     "mask": "Multiply by the mask of the op that is named: tf.cast(x > 0, x.dtype).",
-    "inner-factor": "Correct the derivative of the op that is named by the factor that is told.",
+    "inner-factor": "Correct the derivative of the op that is named by the factor that the message names.",
     "operand": "Take the derivative of the op that is named at its input, not at its output or at another tensor.",
     "axis": "Sum over the axis that is named, or do not.",
     "index": "Reverse or shift what is named back: the gradient of a cumulative sum is a reversed one.",
@@ -224,5 +224,5 @@ CAUSES: Mapping[str, str] = {
 
 
 def accepted(code: str) -> str:
-    """Return how a finding is accepted where it is not a mistake, and how it is recorded until it is mended."""
+    """Return how a finding is accepted where it is not a mistake, and how it is recorded until it is corrected."""
     return f"{ADVICE[code].accept} {_EXPECT.format(code=code)}"

@@ -9,7 +9,7 @@ import numpy as np
 
 from gradcheck.backend.tensorflow.failures import Stopped
 from gradcheck.backend.tensorflow.inputs import Leaf
-from gradcheck.backend.tensorflow.recorder import GradientNote
+from gradcheck.backend.tensorflow.rule_contract import GradientNote
 from gradcheck.backend.tensorflow.runs import Gradients, dtype_name
 from gradcheck.checks.check import Check, Item
 from gradcheck.diagnose.finding import seen_in, softened

@@ -11,12 +11,13 @@ import numpy as np
 from gradcheck.backend.tensorflow.failures import Stopped
 from gradcheck.backend.tensorflow.faults import own_fault, refused
 from gradcheck.checks import slopes
-from gradcheck.findings import CATALOGUE, ERROR
+from gradcheck.diagnose.finding import level_of
+from gradcheck.findings import ERROR
 from gradcheck.measure.away import compare
 from gradcheck.measure.lab import Lab
 from gradcheck.measure.other_sizes import rows_alone
 from gradcheck.measure.own_points import moves_variables, own_point
-from gradcheck.measure.prepare import prepare
+from gradcheck.measure.prepare import prepare_at
 from gradcheck.measure.shrinking import shrunk
 from gradcheck.numerics.arrays import Array
 from gradcheck.results import Finding
@@ -30,8 +31,7 @@ def found_at(lab: Lab, values: Sequence[Any], codes: Sequence[str]) -> Finding |
     Raises Stopped if the op cannot be called with them.
     """
     try:
-        again = prepare(lab.loaded, lab.asked, 0, lab.devices, values=tuple(values))
-        again.show = lab.show
+        again = prepare_at(lab, values)
         items = list(slopes.ask(again, []))
     except Stopped:
         raise
@@ -40,7 +40,7 @@ def found_at(lab: Lab, values: Sequence[Any], codes: Sequence[str]) -> Finding |
             raise
         return None
     for item in items:
-        if isinstance(item, Finding) and item.code in codes and (item.level or CATALOGUE[item.code].level) == ERROR:
+        if isinstance(item, Finding) and item.code in codes and level_of(item) == ERROR:
             return item
     return None
 

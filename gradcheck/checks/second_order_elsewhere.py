@@ -12,7 +12,7 @@ from gradcheck.diagnose.conditions import told
 from gradcheck.measure.away import reason_not_to_look
 from gradcheck.measure.lab import Lab
 from gradcheck.measure.own_points import moves_variables, own_point
-from gradcheck.measure.prepare import prepare
+from gradcheck.measure.prepare import prepare_at
 from gradcheck.results import Element, Finding, Skipped
 from gradcheck.sites.branches import BranchSite, other_sides, searched
 from gradcheck.verdict.tolerances import SECOND_SITES, SEEN
@@ -46,8 +46,8 @@ def _wrong_at(lab: Lab, site: BranchSite) -> Finding | None:
     if moves_variables(lab, site.x):
         return None
     try:
-        there = prepare(lab.loaded, lab.asked, 0, lab.devices, values=tuple(own_point(lab, site.x)))
-        there.ways, there.show = there.ways[:1], lab.show
+        there = prepare_at(lab, own_point(lab, site.x))
+        there.ways = there.ways[:1]
         items = list(second_order.ask(there, []))
     except Stopped:
         return None

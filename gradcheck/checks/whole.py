@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from gradcheck.backend.tensorflow.failures import Stopped
 from gradcheck.backend.tensorflow.faults import own_fault
-from gradcheck.findings import CATALOGUE, ERROR
+from gradcheck.diagnose.finding import level_of
+from gradcheck.findings import ERROR
 from gradcheck.measure.lab import Lab
-from gradcheck.measure.prepare import prepare
+from gradcheck.measure.prepare import prepare_at
 from gradcheck.results import Finding
 
 # They import or load the code of the user's file, which is another one, or judge nothing.
@@ -19,7 +20,7 @@ def all_pass(lab: Lab, of: str | None = None) -> bool:
     With `of`, errors that name another input or variable do not count.
     """
     try:
-        return _all_pass(prepare(lab.loaded, lab.asked, 0, lab.devices, values=lab.values), of)
+        return _all_pass(prepare_at(lab, lab.values), of)
     except Stopped:
         return False
     except Exception as error:
@@ -40,7 +41,7 @@ def _all_pass(lab: Lab, of: str | None) -> bool:
             continue
         for item in check.ask(lab, found):
             if isinstance(item, Finding):
-                if (item.level or CATALOGUE[item.code].level) == ERROR and of in (None, item.wrt):
+                if level_of(item) == ERROR and of in (None, item.wrt):
                     return False
                 found.append(item)
     return True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -68,6 +67,8 @@ class _OnUse(click.Group):
             return super().resolve_command(ctx, args)
         if name.endswith((".yaml", ".yml", ".py")) or "::" in name or os.path.exists(name):
             raise click.UsageError(f"'{name}' is no command; did you mean `gradcheck run {name}`?", ctx)
+        import difflib
+
         close = difflib.get_close_matches(name, COMMANDS, n=1)
         hint = f"did you mean `gradcheck {close[0]}`?" if close else f"the commands are {', '.join(COMMANDS)}"
         raise click.UsageError(f"'{name}' is no command; {hint}", ctx)

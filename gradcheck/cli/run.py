@@ -15,7 +15,6 @@ from gradcheck.cli.completion import complete_case
 from gradcheck.errors import UsageError
 from gradcheck.events import CaseFinished, Event, RunFinished
 from gradcheck.results import SKIPPED, CaseResult, RunSummary
-from gradcheck.scanning.targets import is_source
 from gradcheck.spec.model import Case
 from gradcheck.ways import ALL, EVERY_MODE, MODES, expanded
 
@@ -134,6 +133,8 @@ def run(**options: Any) -> int:
 
 def not_checked(finished: Sequence[CaseResult], paths: Sequence[str]) -> list[str]:
     """Return a line for each op that was asked for by name, FILE.py::NAME, and could not be called."""
+    from gradcheck.scanning.targets import is_source
+
     named = {path for path in paths if "::" in path and is_source(path)}
     return [
         f"{result.id} was not checked: {result.reason}"

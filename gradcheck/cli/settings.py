@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +13,13 @@ from gradcheck.files import project_root
 from gradcheck.ways import ALL, EVERY_MODE
 
 PREFIX, TABLE = "GRADCHECK_", "tool.gradcheck"
-# The option of each command that a setting stands for.
-OPTIONS: Mapping[str, Mapping[str, str]] = {
-    "run": {"paths": "paths", "jobs": "jobs", "modes": "modes", "timeout": "timeout", "strict": "strict",
-            "exclude": "exclude"},
-    "watch": {"paths": "paths", "jobs": "jobs", "modes": "modes", "timeout": "timeout", "strict": "strict",
-              "exclude": "exclude"},
-    "list": {"paths": "paths", "exclude": "exclude"},
-    "validate": {"paths": "paths", "exclude": "exclude"},
-}  # fmt: skip
+# The settings that each command takes, under the names of its parameters.
+OPTIONS: Mapping[str, Sequence[str]] = {
+    "run": ("paths", "jobs", "modes", "timeout", "strict", "exclude"),
+    "watch": ("paths", "jobs", "modes", "timeout", "strict", "exclude"),
+    "list": ("paths", "exclude"),
+    "validate": ("paths", "exclude"),
+}
 _YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
 
 
@@ -32,10 +29,7 @@ def defaults(environment: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     Raises UsageError for a setting that is not known or has another form.
     """
     known = {**_of_project(), **_of_environment(environment)}
-    return {
-        command: {option: known[name] for name, option in options.items() if name in known}
-        for command, options in OPTIONS.items()
-    }
+    return {command: {name: known[name] for name in names if name in known} for command, names in OPTIONS.items()}
 
 
 def _of_environment(environment: Mapping[str, str]) -> dict[str, Any]:
@@ -65,6 +59,8 @@ def _of_project() -> dict[str, Any]:
     for name, value in table.items():
         where = f"{file}: [{TABLE}] {name}"
         if name not in _FORMS:
+            import difflib
+
             close = difflib.get_close_matches(str(name), _FORMS, n=1)
             hint = f"did you mean `{close[0]}`?" if close else f"known: {', '.join(_FORMS)}"
             raise UsageError(f"{where}: there is no such setting; {hint}")

@@ -14,9 +14,13 @@ def completed(finding: Finding, way: Way | None, dtype: str | None) -> Finding:
 
     `way` is the first way in which the case runs, in which a check measures that names no other.
     """
-    level = finding.level or CATALOGUE[finding.code].level
-    finding = replace(finding, level=level, dtype=finding.dtype or dtype)
+    finding = replace(finding, level=level_of(finding), dtype=finding.dtype or dtype)
     return finding if finding.mode is not None or way is None else seen_in(way, finding)
+
+
+def level_of(finding: Finding) -> str:
+    """Return the level of a finding: its own, or that of its code."""
+    return finding.level or CATALOGUE[finding.code].level
 
 
 def seen_in(way: Way, finding: Finding) -> Finding:

@@ -29,18 +29,18 @@ OR_DECLARE = (
 def with_mend(lab: Lab, finding: Finding, passes: Passes) -> Finding:
     """Return a mismatch with the line that mends it, as it is if no line is found that does."""
     place = next((i for i, slot in enumerate(lab.slots) if slot.name == finding.wrt), None)
-    if finding.code != "gradient-mismatch" or place is None or not _may_be_mended(lab, finding):
+    if finding.code != "gradient-mismatch" or place is None or not _may_be_with_fix(lab, finding):
         return finding
     part = lab.layout.inputs.ranges()[place]
     if _is_identity(lab, part):
         return replace(finding, hint=f"{finding.hint or 'correct the rule'}; {OR_DECLARE}")
     measurement = next((m for m in lab.known_measurements if m.slot.name == finding.wrt), None)
     if measurement is not None and measurement.wrong.any():
-        return finding if measurement.declared else _mended_here(lab, finding, measurement, passes)
-    return _mended_elsewhere(lab, finding, part, passes)
+        return finding if measurement.declared else _with_mend_here(lab, finding, measurement, passes)
+    return _with_mend_elsewhere(lab, finding, part, passes)
 
 
-def _mended_here(lab: Lab, finding: Finding, measurement: Measurement, passes: Passes) -> Finding:
+def _with_mend_here(lab: Lab, finding: Finding, measurement: Measurement, passes: Passes) -> Finding:
     """Return a mismatch at the sample with its mend."""
     wanted = np.full(lab.layout.inputs.width, np.nan)
     for known in lab.known_measurements:
@@ -49,17 +49,17 @@ def _mended_here(lab: Lab, finding: Finding, measurement: Measurement, passes: P
     factor = _factor(measurement) if finding.cause in FACTORS else None
     line = None if factor is None else _divided(lab, finding, factor)
     right = Wanted(str(finding.wrt), lab.vector(), wanted, decided + measurement.part.start)
-    return _mended(lab, finding, mend_at(lab, right, passes, factor, line))
+    return _with_fix(lab, finding, mend_at(lab, right, passes, factor, line))
 
 
-def _mended_elsewhere(lab: Lab, finding: Finding, part: slice, passes: Passes) -> Finding:
+def _with_mend_elsewhere(lab: Lab, finding: Finding, part: slice, passes: Passes) -> Finding:
     """Return a mismatch at other inputs, which its counterexample holds, with its mend."""
     x = _shown_at(lab, finding)
     wanted = None if x is None else lab.autodiff(replace(lab.precision.point, x=x))
     if x is None or wanted is None or not np.isfinite(wanted).all():
         return finding
     right = Wanted(str(finding.wrt), x, wanted, np.arange(part.start, part.stop))
-    return _mended(lab, finding, mend_at(lab, right, passes))
+    return _with_fix(lab, finding, mend_at(lab, right, passes))
 
 
 def _shown_at(lab: Lab, finding: Finding) -> Array | None:
@@ -76,7 +76,7 @@ def _shown_at(lab: Lab, finding: Finding) -> Array | None:
     return lab.layout.inputs.pack([*(values[i] for i in lab.sources), *(lab.kept(v) for v in lab.variables)])
 
 
-def _may_be_mended(lab: Lab, finding: Finding) -> bool:
+def _may_be_with_fix(lab: Lab, finding: Finding) -> bool:
     """Return whether a mend is worth looking for: not of what is meant, declared, or known to the case."""
     known = finding.cause in MEANT or {finding.code, finding.label} & set(lab.case.expect)
     declared = lab.case.surrogate or lab.case.expected_vjp
@@ -98,15 +98,15 @@ def _divided(lab: Lab, finding: Finding, factor: float) -> tuple[int, str] | Non
     return None if text is None else (finding.source.line, text)
 
 
-def _mended(lab: Lab, finding: Finding, mend: Mend | None) -> Finding:
-    """Return the finding with the mended line, and the line that it takes the place of."""
+def _with_fix(lab: Lab, finding: Finding, mend: Mend | None) -> Finding:
+    """Return the finding with the line that mends it, and the line in whose place it stands."""
     if mend is None:
         return finding
     rule = next(iter(lab.recorder.rules.values()))
     line = line_at(rule.file, mend.edit.line)
     source = Source(shown(rule.file), line.line, rule.function, line.text)
     # Whose mistake has no name is named by its mend.
-    message = finding.message.replace(UNNAMED, "one line of grad_fn is wrong, and mended as below it is right")
+    message = finding.message.replace(UNNAMED, "one line of grad_fn is wrong, and with the fix it is right")
     return replace(finding, message=message, fix=mend.line, source=source, file=source.file, line=source.line)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from gradcheck.diagnose.finding import level_of
 from gradcheck.engine.unspecified import needs_input
 from gradcheck.findings import CATALOGUE, ERROR
 from gradcheck.results import ERRORED, FAILED, FAULT, PASSED, SKIPPED, CaseResult, Finding
@@ -45,7 +46,7 @@ def unfinished(
     case: Case, finding: Finding, duration_s: float, output: str = "", phases_s: Mapping[str, float] | None = None
 ) -> CaseResult:
     """Return the result of a case whose process did not live to report."""
-    finding = replace(finding, level=finding.level or CATALOGUE[finding.code].level)
+    finding = replace(finding, level=level_of(finding))
     result = CaseResult(
         case.id,
         case.spec,

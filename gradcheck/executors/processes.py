@@ -249,9 +249,8 @@ class Processes:
 
     def _timed_out(self, running: _Running) -> CaseResult:
         if running.known is not None:
-            spent = self._clock.now() - running.started
             note = f"{running.phase}: the op did not come to an end there; not checked (a `domain` bounds the inputs)"
-            return replace(running.known, duration_s=spent, notes=(*running.known.notes, note))
+            return self._known(running, running.known, note)
         with contextlib.suppress(OSError, TypeError):
             os.kill(running.process.pid, child.WHERE_SIGNAL)
             time.sleep(WHERE_S)
@@ -264,10 +263,13 @@ class Processes:
 
     def _died(self, running: _Running) -> CaseResult:
         if running.known is not None and running.phase == MENDS:
-            spent = self._clock.now() - running.started
             note = "a mend that was tried ended the process: no further one was looked for"
-            return replace(running.known, duration_s=spent, notes=(*running.known.notes, note))
+            return self._known(running, running.known, note)
         return self._unfinished(running, endings.died(running.process.exitcode, running.phase, running.output.text()))
+
+    def _known(self, running: _Running, known: CaseResult, note: str) -> CaseResult:
+        """Return what was known before an optional phase that did not end well, with a note that says so."""
+        return replace(known, duration_s=self._clock.now() - running.started, notes=(*known.notes, note))
 
     def _unfinished(self, running: _Running, finding: Finding) -> CaseResult:
         running.phases.leave()

@@ -10,7 +10,7 @@ import numpy as np
 from gradcheck.backend.tensorflow.failures import Stopped, finding_from, outputs_changed
 from gradcheck.backend.tensorflow.faults import own_fault
 from gradcheck.backend.tensorflow.operation import State
-from gradcheck.backend.tensorflow.recorder import GradientNote
+from gradcheck.backend.tensorflow.rule_contract import GradientNote
 from gradcheck.backend.tensorflow.runs import OutputsChanged, Run
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from gradcheck.backend.tensorflow.graph_facts import GraphFacts, drawn_in_gradie
 from gradcheck.backend.tensorflow.inputs import Leaf
 from gradcheck.backend.tensorflow.loading import Loaded, another_function
 from gradcheck.backend.tensorflow.operation import Operation, Variable, bypassed
-from gradcheck.backend.tensorflow.recorder import GradientNote, Recorder
+from gradcheck.backend.tensorflow.recorder import Recorder
+from gradcheck.backend.tensorflow.rule_contract import GradientNote
 from gradcheck.backend.tensorflow.runs import Gradients, Run, numpy_dtype
 from gradcheck.backend.tensorflow.vector_op import Layout, VectorOp
 from gradcheck.differences.vector_function import Point
@@ -26,7 +27,7 @@ from gradcheck.measure.gradients import autodiff_at, gradient_at, measured_point
 from gradcheck.measure.measurement import Measurement, measurements_with
 from gradcheck.measure.noise import Noise, growth_of, noise_at
 from gradcheck.measure.other_sizes import one_row_more
-from gradcheck.measure.own_points import parameters_of
+from gradcheck.measure.own_points import movable_of, parameters_of
 from gradcheck.measure.precision import REWRITTEN, Precision, choose, exact_constants
 from gradcheck.measure.pulled import Pulled
 from gradcheck.measure.rounding import Rounding, rounding_of
@@ -318,13 +319,7 @@ class Lab:
     @cached_property
     def movable(self) -> frozenset[Any]:
         """Return references to the variables that may have other values: those that the op and its surrogate read."""
-        if self.case.variables == "none":
-            return frozenset()
-        used = {variable.variable.ref() for variable in self.every_variable}
-        if self.case.surrogate:
-            facts = graph_facts(self.gradients_of(self.bare), self.values)
-            used = {v.variable.ref() for v in self.every_variable if facts.reads(v.variable)}
-        return frozenset(used)
+        return movable_of(self)
 
     @property
     def known_measurements(self) -> list[Measurement]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gradcheck.backend.tensorflow.graph_facts import graph_facts
 from gradcheck.numerics.arrays import Array
 
 if TYPE_CHECKING:
@@ -37,6 +38,17 @@ def moves_variables(lab: Lab, x: Array) -> bool:
     """Return whether a variable has another value at x than at the sample."""
     pairs = zip(own_variables(lab, x), lab.variables, strict=True)
     return any(not np.array_equal(new, lab.kept(variable)) for new, variable in pairs)
+
+
+def movable_of(lab: Lab) -> frozenset[Any]:
+    """Return references to the variables that may have other values: those that the op and its surrogate read."""
+    if lab.case.variables == "none":
+        return frozenset()
+    used = {variable.variable.ref() for variable in lab.every_variable}
+    if lab.case.surrogate:
+        facts = graph_facts(lab.gradients_of(lab.bare), lab.values)
+        used = {v.variable.ref() for v in lab.every_variable if facts.reads(v.variable)}
+    return frozenset(used)
 
 
 def parameters_of(lab: Lab) -> NDArray[np.int64]:

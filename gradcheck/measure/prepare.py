@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -91,6 +92,13 @@ def prepare(
         changed_by_call=changed,
         left_out=left_out,
     )
+
+
+def prepare_at(lab: Lab, values: Sequence[Any]) -> Lab:
+    """Return the op of a lab set up anew at other leaves; raises Stopped if it cannot be called with them."""
+    again = prepare(lab.loaded, lab.asked, 0, lab.devices, values=tuple(values))
+    again.show = lab.show
+    return again
 
 
 def _ways(

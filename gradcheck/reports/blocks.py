@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from gradcheck.reports.elements import ALWAYS, DERIVED, MOST_DERIVED, Column, columns_of, narrower
+from gradcheck.reports.elements import DERIVED, MOST_DERIVED, Column, columns_of, narrower
 from gradcheck.reports.wording import (
     compared_line,
     cost_line,
@@ -24,6 +25,7 @@ from gradcheck.reports.wording import (
     place_of,
     reach_lines,
     rerun_command,
+    source_place,
     unmet_text,
 )
 from gradcheck.results import CaseResult, Finding
@@ -127,8 +129,7 @@ def _finding(finding: Finding, view: View, console: Console, labelled: bool, pla
         yield Line(clean(label_of(finding)), f"bold {colour}", MARGIN)
     raised = finding.traceback is not None and finding.level == "error"
     if finding.source is not None and placed and not raised:
-        inside = f" in {finding.source.function}" if finding.source.function not in ("", "<lambda>") else ""
-        yield Line(clean(f"{finding.source.file}:{finding.source.line}{inside}"), "dim")
+        yield Line(source_place(finding.source), "dim")
         if finding.source.text:
             yield Line(clean(finding.source.text), "bold", INDENT + MARGIN)
     way = place_of(finding)
@@ -191,13 +192,11 @@ def _fitting(finding: Finding, show: int, console: Console) -> Table:
     """Return the table of elements, closer and without what can be computed where the console is narrow."""
     columns = columns_of(finding, show)
     room = console.width - MARGIN
-    tables = [
-        _table(narrower(columns, rank), _ascii(console), gap)
-        for rank in (MOST_DERIVED + 1, MOST_DERIVED, DERIVED)
-        for gap in (1, 0)
-    ]
-    fitting = (table for table in tables if _width(table, console) <= room)
-    return next(fitting, _table(narrower(columns, ALWAYS + 1), _ascii(console), 0))
+    for rank, gap in itertools.product((MOST_DERIVED + 1, MOST_DERIVED, DERIVED), (1, 0)):
+        table = _table(narrower(columns, rank), _ascii(console), gap)
+        if _width(table, console) <= room:
+            break
+    return table
 
 
 def _width(table: Table, console: Console) -> int:

@@ -21,6 +21,7 @@ from gradcheck.reports.wording import (
     place_of,
     reach_lines,
     rerun_command,
+    source_place,
     unmet_text,
 )
 from gradcheck.results import CaseResult, Finding, Profile
@@ -165,8 +166,7 @@ def _finding(finding: Finding) -> str:
     ]
     parts.append(f"<p>{_text(finding.message)}</p>")
     if finding.source is not None and not finding.traceback:
-        inside = f" in {finding.source.function}" if finding.source.function not in ("", "<lambda>") else ""
-        place = f"{finding.source.file}:{finding.source.line}{inside}"
+        place = source_place(finding.source)
         parts.append(f'<pre class="code"><span class="soft">{_text(place)}</span>\n{_text(finding.source.text)}</pre>')
     if finding.traceback:
         parts.append(f"<pre>{_text(finding.traceback)}</pre>")

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from gradcheck.results import CaseResult, Cost, Finding, Reach
+from gradcheck.results import CaseResult, Cost, Finding, Reach, Source
 from gradcheck.text import clean
 
 # Seven numbers of a table of elements stand beside each other in 80 columns.
@@ -178,10 +178,13 @@ def errors_first(findings: Iterable[Finding]) -> list[Finding]:
 def source_text(finding: Finding) -> str:
     """Return the line of the user's code that a finding is about, `ops.py:9 in grad: return ...`, or nothing."""
     source = finding.source
-    if source is None:
-        return ""
-    inside = f" in {source.function}" if source.function and source.function != "<lambda>" else ""
-    return clean(f"{source.file}:{source.line}{inside}: {source.text}".rstrip(": "))
+    return "" if source is None else f"{source_place(source)}: {clean(source.text)}".rstrip(": ")
+
+
+def source_place(source: Source) -> str:
+    """Return where a line of the user's code stands: `ops.py:9 in grad`."""
+    inside = f" in {source.function}" if source.function not in ("", "<lambda>") else ""
+    return clean(f"{source.file}:{source.line}{inside}")
 
 
 def concise_lines(result: CaseResult) -> list[str]:

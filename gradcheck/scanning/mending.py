@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import textwrap
 
+from gradcheck.scanning.edits import written
+
 _NICE = 1e-9
 # Characters of a number that people write.
 _SHORT = 6
@@ -92,6 +94,4 @@ def _factors(node: ast.expr, below: bool = False) -> list[tuple[ast.Constant, in
 
 
 def _written(number: float, whole: bool) -> str:
-    if float(number).is_integer():
-        return str(int(number)) if whole else f"{number:.1f}"
-    return f"{number:.9g}"
+    return written(int(number) if whole and float(number).is_integer() else float(number))

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from gradcheck.backend.tensorflow.recorder import ContractBroken, Recorder
+from gradcheck.backend.tensorflow.recorder import Recorder
+from gradcheck.backend.tensorflow.rule_contract import ContractBroken
 from gradcheck.backend.tensorflow.runs import OutputsChanged
 from gradcheck.results import Finding
 from gradcheck.text import FRAME, innermost, shortened, user_files

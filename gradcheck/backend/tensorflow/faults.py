@@ -13,7 +13,7 @@ from gradcheck.backend.tensorflow.failures import Stopped
 from gradcheck.backend.tensorflow.float64_graph import CannotRewrite
 from gradcheck.backend.tensorflow.inputs import InputError
 from gradcheck.backend.tensorflow.op_by_op import CannotFollow
-from gradcheck.backend.tensorflow.recorder import ContractBroken
+from gradcheck.backend.tensorflow.rule_contract import ContractBroken
 from gradcheck.backend.tensorflow.runs import OutputsChanged
 from gradcheck.backend.tensorflow.target import TargetError
 from gradcheck.text import user_files

@@ -14,40 +14,25 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 import wrapt
 
 from gradcheck.backend.tensorflow.copies import Copies
 from gradcheck.backend.tensorflow.definitions import defined_at
+from gradcheck.backend.tensorflow.rule_contract import (
+    ContractBroken,
+    GradientNote,
+    check_return,
+    count_broken,
+    described,
+    note_of,
+)
 from gradcheck.backend.tensorflow.signatures import argument_names, positional_count, takes_variables
 from gradcheck.backend.tensorflow.switched_function import SwitchedFunction
 
 Real = tf.custom_gradient
 _Function = tf.function
 _override_map = tf.Graph.gradient_override_map
-
-
-class ContractBroken(Exception):
-    """Report that a function under tf.custom_gradient breaks its contract."""
-
-    def __init__(self, code: str, message: str, wrt: str | None = None, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.code, self.message, self.wrt, self.hint = code, message, wrt, hint
-
-
-@dataclass(frozen=True, slots=True)
-class GradientNote:
-    """Note one gradient that a grad_fn returned: shapes and dtypes of it and of its argument."""
-
-    function: str
-    argument: str
-    missing: bool
-    shape: tuple[int | None, ...] | None = None
-    dtype: str = ""
-    wanted_shape: tuple[int | None, ...] | None = None
-    wanted_dtype: str = ""
-    variable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +164,7 @@ class Recorder:
         name = getattr(wrapped, "__name__", "op")
         if self.bypass and not self._is_intended(wrapped):
             result = wrapped(*args, **kwargs)
-            _check_return(result, name)
+            check_return(result, name)
             return result[0]
         self.called.append(getattr(wrapped, "__qualname__", name))
         if any(tf.is_tensor(value) for value in tf.nest.flatten(kwargs)):
@@ -194,7 +179,7 @@ class Recorder:
         def recorded(*args: Any, **kwargs: Any) -> Any:
             result = wrapped(*args, **kwargs)
             try:
-                _check_return(result, name)
+                check_return(result, name)
             except ContractBroken as broken:
                 self.broken = broken
                 raise
@@ -264,7 +249,7 @@ class Recorder:
             self.broken = ContractBroken(
                 "variables-count",
                 f"grad_fn of `{name}` must return (gradients of the inputs, [gradient of each variable]);"
-                f" it uses {listed} and returned {_describe(result)}",
+                f" it uses {listed} and returned {described(result)}",
                 hint="return upstream_gradients, [one gradient for each of `variables`]",
             )
             raise self.broken
@@ -292,83 +277,11 @@ class Recorder:
         arguments = tf.nest.flatten(args)
         composite = any(isinstance(a, (tf.SparseTensor, tf.RaggedTensor)) for a in arguments)
         if len(gradients) != len(arguments) and not composite:
-            raise _count_broken(gradients, arguments, names, function)
+            raise count_broken(gradients, arguments, names, function)
         for gradient, argument, name in zip(gradients, arguments, names, strict=False):
-            self.notes.append(_note_of(gradient, argument, name, function))
+            self.notes.append(note_of(gradient, argument, name, function))
 
     def _note_variables(self, gradients: Any, variables: Any, function: str) -> None:
         for gradient, variable in zip(gradients, variables, strict=True):
             name = variable.name.split(":")[0]
-            self.notes.append(_note_of(gradient, variable, name, function, variable=True))
-
-
-def _check_return(result: Any, name: str) -> None:
-    pair = isinstance(result, (tuple, list)) and len(result) == 2
-    if pair and callable(result[1]) and not tf.is_tensor(result[1]):
-        return
-    hint = "return (output, grad_fn)"
-    if isinstance(result, (tuple, list)) and len(result) > 2 and callable(result[-1]):
-        hint = "put the outputs in a tuple: return (" + ", ".join(["..."] * (len(result) - 1)) + "), grad_fn"
-    raise ContractBroken(
-        "bad-return", f"`{name}` must return (output, grad_fn), it returned {_describe(result)}", hint=hint
-    )
-
-
-def _describe(value: Any) -> str:
-    if value is None:
-        return "None"
-    if isinstance(value, (tuple, list)):
-        return f"{len(value)} values ({', '.join(_describe(v) for v in value[:4])})"
-    if tf.is_tensor(value):
-        return f"a tensor of shape {tuple(value.shape.as_list()) if value.shape.rank is not None else '?'}"
-    return "a function" if callable(value) else f"a {type(value).__name__}"
-
-
-def _count_broken(gradients: list[Any], arguments: list[Any], names: list[str], function: str) -> ContractBroken:
-    message = (
-        f"grad_fn of `{function}` returned {len(gradients)} gradient{'s' * (len(gradients) != 1)},"
-        f" it has {len(arguments)} argument{'s' * (len(arguments) != 1)}: {', '.join(names)}"
-    )
-    if len(gradients) < len(arguments):
-        lacking = names[len(gradients) :]
-        plain = [n for n, a in zip(names, arguments, strict=False) if n in lacking and not tf.is_tensor(a)]
-        hint = f"return a gradient for {', '.join(lacking)} too"
-        if plain:
-            hint = f"{', '.join(plain)} counts as an argument for TensorFlow: return None for it"
-        return ContractBroken("gradient-count", f"{message} (missing: {', '.join(lacking)})", lacking[0], hint)
-    return ContractBroken("gradient-count", message, hint="return exactly one gradient per argument")
-
-
-def _note_of(gradient: Any, argument: Any, name: str, function: str, variable: bool = False) -> GradientNote:
-    if isinstance(argument, float):
-        # TensorFlow makes a tensor of it, and in graphs holds the gradient to its shape.
-        argument = np.float32(argument)
-    differentiable = hasattr(argument, "dtype") and (
-        tf.as_dtype(argument.dtype).is_floating or tf.as_dtype(argument.dtype).is_complex
-    )
-    if gradient is None or not differentiable:
-        return GradientNote(function, name, gradient is None, variable=variable)
-    if not hasattr(gradient, "dtype") and np.asarray(gradient).dtype.kind not in "biufc":
-        raise ContractBroken(
-            "gradient-error",
-            f"grad_fn of `{function}` returned {_describe(gradient)} for `{name}`, not a tensor",
-            name,
-            "return one tensor (or None) per argument",
-        )
-    shape = gradient.shape if hasattr(gradient, "shape") else np.shape(gradient)
-    dtype = getattr(gradient, "dtype", None) or np.asarray(gradient).dtype
-    return GradientNote(
-        function,
-        name,
-        False,
-        _static(shape),
-        tf.as_dtype(dtype).name,
-        _static(argument.shape),
-        tf.as_dtype(argument.dtype).name,
-        variable,
-    )
-
-
-def _static(shape: Any) -> tuple[int | None, ...] | None:
-    shape = tf.TensorShape(shape)
-    return None if shape.rank is None else tuple(shape.as_list())
+            self.notes.append(note_of(gradient, variable, name, function, variable=True))

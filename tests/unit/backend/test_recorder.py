@@ -9,7 +9,8 @@ import pytest
 import tensorflow as tf
 
 from gradcheck.backend.tensorflow.install import installed
-from gradcheck.backend.tensorflow.recorder import ContractBroken, Recorder
+from gradcheck.backend.tensorflow.recorder import Recorder
+from gradcheck.backend.tensorflow.rule_contract import ContractBroken
 from gradcheck.backend.tensorflow.signatures import argument_names
 
 
