@@ -6,12 +6,14 @@ from typing import Any
 
 import click
 
+from gradcheck.cli import options as shared
+
 
 @click.command("list", epilog="Example: gradcheck list specs/ -k 'softmax and not wrong'")
 @click.argument("paths", nargs=-1)
-@click.option("-k", "expression", default="", help="Only cases that match: words with and, or, not.")
-@click.option("--tag", "tags", multiple=True, help="Only cases with this tag (repeatable).")
-@click.option("--exclude", multiple=True, metavar="GLOB", help="Leave out specs that a search finds (repeatable).")
+@shared.expression
+@shared.tags
+@shared.exclude
 @click.option("--shard", metavar="I/N", help="Only the I-th of N parts.")
 @click.option("--last-failed", "--lf", is_flag=True, help="Only the cases that did not pass last time.")
 def list_cases(**options: Any) -> int:

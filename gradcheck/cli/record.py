@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from gradcheck.cli import options as shared
 from gradcheck.cli import signals
 from gradcheck.cli.run import FORMATS
 from gradcheck.text import clean
@@ -29,10 +30,10 @@ _FILE = click.Path(dir_okay=False)
 @click.option("--json", "json_file", type=_FILE, help="Also write the JSON report here.")
 @click.option("--junit", type=_FILE, help="Also write JUnit XML here.")
 @click.option("--html", type=_FILE, help="Also write a page with pictures here.")
-@click.option("--show", type=click.IntRange(min=1), default=5, show_default=True, help="Worst elements per finding.")
+@shared.show
 @click.option("-v", "--verbose", count=True, help="Show findings of passed checks too.")
 @click.option("-q", "--quiet", is_flag=True, help="One line for each check that did not pass.")
-@click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto", help="Colour the output.")
+@shared.color
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, required=True)
 def record(folder: str | None, command: tuple[str, ...], **options: Any) -> int:
     """Run COMMAND and check every custom gradient that it calls, on the inputs of these calls.

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gradcheck.cli import options as shared
 from gradcheck.cli import signals
 from gradcheck.cli.completion import complete_case
 from gradcheck.errors import UsageError
 from gradcheck.events import CaseFinished, Event, RunFinished
 from gradcheck.results import SKIPPED, CaseResult, RunSummary
 from gradcheck.spec.model import Case
-from gradcheck.ways import ALL, EVERY_MODE, MODES, expanded
+from gradcheck.ways import MODES, expanded
 
 if TYPE_CHECKING:
     from gradcheck.cli.selection import Selection
@@ -30,22 +31,22 @@ _FILE = click.Path(dir_okay=False)
 @click.command(epilog="Example: gradcheck run specs/ -k softmax --mode eager -v")
 @click.argument("paths", nargs=-1, metavar="[TARGET]...", shell_complete=complete_case)
 @click.option("--input", "inputs", multiple=True, metavar="NAME=SHAPE", help="An input of FILE.py::NAME, as x=4,3.")
-@click.option("-k", "expression", default="", help="Only cases that match: words with and, or, not.")
-@click.option("--tag", "tags", multiple=True, help="Only cases with this tag (repeatable).")
-@click.option("--exclude", multiple=True, metavar="GLOB", help="Leave out specs that a search finds (repeatable).")
+@shared.expression
+@shared.tags
+@shared.exclude
 @click.option("--shard", metavar="I/N", help="Only the I-th of N parts; new specs do not move old cases.")
 @click.option("--last-failed", "--lf", is_flag=True, help="Only the cases that did not pass last time.")
-@click.option("--mode", "modes", multiple=True, type=click.Choice((*EVERY_MODE, ALL)), help="Only these modes.")
-@click.option("--device", "devices", multiple=True, help="Run on cpu:0, cpu:1, gpu:0, ... or all.")
+@shared.modes
+@shared.devices
 @click.option("--dtype", "dtypes", multiple=True, type=click.Choice(DTYPES), help="Run in this dtype (repeatable).")
-@click.option("--seed", type=click.IntRange(min=0), help="Seed of inputs, upstream and directions.")
-@click.option("--samples", type=click.IntRange(min=1), help="Independent draws of random inputs.")
-@click.option("--coverage", type=click.Choice(["full", "directional", "auto"]), help="Every element, or projections.")
-@click.option("--order", type=click.Choice(["1", "2"]), help="2 checks the second derivative too.")
+@shared.seed
+@shared.samples
+@shared.coverage
+@shared.order
 @click.option("-j", "--jobs", default="1", show_default=True, help="Processes at once; auto takes all cores.")
 @click.option("-x", "--fail-fast", is_flag=True, help="Stop at the first case that does not pass.")
 @click.option("--continue-on-spec-errors", is_flag=True, help="Run the other specs; exit 2 all the same.")
-@click.option("--timeout", type=click.FloatRange(0, 1e9, min_open=True), help="Seconds per case.")
+@shared.timeout
 @click.option("--memory-limit", "memory", metavar="SIZE", help="Memory per case, as 4G.  [default: 80% / jobs]")
 @click.option("--executor", metavar="URL", help="Run on a Dask cluster: dask://host:port.")
 @click.option("--accept", is_flag=True, help="Write today's errors into the specs as `expect`.")
@@ -56,7 +57,7 @@ _FILE = click.Path(dir_okay=False)
     help="Exit 1 if fewer of 100 sides of conditions are reached.",
 )
 @click.option("--cost", is_flag=True, help="Time and memory of the custom gradient beside autodiff.")
-@click.option("--strict/--no-strict", help="Warnings fail a case.")
+@shared.strict
 @click.option("--format", "form", type=click.Choice(FORMATS), default="console", help="Standard output.")
 @click.option("--output", type=click.Choice(["full", "concise"]), default="full", help="Or one line per error.")
 @click.option("--json", "json_file", type=_FILE, help="Also write the JSON report here.")
@@ -65,11 +66,11 @@ _FILE = click.Path(dir_okay=False)
 @click.option("--code-quality", type=_FILE, help="Also write GitLab's code quality report here.")
 @click.option("--html", type=_FILE, help="Also write a page with pictures here.")
 @click.option("--save-failures", metavar="DIR", type=click.Path(file_okay=False), help="Keep failing numbers here.")
-@click.option("--show", type=click.IntRange(min=1), default=5, show_default=True, help="Worst elements per finding.")
+@shared.show
 @click.option("--durations", type=click.IntRange(min=0), metavar="N", help="List the N slowest cases at the end.")
 @click.option("-v", "--verbose", count=True, help="Show findings and times of passed cases too.")
 @click.option("-q", "--quiet", is_flag=True, help="One line for each case that did not pass.")
-@click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto", help="Colour the output.")
+@shared.color
 def run(**options: Any) -> int:
     """Check the gradients of specs, or of a Python file without one.
 

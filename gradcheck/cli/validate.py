@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import click
 
+from gradcheck.cli import options as shared
+
 
 @click.command(epilog="Example: gradcheck validate specs/")
 @click.argument("paths", nargs=-1, required=True)
-@click.option("--exclude", multiple=True, metavar="GLOB", help="Leave out specs that a search finds (repeatable).")
+@shared.exclude
 @click.option("-q", "--quiet", is_flag=True, help="Print problems only.")
 def validate(paths: tuple[str, ...], exclude: tuple[str, ...], quiet: bool) -> int:
     """Check spec files only: nothing is imported, TensorFlow is not needed."""

@@ -9,11 +9,11 @@ from typing import Any
 
 import click
 
+from gradcheck.cli import options as shared
 from gradcheck.cli.completion import complete_case
 from gradcheck.errors import GradcheckError, UsageError
 from gradcheck.events import RunFinished
 from gradcheck.spec.model import Case
-from gradcheck.ways import ALL, EVERY_MODE
 
 SUFFIXES = (".py", ".yaml", ".yml")
 # What an editor writes for one save comes within this time.
@@ -22,22 +22,22 @@ QUIET_MS = 20
 
 @click.command(epilog="Example: gradcheck watch specs/")
 @click.argument("paths", nargs=-1, shell_complete=complete_case)
-@click.option("-k", "expression", default="", help="Only cases that match: words with and, or, not.")
-@click.option("--tag", "tags", multiple=True, help="Only cases with this tag (repeatable).")
-@click.option("--exclude", multiple=True, metavar="GLOB", help="Leave out specs that a search finds (repeatable).")
-@click.option("--mode", "modes", multiple=True, type=click.Choice((*EVERY_MODE, ALL)), help="Only these modes.")
-@click.option("--device", "devices", multiple=True, help="Run on cpu:0, cpu:1, gpu:0, ... or all.")
+@shared.expression
+@shared.tags
+@shared.exclude
+@shared.modes
+@shared.devices
 @click.option("--dtype", "dtypes", multiple=True, help="Run in this dtype (repeatable).")
-@click.option("--seed", type=click.IntRange(min=0), help="Seed of inputs, upstream and directions.")
-@click.option("--samples", type=click.IntRange(min=1), help="Independent draws of random inputs.")
-@click.option("--coverage", type=click.Choice(["full", "directional", "auto"]), help="Every element, or projections.")
-@click.option("--order", type=click.Choice(["1", "2"]), help="2 checks the second derivative too.")
+@shared.seed
+@shared.samples
+@shared.coverage
+@shared.order
 @click.option("-j", "--jobs", default="1", show_default=True, help="Processes at once; auto takes all cores.")
-@click.option("--timeout", type=click.FloatRange(0, 1e9, min_open=True), help="Seconds per case.")
-@click.option("--strict/--no-strict", help="Warnings fail a case.")
-@click.option("--show", type=click.IntRange(min=1), default=5, show_default=True, help="Worst elements per finding.")
+@shared.timeout
+@shared.strict
+@shared.show
 @click.option("-v", "--verbose", count=True, help="Show findings and times of passed cases too.")
-@click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto", help="Colour the output.")
+@shared.color
 def watch(**options: Any) -> int:
     """Check specs, then again whatever an edit touches, until Ctrl-C.
 
