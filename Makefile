@@ -8,7 +8,7 @@ T ?=
 
 # Without a target: what there is.
 .DEFAULT_GOAL := help
-.PHONY: docs pages reference demo test lint format numerics verdicts composed branches uses causes flips mutants bench faults soak fuzz mistakes readme clean help
+.PHONY: docs pages reference demo test lint format numerics verdicts exact composed branches uses causes flips mutants bench faults soak fuzz mistakes readme clean help
 
 help:
 	@echo "make demo      set up and check the shipped specs"
@@ -16,6 +16,7 @@ help:
 	@echo "make lint      ruff, mypy strict, import-linter"
 	@echo "make numerics  rates of the finite differences over 76 functions"
 	@echo "make verdicts  verdicts on right and wrong gradients, beside tf.test.compute_gradient"
+	@echo "make exact     what exact arithmetic decides over all collections, and contradictions"
 	@echo "make composed  verdicts on ops put together at random"
 	@echo "make branches  gradients that are wrong on one side of a hidden condition, and right twins"
 	@echo "make uses      ops by every way in which TensorFlow uses a gradient"
@@ -60,6 +61,9 @@ numerics: $(VENV)/.ready
 
 verdicts: $(VENV)/.ready
 	$(BIN)/python -m tests.rates.verdicts -j $(JOBS)
+
+exact: $(VENV)/.ready
+	$(BIN)/python -m tests.rates.exact -j $(JOBS)
 
 composed: $(VENV)/.ready
 	$(BIN)/python -m tests.rates.composed -j $(JOBS)

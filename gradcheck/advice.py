@@ -219,6 +219,7 @@ CAUSES: Mapping[str, str] = {
     "domain": "Say where the op is defined: `domain: [low, high]`.",
     "noise": "Compute the forward in a finer dtype, or give an `rtol`.",
     "chaotic": "Draw smaller weights, or check fewer steps.",
+    "exact": "Leave `--strict-exact` out, or write the op with TensorFlow ops that are known exactly.",
     "internal": "Please report it, with the op and the spec.",
 }
 

@@ -253,6 +253,7 @@ CATALOGUE: dict[str, CodeInfo] = {
             " sample, gradient and autodiff part little by little (an iteration that does not converge there)",
             "noise": "rounding or noise of the forward hides the slope",
             "chaotic": "a change of one rounding grows to order one on its way through the op",
+            "exact": "exact arithmetic cannot follow the op, or cannot tell two numbers apart (--strict-exact)",
         },
     ),
     "import-error": CodeInfo(

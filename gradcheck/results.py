@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +11,7 @@ SCHEMA_VERSION = 1
 
 PASSED, FAILED, ERRORED, SKIPPED = "passed", "failed", "errored", "skipped"
 FAULT = "crashed/internal"
+IDENTICAL, ROUNDED, DIFFERENT, OPEN = "identical", "rounded", "different", "open"
 INTERRUPTED, TERMINATED = "interrupted", "terminated"
 
 
@@ -19,7 +19,8 @@ INTERRUPTED, TERMINATED = "interrupted", "terminated"
 class Element:
     """Compare the three gradients at one element; `index` counts inside the input.
 
-    `slope` is the gradient divided by the upstream, of an op that works element by element.
+    `slope` is the gradient divided by the upstream, of an op that works element by element; `exact` is the derivative
+    in exact arithmetic, where that was asked for.
     """
 
     index: tuple[int, ...]
@@ -33,6 +34,7 @@ class Element:
     modes: Mapping[str, Any] = field(default_factory=dict)
     upstream: float | None = None
     slope: float | None = None
+    exact: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +140,30 @@ class Note:
     """State a fact that a check found beside its comparisons."""
 
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Exact:
+    """Say what exact arithmetic finds: `identical` to a number of digits, `rounded`, `different` or `open`.
+
+    `rounded` is the same formula but for constants that were rounded; `size` is the difference relative to the terms
+    and `factor` the common one, less one; `why`, `op`, `file` and `line` say what keeps a comparison open.
+    """
+
+    verdict: str
+    digits: int = 0
+    size: float = 0.0
+    why: str = ""
+    op: str = ""
+    file: str = ""
+    line: int = 0
+    factor: float | None = None
+    points: int = 1
+
+    @property
+    def rank(self) -> int:
+        """Return how much a verdict weighs beside those at other points."""
+        return (IDENTICAL, ROUNDED, OPEN, DIFFERENT).index(self.verdict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,6 +289,7 @@ class CaseResult:
     exemptions: tuple[Exempted, ...] = ()
     conditions: Reach = Reach()
     cost: tuple[Cost, ...] = ()
+    exact: Exact | None = None
     output: str = ""
     profiles: tuple[Profile, ...] = ()
     saved: Saved | None = None
@@ -290,6 +317,7 @@ class RunSummary:
     faults: int = 0
     not_run: int = 0
     conditions: Reach = Reach()
+    exact: Mapping[str, int] = field(default_factory=dict)
 
 
 def summarize(results: list[CaseResult], duration_s: float, stop_reason: str, not_run: int = 0) -> RunSummary:
@@ -306,22 +334,8 @@ def summarize(results: list[CaseResult], duration_s: float, stop_reason: str, no
         stop_reason=stop_reason,
         faults=sum(any(f.label == FAULT for f in result.findings) for result in results),
         not_run=not_run,
+        exact=Counter(result.exact.verdict for result in results if result.exact is not None),
         conditions=Reach(
             sum(result.conditions.sides for result in results), sum(result.conditions.reached for result in results)
         ),
     )
-
-
-def to_json(value: Any) -> Any:
-    """Return `value` as JSON-able data; not-a-number and infinities become strings."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): to_json(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [to_json(item) for item in value]
-    if isinstance(value, complex):
-        return [to_json(value.real), to_json(value.imag)]
-    if isinstance(value, float) and not math.isfinite(value):
-        return "nan" if math.isnan(value) else ("inf" if value > 0 else "-inf")
-    return value

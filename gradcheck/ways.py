@@ -18,6 +18,8 @@ ALL = "all"
 INSIDE_TAPE, OUTSIDE_TAPE = "inside", "outside"
 TAPES = (INSIDE_TAPE, OUTSIDE_TAPE)
 FIRST_DEVICE = "cpu:0"
+# What `reference:` says for exact arithmetic: always, or where it can be had.
+EXACT, EXACT_AUTO, EXACT_STRICT = "exact", "auto", "strict"
 
 
 @dataclass(frozen=True, slots=True)

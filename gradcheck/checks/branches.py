@@ -7,18 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain, islice
 
 import numpy as np
 
 from gradcheck.checks.check import DERIVATIVE, FIXED, INPUTS, OUTPUTS, RULE, Check, Item
 from gradcheck.checks.counterexamples import with_counterexample
+from gradcheck.checks.exact import compared_exactly
 from gradcheck.checks.nearby import SPOILT
 from gradcheck.diagnose.away import elements_at, locate, place
 from gradcheck.diagnose.conditions import told
+from gradcheck.exact.thresholds import EXACT_BRANCHES
 from gradcheck.measure.away import Away, compare, followed, look_at, narrowed, reason_not_to_look
 from gradcheck.measure.lab import Lab
+from gradcheck.numerics.arrays import Array
 from gradcheck.results import Exempted, Finding, Skipped
-from gradcheck.sites.branches import BranchSite, reached_sites, searched
+from gradcheck.sites.branches import BranchSite, Search, other_sides, reached_sites, searched
 from gradcheck.verdict.tolerances import BRANCHES_CONFIRMED, MOST_BLAMED
 
 
@@ -34,16 +38,23 @@ def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
     looked = 0
     for site in reached_sites(search):
         if looked == BRANCHES_CONFIRMED:
-            return
+            break
         if _is_odd(lab, site):
             looked += 1
             finding = yield from _confirmed(lab, site)
             if finding is not None:
                 yield finding
                 return
+    yield from compared_exactly(lab, _other_sides(search), "on another side of a condition")
 
 
 CHECK = Check("conditions", "conditions", ask, (INPUTS, OUTPUTS, RULE, DERIVATIVE, FIXED), SPOILT, exploring=True)
+
+
+def _other_sides(search: Search) -> Iterator[Array]:
+    """Yield points on sides of conditions on which the sample is not."""
+    for site in islice(chain(other_sides(search), reached_sites(search)), EXACT_BRANCHES):
+        yield site.x
 
 
 def _is_odd(lab: Lab, site: BranchSite) -> bool:

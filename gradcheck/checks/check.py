@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from gradcheck.findings import ERROR
 from gradcheck.measure.lab import Lab
-from gradcheck.results import Comparison, Cost, Exempted, Finding, Note, Reach, Skipped
+from gradcheck.results import Comparison, Cost, Exact, Exempted, Finding, Note, Reach, Skipped
 
-Item = Finding | Comparison | Skipped | Exempted | Reach | Note | Cost
+Item = Finding | Comparison | Skipped | Exempted | Reach | Note | Cost | Exact
 
 
 @dataclass(frozen=True, slots=True)

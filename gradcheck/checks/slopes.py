@@ -28,7 +28,7 @@ from gradcheck.measure.gradients import gradient_at, measured_point, tolerance_o
 from gradcheck.measure.lab import Lab
 from gradcheck.measure.measurement import Measurement, measurements_with
 from gradcheck.measure.noise import own_gradient
-from gradcheck.results import Comparison, Exempted, Finding
+from gradcheck.results import ROUNDED, Comparison, Exempted, Finding
 from gradcheck.verdict.exemptions import CHAOS
 from gradcheck.verdict.rounding import bias_of
 from gradcheck.verdict.tolerances import (
@@ -152,6 +152,8 @@ def _small_factor(lab: Lab, measurement: Measurement) -> float | None:
     """
     precision = lab.precision
     if measurement.autodiff is None or measurement.declared or not lab.custom or measurement.wrong.any():
+        return None
+    if lab.exact is not None and lab.exact.found.verdict == ROUNDED:
         return None
     if lab.rounds_to_half or lab.case.surrogate or lab.case.rtol is not None or lab.case.atol is not None:
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import re
 from collections.abc import Generator, Mapping, Sequence
@@ -17,7 +18,7 @@ from gradcheck.errors import UsageError
 from gradcheck.events import CaseFinished, Event, RunFinished
 from gradcheck.results import SKIPPED, CaseResult, RunSummary
 from gradcheck.spec.model import Case
-from gradcheck.ways import MODES, expanded
+from gradcheck.ways import EXACT_AUTO, MODES, expanded
 
 if TYPE_CHECKING:
     from gradcheck.cli.selection import Selection
@@ -57,6 +58,8 @@ _FILE = click.Path(dir_okay=False)
     help="Exit 1 if fewer of 100 sides of conditions are reached.",
 )
 @click.option("--cost", is_flag=True, help="Time and memory of the custom gradient beside autodiff.")
+@click.option("--exact", is_flag=True, help="Compare in exact arithmetic too (needs gradcheck[exact]).")
+@click.option("--strict-exact", is_flag=True, help="Also fail where that decides nothing.")
 @shared.strict
 @click.option("--format", "form", type=click.Choice(FORMATS), default="console", help="Standard output.")
 @click.option("--output", type=click.Choice(["full", "concise"]), default="full", help="Or one line per error.")
@@ -95,6 +98,7 @@ def run(**options: Any) -> int:
         _warm_up()
     selection = selected(options)
     cases = selection.cases
+    _need_exact(cases)
     keep_modules(options, cases)
     records = history.read(Path(history.FOLDER))
     how = Options(
@@ -166,6 +170,15 @@ def _problem_lines(selection: Selection) -> list[str]:
         return []
     count = len({problem.file for problem in selection.problems.problems})
     return [str(selection.problems), f"{count} spec{'s' * (count != 1)} with errors left out; exit code 2"]
+
+
+def _need_exact(cases: Sequence[Case]) -> None:
+    """Raise UsageError if a case needs the library for exact arithmetic and it is missing."""
+    asking = next((case.id for case in cases if case.exact not in (None, EXACT_AUTO)), None)
+    if asking is not None and importlib.util.find_spec("flint") is None:
+        raise UsageError(
+            f"{asking} asks for exact arithmetic, which needs python-flint: pip install 'gradcheck[exact]'"
+        )
 
 
 def _warm_up() -> None:

@@ -14,7 +14,7 @@ from gradcheck.errors import NothingSelected, SpecError, UsageError
 from gradcheck.scanning.targets import cases_of, is_source
 from gradcheck.spec.discover import other_files, read_specs, select
 from gradcheck.spec.model import Case, Spec
-from gradcheck.ways import expanded
+from gradcheck.ways import EXACT, EXACT_STRICT, expanded
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +107,8 @@ def with_options(case: Case, options: Mapping[str, Any]) -> Case:
             changes[key] = options[key]
     if options.get("cost") and case.cost is None:
         changes["cost"] = {}
+    if options.get("strict_exact") or options.get("exact"):
+        changes["exact"] = EXACT_STRICT if options["strict_exact"] else case.exact or EXACT
     if options["order"]:
         changes["order"] = int(options["order"])
     for device in options["devices"]:
@@ -124,6 +126,9 @@ def repeated(options: Mapping[str, Any]) -> Iterable[str]:
     for text in options["inputs"]:
         yield "--input"
         yield text
+    for key in ("exact", "strict_exact"):
+        if options[key]:
+            yield f"--{key}".replace("_", "-")
     for key in ("samples", "coverage", "order"):
         if options[key] is not None:
             yield f"--{key}"

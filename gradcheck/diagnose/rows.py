@@ -46,6 +46,7 @@ def rows_between(
                 gap / size,
                 float(tolerance[i]),
                 {} if label is None else {label: float(found[i])},
+                exact=None if m.exact is None else float(m.exact[i]),
             )
         )
     return tuple(rows)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from gradcheck.results import Comparison, Cost, Exempted, Finding, Note, Profile, Reach, Skipped
+from gradcheck.results import Comparison, Cost, Exact, Exempted, Finding, Note, Profile, Reach, Skipped
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +34,10 @@ class Report:
     notes: list[str] = field(default_factory=list)
     reached: list[Reach] = field(default_factory=list)
     costs: list[Cost] = field(default_factory=list)
+    exact: list[Exact] = field(default_factory=list)
     facts: Facts = field(default_factory=Facts)
 
-    def add(self, item: Finding | Comparison | Skipped | Exempted | Reach | Note | Cost) -> None:
+    def add(self, item: Finding | Comparison | Skipped | Exempted | Reach | Note | Cost | Exact) -> None:
         """Keep what a check yields; the same finding twice counts once."""
         if isinstance(item, Finding):
             if not any(_same(item, known) for known in self.findings):
@@ -47,6 +48,8 @@ class Report:
             self.skipped.append(item)
         elif isinstance(item, Cost):
             self.costs.append(item)
+        elif isinstance(item, Exact):
+            self.exact.append(item)
         elif isinstance(item, Note):
             self.notes.append(item.text)
         elif isinstance(item, Reach):
@@ -75,6 +78,7 @@ def merged(reports: Iterable[Report]) -> Mapping[str, Any]:
         "exemptions": _counted(e for report in reports for e in report.exempted),
         "conditions": _reached(r for report in reports for r in report.reached),
         "cost": tuple(cost for report in reports for cost in report.costs),
+        "exact": _proved(e for report in reports for e in report.exact),
         "notes": tuple(dict.fromkeys(note for report in reports for note in report.notes)),
         "coverage": next((f.coverage for f in reversed(facts) if f.coverage), "full"),
         "reference": next((f.reference for f in reversed(facts) if f.reference), ""),
@@ -96,6 +100,15 @@ def _reached(found: Iterable[Reach]) -> Reach:
     missed = tuple(side for side in most.unreached if all(side in reach.unreached for reach in found))
     only = tuple(dict.fromkeys(place for reach in found for place in reach.only_in_grad))
     return Reach(most.sides, most.sides - len(missed), missed, only)
+
+
+def _proved(found: Iterable[Exact]) -> Exact | None:
+    """Return what exact arithmetic says at all points: a difference anywhere, else what is open anywhere."""
+    found = list(found)
+    if not found:
+        return None
+    worst = max(found, key=lambda exact: (exact.rank, exact.size, -exact.digits))
+    return replace(worst, points=sum(exact.points for exact in found))
 
 
 def _same(a: Finding, b: Finding) -> bool:

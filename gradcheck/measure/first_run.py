@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gradcheck.backend.tensorflow.failures import Stopped, finding_from, outputs_changed
-from gradcheck.backend.tensorflow.faults import own_fault
+from gradcheck.backend.tensorflow.faults import own_fault, refused
+from gradcheck.backend.tensorflow.graph_facts import drawn_in_gradient
 from gradcheck.backend.tensorflow.operation import State
 from gradcheck.backend.tensorflow.rule_contract import GradientNote
 from gradcheck.backend.tensorflow.runs import OutputsChanged, Run
@@ -64,3 +65,10 @@ def changed_since(before: State, every: tuple[Variable, ...] | list[Variable]) -
         if not np.array_equal(now, value, equal_nan=now.dtype.kind in "fc"):
             names += [v.name for v in every if v.variable is variable]
     return tuple(names)
+
+
+def redraws(lab: Lab) -> bool:
+    """Return whether the gradient draws more random numbers than the forward: others than the forward's."""
+    drawn = refused(lambda: drawn_in_gradient(lab.gradients, lab.values, lab.upstream))
+    lab.gradients.state.restore()
+    return drawn is not None and drawn > lab.facts.drawn

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from gradcheck.results import Finding
 from gradcheck.verdict.allowances import difference_tolerance
 
 if TYPE_CHECKING:
+    from gradcheck.measure.exact import ExactSample
     from gradcheck.measure.lab import Lab
 
 
@@ -88,6 +90,21 @@ def autodiff_at(lab: Lab, point: Point) -> Array | None:
     if other is not None:
         return refused(lambda: other.op.gradient(point.x, point.cotangent))
     return refused(lambda: lab.precision.op.autodiff_gradient(point.x, point.cotangent))
+
+
+def has_exact() -> bool:
+    """Return whether the library for exact arithmetic is installed."""
+    return importlib.util.find_spec("flint") is not None
+
+
+def exact_of(lab: Lab) -> ExactSample | None:
+    """Return what exact arithmetic says at the sample, None if the case does not ask for it or it cannot be had."""
+    if lab.case.exact is None or not has_exact():
+        return None
+    # Only here, so that nobody needs the library who does not ask for it.
+    from gradcheck.measure.exact import exact_sample
+
+    return exact_sample(lab)
 
 
 def expected_vjp(lab: Lab, point: Point) -> Declared:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.backend.tensorflow import inputs as drawing
 from gradcheck.backend.tensorflow.faults import refused
-from gradcheck.backend.tensorflow.graph_facts import GraphFacts, drawn_in_gradient, graph_facts
+from gradcheck.backend.tensorflow.graph_facts import GraphFacts, graph_facts
 from gradcheck.backend.tensorflow.inputs import Leaf
 from gradcheck.backend.tensorflow.loading import Loaded, another_function
 from gradcheck.backend.tensorflow.operation import Operation, Variable, bypassed
@@ -22,12 +21,12 @@ from gradcheck.backend.tensorflow.vector_op import Layout, VectorOp
 from gradcheck.differences.vector_function import Point
 from gradcheck.measure.budget import Coverage, coverage_of
 from gradcheck.measure.dissected import Draw, dissected
-from gradcheck.measure.first_run import FirstRun, first_run
-from gradcheck.measure.gradients import autodiff_at, gradient_at, measured_point, other_precision
+from gradcheck.measure.first_run import FirstRun, first_run, redraws
+from gradcheck.measure.gradients import autodiff_at, exact_of, gradient_at, measured_point, other_precision
 from gradcheck.measure.measurement import Measurement, measurements_with
 from gradcheck.measure.noise import Noise, growth_of, noise_at
 from gradcheck.measure.other_sizes import one_row_more
-from gradcheck.measure.own_points import movable_of, parameters_of
+from gradcheck.measure.own_points import drawn_anew, movable_of, parameters_of
 from gradcheck.measure.precision import REWRITTEN, Precision, choose, exact_constants
 from gradcheck.measure.pulled import Pulled
 from gradcheck.measure.rounding import Rounding, rounding_of
@@ -35,20 +34,21 @@ from gradcheck.measure.steering import Steering, steering_of
 from gradcheck.numerics.arrays import Array
 from gradcheck.numerics.packing import Slot
 from gradcheck.numerics.random_streams import stream
-from gradcheck.results import Skipped
+from gradcheck.results import IDENTICAL, Skipped
 from gradcheck.spec.model import Case
 from gradcheck.verdict.tolerances import SHOWN
 from gradcheck.ways import Way
+
+if TYPE_CHECKING:
+    from gradcheck.measure.exact import ExactSample
 
 
 @dataclass
 class Lab:
     """Hold the op at a sample: tensors, variables, upstream, and what was measured there.
 
-    `slots` are what is differentiated (leaves, then variables); `cotangent` is the packed
-    upstream; `facts` what a trace of the op holds; `asked` the dtype that replaces the inputs' own,
-    None if none does; `changed_by_call` are variables that the very first call changed; `show` is the
-    number of worst elements per finding; `left_out` are ways that cannot be run.
+    `slots` are what is differentiated (leaves, then variables); `cotangent` is the packed upstream; `asked` the dtype
+    that replaces the inputs' own; `changed_by_call` the variables that the first call changed.
     """
 
     loaded: Loaded
@@ -152,12 +152,7 @@ class Lab:
 
     def drawn_anew(self, number: int) -> list[Leaf] | None:
         """Return another draw of the inputs, None if that cannot be drawn or has other shapes."""
-        try:
-            leaves, _ = drawing.draw(replace(self.case, seed=self.case.seed + 1 + number), self.asked, 0)
-        except drawing.InputError:
-            return None
-        same = all(np.shape(leaf.values) == np.shape(own) for leaf, own in zip(leaves, self.values, strict=True))
-        return leaves if same else None
+        return drawn_anew(self, number)
 
     @property
     def first_way(self) -> Way:
@@ -199,9 +194,7 @@ class Lab:
     @cached_property
     def redraws(self) -> bool:
         """Return whether the gradient draws more random numbers than the forward: others than the forward's."""
-        drawn = refused(lambda: drawn_in_gradient(self.gradients, self.values, self.upstream))
-        self.gradients.state.restore()
-        return drawn is not None and drawn > self.facts.drawn
+        return redraws(self)
 
     @cached_property
     def growth(self) -> float:
@@ -311,10 +304,20 @@ class Lab:
         return () if self.steering is None else self.steering.numbers
 
     @cached_property
+    def exact(self) -> ExactSample | None:
+        """Return what exact arithmetic says at the sample, None if the case does not ask for it."""
+        return exact_of(self)
+
+    @property
+    def proved(self) -> bool:
+        """Return whether exact arithmetic finds the gradient at the sample identical to the derivative."""
+        return self.exact is not None and self.exact.found.verdict == IDENTICAL
+
+    @cached_property
     def bare(self) -> Operation:
         """Return the forward whose autodiff is the reference."""
         other = self.case.surrogate or self.case.reference
-        return self.plain() if other is None else self.function(other)
+        return self.function(other) if other else self.plain()
 
     @cached_property
     def movable(self) -> frozenset[Any]:

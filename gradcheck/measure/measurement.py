@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,7 +38,7 @@ class Measurement:
     `value` is the finite difference with bound `error`; `wanted` is what the gradient is compared
     with (the finite difference where it decided, autodiff elsewhere); `declared` names what stands
     for both where the user declared a gradient; `exempted` are reasons not to blame elements; `lost`
-    marks elements that reach an output which is no number.
+    marks elements that reach an output which is no number; `exact` is the derivative in exact arithmetic.
     """
 
     slot: Slot
@@ -59,6 +59,7 @@ class Measurement:
     declared: str
     exempted: tuple[Exemption, ...]
     lost: NDArray[np.bool_]
+    exact: Array | None = None
 
     @property
     def decided(self) -> NDArray[np.bool_]:
@@ -117,7 +118,8 @@ def measurements_with(lab: Lab, cotangent: Array, stream: str) -> list[Measureme
         else:
             assert usual is not None
             found.append(_of_slot(lab, slot, part, point, gradient, autodiff, usual, own is None, False))
-    return found
+    exact = lab.exact.reference if cotangent is lab.cotangent and lab.exact is not None else None
+    return found if exact is None else [replace(m, exact=exact[m.part]) for m in found]
 
 
 def _declared(lab: Lab, point: Point, gradient: Array) -> Declared | None:

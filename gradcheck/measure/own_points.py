@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gradcheck.backend.tensorflow import inputs as drawing
 from gradcheck.backend.tensorflow.graph_facts import graph_facts
+from gradcheck.backend.tensorflow.inputs import Leaf
 from gradcheck.numerics.arrays import Array
 
 if TYPE_CHECKING:
@@ -40,6 +43,17 @@ def moves_variables(lab: Lab, x: Array) -> bool:
     return any(not np.array_equal(new, lab.kept(variable)) for new, variable in pairs)
 
 
+def drawn_anew(lab: Lab, number: int) -> list[Leaf] | None:
+    """Return another draw of the inputs, None if that cannot be drawn or has other shapes."""
+    case = lab.case
+    try:
+        leaves, _ = drawing.draw(replace(case, seed=case.seed + 1 + number), lab.asked, 0)
+    except drawing.InputError:
+        return None
+    same = all(np.shape(leaf.values) == np.shape(own) for leaf, own in zip(leaves, lab.values, strict=True))
+    return leaves if same else None
+
+
 def movable_of(lab: Lab) -> frozenset[Any]:
     """Return references to the variables that may have other values: those that the op and its surrogate read."""
     if lab.case.variables == "none":
@@ -53,7 +67,7 @@ def movable_of(lab: Lab) -> frozenset[Any]:
 
 def parameters_of(lab: Lab) -> NDArray[np.int64]:
     """Return the coordinates of single numbers that are given, not drawn: their sign has a meaning."""
-    again = lab.drawn_anew(0)
+    again = drawn_anew(lab, 0)
     if again is None:
         return np.zeros(0, np.int64)
     given = np.zeros(lab.layout.inputs.width, bool)

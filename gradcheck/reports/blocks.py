@@ -19,6 +19,7 @@ from gradcheck.reports.wording import (
     cost_line,
     counterexample_lines,
     errors_first,
+    exact_line,
     label_of,
     more_text,
     outcome_of,
@@ -170,7 +171,7 @@ def _details(result: CaseResult, everything: bool) -> Iterator[Line]:
     for exempted in result.exemptions:
         count = f"{exempted.elements} element{'s' * (exempted.elements != 1)}"
         lines.append(f"exempt in {exempted.check}: {count}: {exempted.reason}")
-    lines += reach_lines(result.conditions)
+    lines += [*reach_lines(result.conditions), exact_line(result.exact)]
     names: dict[str, list[str]] = {}
     for skipped in result.skipped_checks:
         if not (skipped.asked or everything):

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from gradcheck.events import CaseFinished, CaseProgress, CaseStarted, Event, RunFinished, RunStarted
 from gradcheck.reports.blocks import MARGIN, Line, View, blocks_of, line_of
-from gradcheck.reports.wording import concise_lines, failure_line, reach_lines
+from gradcheck.reports.wording import concise_lines, exact_counts, failure_line, reach_lines
 from gradcheck.results import CaseResult, RunSummary
 from gradcheck.text import clean
 
@@ -85,6 +85,8 @@ class ConsoleReport:
         self._print(_summary(summary, hint=self.view.verbosity < 1))
         if self.view.verbosity > 0 and summary.conditions.sides:
             self._print(Text(reach_lines(summary.conditions)[0]))
+        if summary.exact and self.view.verbosity >= 0:
+            self._print(Text(f"exact: {exact_counts(summary.exact)}"))
 
 
 class _Progress:

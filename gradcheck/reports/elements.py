@@ -42,6 +42,7 @@ def columns_of(finding: Finding, show: int) -> list[Column]:
         _numbers("analytic", [e.analytic for e in elements], wrong=not modes, digits=digits),
         *(_numbers(mode, [e.modes.get(mode) for e in elements], wrong=True, digits=digits) for mode in modes),
         *_references(elements, digits),
+        _numbers("exact", [e.exact for e in elements], digits=digits),
         _numbers("slope", [e.slope for e in elements], rank=MOST_DERIVED),
         _numbers("error", [e.abs_error for e in elements], rank=DERIVED),
         Column("relative", tuple(relative(e.rel_error) for e in elements)),

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from gradcheck.reports.collected import Collected
-from gradcheck.results import SCHEMA_VERSION, CaseResult, to_json
+from gradcheck.reports.json_data import to_json
+from gradcheck.results import SCHEMA_VERSION, CaseResult
 from gradcheck.version import VERSION
 
 

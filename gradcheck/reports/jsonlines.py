@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import IO, Any
 
 from gradcheck.events import CaseFinished, CaseProgress, CaseStarted, Event, RunFinished, RunStarted
+from gradcheck.reports.json_data import to_json
 from gradcheck.reports.jsonfile import case_json
-from gradcheck.results import SCHEMA_VERSION, to_json
+from gradcheck.results import SCHEMA_VERSION
 from gradcheck.version import VERSION
 
 

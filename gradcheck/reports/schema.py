@@ -36,6 +36,7 @@ _ELEMENT = _object(
     modes={"type": "object", "additionalProperties": _VALUE},
     upstream=_VALUE,
     slope=_VALUE,
+    exact=_VALUE,
 )
 
 _FINDING = _object(
@@ -94,6 +95,16 @@ _REACH = _object(
     only_in_grad=_list(_TEXT),
 )
 
+_EXACT = _object(
+    {"verdict": {"enum": ["identical", "rounded", "different", "open"]}, "digits": _COUNT, "size": _NUMBER},
+    why=_TEXT,
+    op=_TEXT,
+    file=_TEXT,
+    line=_COUNT,
+    factor={"type": ["number", "null"]},
+    points=_COUNT,
+)
+
 _CASE = _object(
     {
         "id": _TEXT,
@@ -127,6 +138,7 @@ _CASE = _object(
             autodiff_bytes={"type": ["integer", "null"]},
         )
     ),
+    exact={"anyOf": [{"type": "null"}, _EXACT]},
     output=_TEXT,
 )
 
@@ -139,6 +151,7 @@ _SUMMARY = _object(
     faults=_COUNT,
     not_run=_COUNT,
     conditions=_REACH,
+    exact={"type": "object", "additionalProperties": _COUNT},
 )
 
 REPORT_SCHEMA: dict[str, Any] = {

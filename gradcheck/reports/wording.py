@@ -6,7 +6,8 @@ import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from gradcheck.results import CaseResult, Cost, Finding, Reach, Source
+from gradcheck.files import shown
+from gradcheck.results import CaseResult, Cost, Exact, Finding, Reach, Source
 from gradcheck.text import clean
 
 # Seven numbers of a table of elements stand beside each other in 80 columns.
@@ -95,6 +96,27 @@ def reach_lines(reach: Reach) -> list[str]:
     if reach.only_in_grad:
         lines.append(f"  only grad_fn, not the forward, has the condition at {', '.join(reach.only_in_grad)}")
     return lines
+
+
+def exact_line(exact: Exact | None) -> str:
+    """Return what exact arithmetic says of a gradient; nothing where it was not asked for."""
+    if exact is None:
+        return ""
+    points = f"at {exact.points} point{'s' * (exact.points != 1)}"
+    if exact.verdict == "identical":
+        return f"exact: identical to {exact.digits} digits {points}"
+    if exact.verdict == "rounded":
+        return f"exact: the same formula but for rounded constants, {exact.size:.1g} apart, {points}"
+    if exact.verdict == "different":
+        factor = "" if exact.factor is None else f", the factor {1 + exact.factor:.10g}"
+        return f"exact: different by {exact.size:.1g}{factor}"
+    place = f" ({shown(exact.file)}:{exact.line})" if exact.file else ""
+    return f"exact: open: {exact.why}{place}"
+
+
+def exact_counts(counts: Mapping[str, int]) -> str:
+    """Return how many cases have each verdict in exact arithmetic."""
+    return ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
 
 
 def more_text(finding: Finding, show: int) -> str:

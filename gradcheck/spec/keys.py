@@ -75,7 +75,8 @@ CASE_KEYS: Mapping[str, Key] = {
     ),
     "reference": Key(
         "a name", "the op without its custom gradients",
-        "A plain function of the module that computes the same; its autodiff is the reference.",
+        "A plain function of the module that computes the same; its autodiff is the reference. Or `exact`: compare in"
+        " exact arithmetic too, to 80 digits (needs `pip install 'gradcheck[exact]'`); `auto`: where that can be done.",
         "reference: plain_square",
     ),
     "surrogate": Key(

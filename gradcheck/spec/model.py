@@ -34,7 +34,7 @@ class Case:
 
     With `factory`, `inputs` are those that stand in the spec; the factory may return further ones.
     With `guess`, inputs that are not given are found by trying; with `recorded`, they are those of a call in
-    the user's program.
+    the user's program.  `exact` asks for exact arithmetic: "exact", "auto" where it can be had, or "strict".
     """
 
     id: str
@@ -49,6 +49,7 @@ class Case:
     build: Mapping[str, Any] | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
     reference: str | None = None
+    exact: str | None = None
     surrogate: str | None = None
     expected_vjp: str | None = None
     intended: tuple[str, ...] = ()

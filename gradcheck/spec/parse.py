@@ -14,7 +14,7 @@ from gradcheck.spec.nodes import Document, KeyPath, read_document
 from gradcheck.spec.schema import PATTERNS, SCHEMA, is_attribute
 from gradcheck.spec.slips import instead, nearest_file
 from gradcheck.spec.synonyms import SYNONYMS
-from gradcheck.ways import expanded
+from gradcheck.ways import EXACT, EXACT_AUTO, expanded
 
 MAX_CASES = 10_000
 # More numbers in a row than any key but a literal takes; more words than a message lists.
@@ -252,6 +252,8 @@ def _case(document: Document, path: Path, name: str, data: dict[str, Any]) -> Ca
     module = data["module"]
     if _is_file(module):
         module = str((path.parent / module).resolve())
+    if fields.get("reference") in (EXACT, EXACT_AUTO):
+        fields["exact"] = fields.pop("reference")
     if isinstance(fields.get("variables"), list):
         fields["variables"] = tuple(fields["variables"])
     for key in ("order", "samples", "seed"):

@@ -49,6 +49,10 @@ class Witness(Protocol):
     def growth(self) -> float:
         """Return how many times as large a relative change of the inputs comes out of the op."""
 
+    @property
+    def proved(self) -> bool:
+        """Return whether exact arithmetic shows that the gradient is the derivative at the sample, if it was asked."""
+
     def gradient_near(self, point: Point) -> Array | None:
         """Return the gradient under test at a point, None if the op refuses it."""
 
@@ -186,6 +190,11 @@ def between_neighbours(d: Discrepancy, op: Witness) -> Mask:
     return covered
 
 
+def proved(d: Discrepancy, op: Witness) -> Mask:
+    """Return the elements of the sample, where exact arithmetic finds gradient and derivative identical."""
+    return d.elements.copy() if d.sampled and op.proved else _nothing(d)
+
+
 def chaotic(d: Discrepancy, op: Witness) -> Mask:
     """Return where gradient and autodiff are one result and every difference of the op is out of proportion."""
     if d.autodiff is None:
@@ -203,6 +212,7 @@ def at_an_edge(d: Discrepancy, op: Witness) -> Mask:
 
 
 EXEMPTIONS = (
+    Rule("exact arithmetic: the gradient is identical to the derivative", proved),
     Rule("an end of the domain: a difference sees one side only, and autodiff agrees with the gradient", at_an_edge),
     Rule("gradient and autodiff agree, and the finite difference does not clearly contradict them", outweighed),
     Rule(

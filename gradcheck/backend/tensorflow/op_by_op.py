@@ -6,9 +6,11 @@ Functions, conditionals and loops are entered: what runs is what the values choo
 from __future__ import annotations
 
 import functools
+import heapq
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
 from typing import Any
 
 import numpy as np
@@ -90,7 +92,7 @@ def program_of(graph: Any, name: str) -> Program:
 
     program = Program(name, tuple(slot(t) for t in graph.inputs), ())
     given = {id(t) for t in graph.inputs}
-    for op in graph.get_operations():
+    for op in _in_order(graph.get_operations()):
         if op.type in ("Placeholder", "_Arg") and id(op.outputs[0]) in given:
             continue
         inputs, outputs = tuple(slot(t) for t in op.inputs), tuple(slot(t) for t in op.outputs)
@@ -99,6 +101,26 @@ def program_of(graph: Any, name: str) -> Program:
     program.outputs = tuple(slot(t) for t in graph.outputs)
     program.size = len(index)
     return program
+
+
+def _in_order(ops: Sequence[Any]) -> list[Any]:
+    """Return ops so that each comes after those that it needs, else as they were made.
+
+    The gradient of a loop makes lists after the loop that fills them.
+    """
+    order = TopologicalSorter({op: [*(t.op for t in op.inputs), *op.control_inputs] for op in ops})
+    place = {op: number for number, op in enumerate(ops)}
+    found: list[Any] = []
+    order.prepare()
+    ready = [place[op] for op in order.get_ready()]
+    heapq.heapify(ready)
+    while ready:
+        op = ops[heapq.heappop(ready)]
+        found.append(op)
+        order.done(op)
+        for next_op in order.get_ready():
+            heapq.heappush(ready, place[next_op])
+    return found
 
 
 def function_graph(graph: Any, name: str) -> Any:
@@ -192,9 +214,14 @@ class _Raw:
                 count = len(op.get_attr(argument.type_list_attr))
             name = argument.name if argument.name in known else next(renamed)
             self._names.append((name, count))
+        counts = {argument.number_attr for argument in definition.input_arg}
         for attribute in definition.attr:
-            if attribute.name in known:
-                self._attributes[attribute.name] = _attribute(op.get_attr(attribute.name), attribute.type)
+            name = attribute.name
+            if name not in known and attribute.type not in ("type", "list(type)") and name not in counts:
+                # Some attributes too: squeeze_dims is axis.
+                name = next(renamed, "")
+            if name in known:
+                self._attributes[name] = _attribute(op.get_attr(attribute.name), attribute.type)
 
     def _call(self, inputs: list[Any], promoted: bool) -> list[Any]:
         given, left = {}, list(inputs)

@@ -17,6 +17,7 @@ from gradcheck.backend.tensorflow.inputs import Leaf
 from gradcheck.backend.tensorflow.install import unwrapped
 from gradcheck.backend.tensorflow.keras_types import is_layer, raw_variable
 from gradcheck.backend.tensorflow.recorder import Recorder
+from gradcheck.backend.tensorflow.rule_contract import declares_gradient
 from gradcheck.backend.tensorflow.target import Bound
 from gradcheck.backend.tensorflow.tracing import autographed, unconverted
 from gradcheck.text import innermost
@@ -113,7 +114,9 @@ def bypassed(operation: Operation, recorder: Recorder) -> Operation:
     def plain(*args: Any, **kwargs: Any) -> Any:
         with recorder.bypassed():
             if inner is not None:
-                return autographed(inner)(*args, **kwargs)[0]
+                result = autographed(inner)(*args, **kwargs)
+                # What tf.recompute_grad wraps is the forward itself.
+                return result[0] if declares_gradient(result) else result
             return autographed(operation.op)(*args, **kwargs)
 
     return operation.with_op(unconverted(plain))

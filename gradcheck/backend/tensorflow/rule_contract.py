@@ -31,10 +31,15 @@ class GradientNote:
     variable: bool = False
 
 
+def declares_gradient(result: Any) -> bool:
+    """Return whether a function returned (output, grad_fn)."""
+    pair = isinstance(result, (tuple, list)) and len(result) == 2
+    return pair and callable(result[1]) and not tf.is_tensor(result[1])
+
+
 def check_return(result: Any, name: str) -> None:
     """Raise ContractBroken unless a function under tf.custom_gradient returned (output, grad_fn)."""
-    pair = isinstance(result, (tuple, list)) and len(result) == 2
-    if pair and callable(result[1]) and not tf.is_tensor(result[1]):
+    if declares_gradient(result):
         return
     hint = "return (output, grad_fn)"
     if isinstance(result, (tuple, list)) and len(result) > 2 and callable(result[-1]):

@@ -18,6 +18,7 @@ class ArrayOp:
     """An elementwise op in NumPy: its value, its rule and the slope that autodiff gives."""
 
     rounds_to_half = False
+    proved = False
 
     def __init__(self, value, rule, autodiff, exact=None):
         self.value, self.rule, self.slope, self.exact = value, rule, autodiff, exact

@@ -1,0 +1,122 @@
+"""The gradient against the derivative in exact arithmetic, to 80 digits: no step, no noise, no rounding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gradcheck.checks.check import DERIVATIVE, FIXED, INPUTS, OUTPUTS, Check, Item, Need, blamed_before
+from gradcheck.diagnose.away import locate
+from gradcheck.diagnose.finding import hardened
+from gradcheck.exact.thresholds import EXACT_LEAST, EXACT_POINTS
+from gradcheck.measure.gradients import has_exact
+from gradcheck.measure.lab import Lab
+from gradcheck.numerics.arrays import Array
+from gradcheck.numerics.closeness import worst_first
+from gradcheck.results import DIFFERENT, OPEN, Element, Exact, Finding
+from gradcheck.sites.redraws import redraws_and_grid
+from gradcheck.ways import EXACT_STRICT
+
+if TYPE_CHECKING:
+    from gradcheck.measure.exact import ExactPoint
+
+ASKED = Need(
+    lambda lab: lab.case.exact is not None, "exact arithmetic is not asked for (`reference: exact`, --exact)", True
+)
+LIBRARY = Need(lambda lab: has_exact(), "python-flint is not installed: pip install 'gradcheck[exact]'")
+
+
+def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
+    """Compare at the sample and at a few other draws of the inputs."""
+    assert lab.exact is not None
+    first = lab.exact.sample
+    yield first.found
+    if first.found.verdict == OPEN and lab.case.exact == EXACT_STRICT:
+        yield _undecided(first.found)
+    if blamed_before(lab, found):
+        return
+    if _is_wrong(lab, first.found):
+        yield _mismatch(lab, first, "in exact arithmetic")
+        return
+    draws = (site.x for site in redraws_and_grid(lab))
+    yield from compared_exactly(lab, islice(draws, EXACT_POINTS), "at other draws of the inputs")
+
+
+CHECK = Check(
+    "exact arithmetic",
+    "exact",
+    ask,
+    (ASKED, LIBRARY, INPUTS, OUTPUTS, DERIVATIVE, FIXED),
+    frozenset({"gradient-shape"}),
+)
+
+
+def compared_exactly(lab: Lab, points: Iterable[Array], where: str) -> Iterator[Item]:
+    """Yield what exact arithmetic says at points other than the sample, and a finding for the first that is wrong.
+
+    A rule that is an approximation at the sample already may be a coarser one elsewhere.
+    """
+    if lab.exact is None or lab.exact.op is None or lab.exact.found.verdict == DIFFERENT:
+        return
+    for x in points:
+        point = lab.exact.at(x, lab.precision.on_alive(lab.cotangent))
+        if point.found.verdict == OPEN:
+            continue
+        yield point.found
+        if _is_wrong(lab, point.found):
+            yield _mismatch(lab, point, f"{where}, in exact arithmetic", "region")
+            return
+
+
+def _is_wrong(lab: Lab, exact: Exact) -> bool:
+    return exact.verdict == DIFFERENT and exact.size > max(EXACT_LEAST, lab.case.rtol or 0.0)
+
+
+def _mismatch(lab: Lab, point: ExactPoint, where: str, cause: str = "unknown") -> Finding:
+    exact = point.found
+    ratio = None if exact.factor is None else f"{1 + exact.factor:.12g}"
+    said = f"{ratio} times the derivative" if ratio else f"off by {exact.size:.2g} of its terms"
+    elements, name = _rows(lab, point)
+    of = f" of `{name}`" if name else ""
+    return Finding(
+        "gradient-mismatch",
+        f"the gradient{of} is {said} {where}; no rounding of constants explains it",
+        "constant-factor" if ratio and cause == "unknown" else cause,
+        hint=f"divide the gradient by {ratio}" if ratio else "look for a constant or a term that is not the forward's",
+        wrt=name,
+        elements=elements,
+    )
+
+
+def _rows(lab: Lab, point: ExactPoint) -> tuple[tuple[Element, ...], str | None]:
+    """Return the rows of the input with the largest difference, and its name."""
+    if point.analytic is None or point.reference is None:
+        return (), lab.slots[0].name if len(lab.slots) == 1 else None
+    gaps = np.abs(point.analytic - point.reference)
+    slot, _ = locate(lab, int(np.argmax(gaps)))
+    rows = []
+    for i in worst_first(gaps > 0, point.analytic, point.reference, gaps.size):
+        owner, local = locate(lab, int(i))
+        if owner is slot:
+            analytic, reference = float(point.analytic[i]), float(point.reference[i])
+            gap = abs(analytic - reference)
+            relative = gap / (abs(reference) or abs(analytic) or 1.0)
+            rows.append(
+                Element(slot.where(local), float(point.x[i]), analytic, None, None, gap, relative, 0.0, exact=reference)
+            )
+    return tuple(rows[: lab.show]), slot.name
+
+
+def _undecided(exact: Exact) -> Finding:
+    finding = Finding(
+        "inconclusive",
+        f"exact arithmetic decides nothing: {exact.why}",
+        "exact",
+        hint="leave --strict-exact out, or write the op with TensorFlow ops that are known exactly",
+        file=exact.file or None,
+        line=exact.line or None,
+    )
+    return hardened(finding)

@@ -1,0 +1,248 @@
+"""The gradient and the derivative of the forward in ball arithmetic: without steps, noise, or rounding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gradcheck.backend.tensorflow.exact_graph import ExactGraph, NotExact
+from gradcheck.backend.tensorflow.faults import refused
+from gradcheck.backend.tensorflow.runs import Gradients
+from gradcheck.exact.balls import Dual, Operand, lift, objects
+from gradcheck.exact.comparison import Along, along, common_factor, verdict
+from gradcheck.exact.thresholds import EXACT_DIRECTIONS, EXACT_RATIO, EXACT_SAME, EXACT_SINGLE, EXACT_WEIGHTS
+from gradcheck.measure.noise import packed_values
+from gradcheck.numerics.arrays import Array
+from gradcheck.numerics.closeness import close, largest
+from gradcheck.results import DIFFERENT, IDENTICAL, OPEN, ROUNDED, Exact
+from gradcheck.verdict.tolerances import SAME_VALUE_RTOL
+
+if TYPE_CHECKING:
+    from gradcheck.measure.lab import Lab
+
+
+@dataclass(frozen=True, slots=True)
+class ExactOp:
+    """Hold the traces of a forward and of the gradient under test, and which of its outputs are gradients."""
+
+    lab: Lab
+    forward: ExactGraph
+    gradient: ExactGraph
+    given: tuple[bool, ...]
+
+    def compare(self, x: Array, cotangent: Array, rounded: bool = False) -> list[Along]:
+        """Return both sides at a point along single coordinates, or some random directions; raises NotExact."""
+        layout = self.lab.layout
+        upstream = [np.asarray(u) for u in layout.outputs.unpack(cotangent)]
+        moved = [layout.inputs.unpack(row) for row in self.directions()]
+        values, variables = self._entered(x)
+        dual_values, dual_variables = self._moving(values, variables, moved)
+        outputs = [o for o in self.forward.at(dual_values, dual_variables, rounded) if isinstance(o, Dual)]
+        self._expect(outputs)
+        found = self.gradient.at([*values, *(lift(u) for u in upstream)], variables, rounded)
+        gradients = iter(found[len(found) - sum(self.given) :])
+        every = [_as_dual(next(gradients)) if there else None for there in self.given]
+        if any(g is not None and g.shape != slot.shape for g, slot in zip(every, self.lab.slots, strict=True)):
+            raise NotExact("", "a gradient has another shape than its input", ("", 0))
+        return along(outputs, upstream, every, moved)
+
+    def _expect(self, outputs: Sequence[Dual]) -> None:
+        """Raise NotExact where the bare forward returns other shapes than the op, or what is no number."""
+        if [o.shape for o in outputs] != [slot.shape for slot in self.lab.layout.outputs.slots]:
+            raise NotExact("", "the forward without its rules returns other shapes", ("", 0))
+
+    def directions(self) -> Array:
+        """Return every coordinate's own direction of a small op; of a large one some directions at random.
+
+        Along the first of them no terms of the gradient cancel, so that a common factor shows in full.
+        """
+        width = self.lab.layout.inputs.width
+        if width <= EXACT_SINGLE:
+            return np.eye(width)
+        weights = self.lab.rng("exact").integers(1, EXACT_WEIGHTS, (EXACT_DIRECTIONS, width))
+        signs = self.lab.rng("exact signs").choice([-1.0, 1.0], weights.shape)
+        signs[0] = np.where(np.signbit(self.lab.gradient), -1.0, 1.0)
+        return np.asarray(weights * signs)
+
+    def _entered(self, x: Array) -> tuple[list[Operand], list[Dual]]:
+        layout = self.lab.layout
+        parts = layout.inputs.unpack(x)
+        values: list[Operand] = [lift(v) if _is_real(v) else np.asarray(v) for v in self.lab.values]
+        for position, part in zip(layout.sources, parts, strict=False):
+            values[position] = lift(part)
+        return values, [lift(part) for part in parts[len(layout.sources) :]]
+
+    def _moving(
+        self, values: Sequence[Operand], variables: Sequence[Dual], moved: Sequence[Any]
+    ) -> tuple[list[Operand], list[Dual]]:
+        """Return inputs and variables with the slopes of all directions."""
+        sources = self.lab.layout.sources
+        found = list(values)
+        slopes = [tuple(lift(row[i]).value for row in moved) for i in range(len(self.lab.slots))]
+        for number, position in enumerate(sources):
+            found[position] = Dual(objects(_value(values[position])), slopes[number])
+        of_variables = slopes[len(sources) :]
+        return found, [Dual(v.value, s) for v, s in zip(variables, of_variables, strict=True)]
+
+
+def _value(operand: Operand) -> Any:
+    return operand.value if isinstance(operand, Dual) else operand
+
+
+def _as_dual(operand: Operand) -> Dual:
+    return operand if isinstance(operand, Dual) else lift(operand)
+
+
+def _is_real(value: Any) -> bool:
+    return np.asarray(value).dtype.kind == "f" or "float" in str(np.asarray(value).dtype)
+
+
+def _exact_op(lab: Lab) -> ExactOp:
+    """Return the op as it is traced in float64 if it has the same values there, else in its own dtypes.
+
+    Raises NotExact with the reason why it cannot be followed, or what tracing raises.
+    """
+    reason = _reason(lab)
+    if reason is not None:
+        raise NotExact("", reason, ("", 0))
+    wide = refused(lambda: _traced(lab, True)) if _takes_float64(lab) else None
+    found = wide or refused(lambda: _traced(lab, False))
+    if found is None:
+        raise NotExact("", "it cannot be traced", ("", 0))
+    return found
+
+
+def _reason(lab: Lab) -> str | None:
+    """Return why no exact comparison has a meaning, None if one has."""
+    case = lab.case
+    if case.intended:
+        return "the case keeps inner rules (`intended`)"
+    if lab.facts.random or lab.facts.stateless:
+        return "the op draws random numbers"
+    if any(slot.complex for slot in (*lab.slots, *lab.layout.outputs.slots)):
+        return "complex numbers are not followed"
+    return None
+
+
+def _takes_float64(lab: Lab) -> bool:
+    return all(_is_double(v.variable) for v in lab.every_variable)
+
+
+def _is_double(variable: Any) -> bool:
+    return str(variable.dtype) not in ("float32", "float16", "bfloat16", "<dtype: 'float32'>", "<dtype: 'float16'>")
+
+
+def _widened(values: Sequence[Any]) -> list[Any]:
+    return [np.asarray(v, np.float64) if _is_real(v) else v for v in values]
+
+
+def _traced(lab: Lab, wide: bool) -> ExactOp | None:
+    """Return the traces; None where the values in float64 are not those of the op's own dtype."""
+    values = _widened(lab.values) if wide else list(lab.values)
+    upstream = _widened(lab.upstream) if wide else list(lab.upstream)
+    variables = lab.gradients.variables
+    lab.gradients.state.restore()
+    bare: Gradients = lab.gradients_of(lab.bare)
+    try:
+        if wide and not _same_values(lab, lab.gradients.outputs(values)):
+            return None
+        forward = bare.traced_forward(values)
+        gradient = lab.gradients.traced_gradient(values, upstream)
+    finally:
+        lab.gradients.state.restore()
+    stops = lab.case.surrogate is not None
+    given = tuple(g is not None for g in gradient.structured_outputs[1])
+    return ExactOp(lab, ExactGraph(forward, variables, stops), ExactGraph(gradient, variables), given)
+
+
+def _same_values(lab: Lab, outputs: Sequence[Any]) -> bool:
+    """Return whether values in float64 are those of the op's own dtype, but for its rounding."""
+    own = packed_values(lab, lab.outputs)
+    found = packed_values(lab, [t.numpy() for t in outputs])
+    scale = largest(own, among=np.isfinite(own))
+    return close(found, own, SAME_VALUE_RTOL, SAME_VALUE_RTOL * scale, finite_only=True)
+
+
+@dataclass(frozen=True, slots=True)
+class ExactPoint:
+    """Hold what exact arithmetic says at a point, and both gradients of each coordinate where each was compared."""
+
+    found: Exact
+    x: Array
+    analytic: Array | None = None
+    reference: Array | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExactSample:
+    """Hold what exact arithmetic says at the sample; `op` follows the same graphs elsewhere, None if it cannot."""
+
+    sample: ExactPoint
+    op: ExactOp | None = None
+
+    @property
+    def found(self) -> Exact:
+        """Return the verdict at the sample."""
+        return self.sample.found
+
+    @property
+    def reference(self) -> Array | None:
+        """Return the derivative of each coordinate at the sample, None where only directions were compared."""
+        return self.sample.reference
+
+    def at(self, x: Array, cotangent: Array) -> ExactPoint:
+        """Return what exact arithmetic says at another point; the op has to be one that is followed."""
+        assert self.op is not None
+        try:
+            return _judged(self.op, x, cotangent, self.op.compare(x, cotangent))
+        except NotExact as error:
+            return ExactPoint(_open(error), x)
+
+
+def exact_sample(lab: Lab) -> ExactSample:
+    """Return what exact arithmetic says at the sample of a lab."""
+    x, cotangent = lab.vector(), lab.precision.on_alive(lab.cotangent)
+    try:
+        op = _exact_op(lab)
+        pairs = op.compare(x, cotangent)
+        if not _is_the_gradient(lab, op, pairs):
+            why = "the gradient that is traced is another one than in eager"
+            return ExactSample(ExactPoint(Exact(OPEN, why=why), x))
+        return ExactSample(_judged(op, x, cotangent, pairs), op)
+    except NotExact as error:
+        return ExactSample(ExactPoint(_open(error), x))
+
+
+def _is_the_gradient(lab: Lab, op: ExactOp, pairs: Sequence[Along]) -> bool:
+    """Return whether the traced gradient is the one under test, but for rounding."""
+    vector = lab.precision.op
+    loose = max(EXACT_SAME, float(np.sqrt(max(vector.roundoff, vector.constants_roundoff))))
+    directions = op.directions()
+    own = directions @ np.nan_to_num(lab.gradient)
+    scale = max((float(pair.scale) for pair in pairs), default=0.0)
+    gaps = np.abs(np.array([float(pair.analytic) for pair in pairs]) - own)
+    # Of terms that all cancel only rounding is left.
+    return bool(np.all(gaps <= loose * scale) or scale < lab.noise.most_gradient)
+
+
+def _judged(op: ExactOp, x: Array, cotangent: Array, pairs: Sequence[Along]) -> ExactPoint:
+    said, digits, size = verdict(pairs)
+    if said == OPEN:
+        found = Exact(OPEN, digits, why="no digits are left, as at a singular point")
+    elif said == IDENTICAL:
+        found = Exact(IDENTICAL, digits)
+    else:
+        rounded = verdict(op.compare(x, cotangent, rounded=True))[0] != DIFFERENT
+        found = Exact(ROUNDED if rounded else DIFFERENT, digits, size, factor=common_factor(pairs, EXACT_RATIO))
+    if len(pairs) != op.lab.layout.inputs.width or len(pairs) > EXACT_SINGLE:
+        return ExactPoint(found, x)
+    analytic, reference = (np.array([float(getattr(p, side)) for p in pairs]) for side in ("analytic", "reference"))
+    return ExactPoint(found, x, analytic, reference)
+
+
+def _open(error: NotExact) -> Exact:
+    file, line = error.place
+    return Exact(OPEN, why=error.why, op=error.kind, file=file, line=line)
