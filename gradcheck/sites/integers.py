@@ -1,4 +1,7 @@
-"""The op with other integers: indices that repeat, labels and switches that the sample does not hold."""
+"""The op with other integers: indices that repeat, labels and switches that the sample does not hold.
+
+Integers and masks that are given keep their numbers and change places: whatever they mean, they still mean it.
+"""
 
 from __future__ import annotations
 
@@ -9,36 +12,49 @@ import numpy as np
 
 from gradcheck.measure.lab import Lab
 from gradcheck.sites.site import SetUp
-from gradcheck.verdict.tolerances import INTEGER_DRAWS, INTEGERS_TRIED
+from gradcheck.verdict.tolerances import INTEGER_DRAWS, INTEGERS_TRIED, LITERALS_SHUFFLED, SHUFFLES
 
 _KINDS = "iub"
 
 
 def other_integers(lab: Lab) -> Iterator[SetUp]:
     """Yield set-ups with integers drawn anew, several times, then with only the least and the largest of them."""
-    for values in _other_integers(lab):
-        yield SetUp("at other integers", tuple(values), lab.gradients.state, resized=False)
+    every = [i for i, value in enumerate(lab.values) if value.dtype.kind in _KINDS]
+    draws = [leaves for number in range(INTEGER_DRAWS) if every and (leaves := lab.drawn_anew(number)) is not None]
+    drawn = [i for i in every if any(not np.array_equal(leaves[i].values, lab.values[i]) for leaves in draws)]
+    if drawn:
+        for values in _drawn_anew(lab, draws, drawn):
+            yield SetUp("at other integers", tuple(values), lab.gradients.state, resized=False)
+    for i in every:
+        for other in _other_places(lab, lab.values[i]) if i not in drawn else ():
+            there = (*lab.values[:i], other, *lab.values[i + 1 :])
+            yield SetUp(f"with `{lab.leaves[i].name}` in another order", there, lab.gradients.state, resized=False)
 
 
-def _other_integers(lab: Lab) -> Iterator[list[Any]]:
-    if not any(value.dtype.kind in _KINDS for value in lab.values):
+def _other_places(lab: Lab, value: Any) -> Iterator[Any]:
+    """Yield the same rows of integers in other places, and a mask turned over; what is sorted may have to be."""
+    if not 1 < value.size <= LITERALS_SHUFFLED:
         return
-    draws = [leaves for number in range(INTEGER_DRAWS) if (leaves := lab.drawn_anew(number)) is not None]
-    found = [
-        i
-        for i, value in enumerate(lab.values)
-        if value.dtype.kind in _KINDS and any(not np.array_equal(leaves[i].values, value) for leaves in draws)
-    ]
-    if not found:
+    flat = value.ravel()
+    if value.dtype.kind == "b" and flat.any() and not flat.all():
+        yield ~value
+    if np.all(flat[:-1] <= flat[1:]):
         return
-    seen = {_bytes_of(lab.values, found)}
+    rng = lab.rng("places")
+    for other in (value[::-1].copy(), *(rng.permutation(value) for _ in range(SHUFFLES))):
+        if not np.array_equal(other, value):
+            yield other
+
+
+def _drawn_anew(lab: Lab, draws: Sequence[Any], drawn: Sequence[int]) -> Iterator[list[Any]]:
+    seen = {_bytes_of(lab.values, drawn)}
     for leaves in draws:
-        again = [leaves[i].values if i in found else value for i, value in enumerate(lab.values)]
-        if len(seen) <= INTEGERS_TRIED and _bytes_of(again, found) not in seen:
-            seen.add(_bytes_of(again, found))
+        again = [leaves[i].values if i in drawn else value for i, value in enumerate(lab.values)]
+        if len(seen) <= INTEGERS_TRIED and _bytes_of(again, drawn) not in seen:
+            seen.add(_bytes_of(again, drawn))
             yield again
     rng, repeated = lab.rng("integers"), list(lab.values)
-    for i in found:
+    for i in drawn:
         every = np.stack([lab.values[i], *(leaves[i].values for leaves in draws)])
         extreme = np.where(rng.random(repeated[i].shape) < 1 / 2, every.min(), every.max())
         repeated[i] = extreme.astype(lab.values[i].dtype)

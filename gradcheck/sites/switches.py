@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import combinations, islice
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,12 @@ import numpy as np
 from gradcheck.backend.tensorflow.conditions import Key, Sides
 from gradcheck.backend.tensorflow.operation import State
 from gradcheck.measure.lab import Lab
+from gradcheck.measure.own_points import own_point
 from gradcheck.measure.steering import Steering
+from gradcheck.numerics.arrays import Array
+from gradcheck.sites.redraws import redraws_and_grid
 from gradcheck.sites.site import SetUp
-from gradcheck.verdict.tolerances import SWITCHES_TRIED
+from gradcheck.verdict.tolerances import SWITCH_DRAWS, SWITCH_LOOKS, SWITCHES_TRIED
 
 _WHOLE = "iu"
 # A condition, and whether it holds.
@@ -34,14 +38,63 @@ def turned(lab: Lab) -> Iterator[tuple[SetUp, set[Side]]]:
 
 
 def _turning(lab: Lab, steering: Steering, candidates: list[SetUp]) -> Iterator[tuple[SetUp, set[Side]]]:
+    """Yield what turns a condition: one switch, then one with other values of the inputs, then two at once."""
     known = _sides(steering.sides_of(lab.values))
+    yield from _new(lab, steering, candidates, known)
+    draws = _draws(lab) if _missing(known) else []
+    with_draws = (_at_values(lab, there, x) for there in candidates for x in draws)
+    yield from _new(lab, steering, islice(with_draws, SWITCH_LOOKS), known)
+    yield from _new(lab, steering, islice(_pairs(lab, candidates), SWITCH_LOOKS), known)
+
+
+def _new(
+    lab: Lab, steering: Steering, candidates: Iterable[SetUp], known: set[Side]
+) -> Iterator[tuple[SetUp, set[Side]]]:
+    """Yield the set-ups with sides that are not known, which are known then."""
     for there in candidates:
+        if not _missing(known):
+            return
         there.state.restore()
         new = _sides(steering.sides_of(there.values)) - known
         lab.gradients.state.restore()
         if new:
             known |= new
             yield there, new
+
+
+def _missing(known: set[Side]) -> bool:
+    """Return whether a condition was seen on one side only."""
+    return any((key, not side) not in known for key, side in known)
+
+
+def _draws(lab: Lab) -> list[Array]:
+    """Return the last of the ordinary points, which spread a grid over the inputs."""
+    return [site.x for site in redraws_and_grid(lab)][-SWITCH_DRAWS:]
+
+
+def _at_values(lab: Lab, there: SetUp, x: Array) -> SetUp:
+    """Return a set-up with the floating inputs of a point."""
+    values = own_point(lab, x)
+    values = [values[i] if i in lab.sources else value for i, value in enumerate(there.values)]
+    return replace(there, values=tuple(values), said=f"{there.said} and other values of the inputs")
+
+
+def _pairs(lab: Lab, candidates: Sequence[SetUp]) -> Iterator[SetUp]:
+    """Yield two switches of inputs set at once, the truth values before the numbers."""
+    moved = [(i, there) for there in candidates for i in _moved(lab, there)]
+    ranked = sorted(moved, key=lambda pair: pair[1].values[pair[0]].dtype.kind != "b")
+    for (i, one), (j, other) in combinations(ranked, 2):
+        if i != j:
+            values = list(one.values)
+            values[j] = other.values[j]
+            said = f"{one.said} and {other.said.removeprefix('with ')}"
+            yield replace(one, values=tuple(values), said=said)
+
+
+def _moved(lab: Lab, there: SetUp) -> list[int]:
+    """Return the place of the input that a set-up changes, none where it changes a variable."""
+    pairs = enumerate(zip(there.values, lab.values, strict=True))
+    return [i for i, (new, own) in pairs if new is not own]
 
 
 def _sides(found: dict[Key, Sides] | None) -> set[Side]:

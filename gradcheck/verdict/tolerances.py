@@ -68,11 +68,12 @@ ZEROED = (0.5, 1.0)
 # too: masks and branches look at both together.
 VARIABLE_MOVES = ((0.3, False), (1.0, False), (1.0, True))
 VARIABLE_FACTORS = (0.6, 1.7)
-# Numbers that an input holds where it is to tie, and draws that show what integers may come, with those tried.
-LEVELS, INTEGER_DRAWS, INTEGERS_TRIED = 3, 8, 4
+# Numbers that an input holds at a tie; draws of integers, with those tried; shuffles of given ones, of up to so many.
+LEVELS, INTEGER_DRAWS, INTEGERS_TRIED, SHUFFLES, LITERALS_SHUFFLED = 3, 8, 4, 3, 10_000
 # Axes up to which another size is tried, and sizes beyond numbers that are written in the op, the least first.
-# And set-ups with whole numbers that turn a condition.
-AXES_RESIZED, SIZES_TRIED, SWITCHES_TRIED = 4, 3, 8
+AXES_RESIZED, SIZES_TRIED = 4, 3
+# Set-ups that turn a condition; draws of the inputs with each switch; looks at these, and at pairs of switches.
+SWITCHES_TRIED, SWITCH_DRAWS, SWITCH_LOOKS = 12, 4, 48
 
 # --- A gradient away from the sample ----------------------------------------------------------------------------------
 # Gradient and autodiff of a set-up made anew, each in the op's own dtype: of an element and of the largest.
@@ -289,10 +290,9 @@ NARROW = 0.03
 WILD, TURNS = 0.3, 3
 
 # --- Which precision --------------------------------------------------------------------------------------------------
-# How far values and gradient of a trace may be from those of eager before the trace counts as another op.
-SAME_OP, SAME_HALF_OP = 1e-4, 2e-2
-# How far a forward may be from eager when it is traced, before it is evaluated in eager alone.
-SAME_TRACED = 1e-6
+# How far values and gradient of a trace may be from those of eager before the trace counts as another op (in half
+# precision), and before a forward is evaluated in eager alone.
+SAME_OP, SAME_HALF_OP, SAME_TRACED = 1e-4, 2e-2, 1e-6
 # Values in float64 are those of the own dtype if most are this close, of themselves and of the largest.
 SAME_VALUE_RTOL, SAME_VALUE_FLOOR, MOST_VALUES = 0.05, 0.02, 0.5
 

@@ -21,6 +21,7 @@ class Leaf:
     avoids_zero: bool = False
     structure: str | None = None
     differentiated: bool = True
+    name: str = "x"
 
 
 @dataclass

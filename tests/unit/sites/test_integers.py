@@ -41,10 +41,33 @@ def test_few_draws_are_tried():
     assert len(_labels(_op(*draws))) <= INTEGERS_TRIED + 1
 
 
-def test_integers_that_are_given_and_floats_alone_have_no_others():
+def test_sorted_integers_that_are_given_and_floats_alone_have_no_others():
     assert _labels(_op([0, 1, 2, 3], [0, 1, 2, 3])) == []
     assert list(other_integers(sampled(X, redrawn=[[Leaf(X + 1)]]))) == []
     assert _labels(_op()) == []
+
+
+def test_integers_that_are_given_change_places_and_keep_their_numbers():
+    given = np.array([3, 0, 1, 1])
+    found = _labels(_op(given, labels=given))
+    assert [1, 1, 0, 3] in found
+    assert all(sorted(labels) == [0, 1, 1, 3] for labels in found)
+
+
+def test_rows_of_pairs_stay_together():
+    pairs = np.array([[0, 1], [2, 0], [1, 2]])
+    found = _labels(_op(pairs, labels=pairs))
+    assert found
+    assert all(sorted(rows) == [[0, 1], [1, 2], [2, 0]] for rows in found)
+
+
+def test_sorted_integers_that_are_given_stay_sorted():
+    assert _labels(_op(np.array([0, 0, 1, 2]), labels=np.array([0, 0, 1, 2]))) == []
+
+
+def test_a_mask_that_is_given_is_turned_over():
+    mask = np.array([True, True, False, True])
+    assert [False, False, True, False] in _labels(_op(mask, labels=mask))
 
 
 def test_truth_values_are_drawn_too():
