@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from gradcheck.findings import ERROR
 from gradcheck.measure.gradients import gradient_at
 from gradcheck.measure.lab import Lab
 from gradcheck.measure.precision import Precision
-from gradcheck.numerics.arrays import Array
+from gradcheck.numerics.arrays import Array, Mask
 from gradcheck.numerics.chunks import chunks_of
 from gradcheck.numerics.closeness import close, largest
 from gradcheck.numerics.packing import Slot
@@ -69,28 +69,68 @@ def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
 CHECK = Check("linearity", "upstream", ask)
 
 
+@dataclass(frozen=True, slots=True)
+class _Laws:
+    """Hold how far each law of a linear function is broken, a number per input; `bad`: NaN for an upstream of 0."""
+
+    gaps: dict[str, list[float]]
+    same_for_minus: list[float]
+    same_for_double: list[float]
+    bad: Mask
+
+    def broken(self, number: int, allowed: float) -> list[str]:
+        """Return the laws that an input breaks."""
+        return [law for law, gap in self.gaps.items() if gap[number] > allowed]
+
+    def ignores(self, number: int, tolerance: float) -> bool:
+        """Return whether an input's gradient is the same whatever the upstream is."""
+        return max(self.same_for_double[number], self.same_for_minus[number]) <= tolerance
+
+
 def _linearity(lab: Lab, blocked: set[str | None]) -> Iterator[Finding]:
     precision, parts = lab.precision, lab.layout.inputs.ranges()
-    u = precision.point.cotangent
-    v = precision.on_alive(signed_uniform(lab.rng("upstream"), u.size))
-    big, small = _reach(lab, precision)
+    u, at_u = precision.point.cotangent, lab.gradient
 
     def g(cotangent: Array) -> Array:
         return gradient_at(lab, precision.point.with_cotangent(cotangent))
 
-    at_u, at_v = lab.gradient, g(v)
     # What computes in float32 somewhere rounds so, whatever goes in.
     single = 0.0 if precision.op.all_double() else LINEAR_SINGLE_ROUNDINGS * ROUNDOFF["float32"]
     tolerance = max(LINEAR_RTOL, LINEAR_ROUNDINGS * precision.op.roundoff, single)
     noise = _noise(lab, precision, at_u)
-    # And its sums leave roundings of the largest terms in the smallest results.
-    least = 1.0 if single else LINEAR_FLOOR
-    floors = [least * _largest_sum(at_u[part], at_v[part]) + noise / tolerance for part in parts]
+    laws = _laws(lab, g, noise / tolerance, 1.0 if single else LINEAR_FLOOR)
+    for number, (slot, part) in enumerate(zip(lab.slots, parts, strict=True)):
+        if slot.name in blocked:
+            continue
+        if laws.ignores(number, tolerance):
+            if np.any(np.abs(at_u[part]) > noise):
+                yield _ignores(slot.name)
+            continue
+        if laws.bad[part].any():
+            yield _nan_at_zero(slot, laws.bad[part])
+            continue
+        broken = laws.broken(number, tolerance)
+        if broken and _coarse(g, u, at_u, part):
+            broken = laws.broken(number, COARSE)
+        if broken and not _only_rounding(lab, precision, at_u, part):
+            yield _nonlinear(slot.name, broken)
+
+
+def _laws(lab: Lab, g: Callable[[Array], Array], noise: float, least: float) -> _Laws:
+    """Return how far the gradient is from a linear function of its upstream.
+
+    A number per input is kept of each law, not the gradients: of a large input few fit beside each other.
+    """
+    precision, parts = lab.precision, lab.layout.inputs.ranges()
+    u = precision.point.cotangent
+    v = precision.on_alive(signed_uniform(lab.rng("upstream"), u.size))
+    at_u, at_v = lab.gradient, g(v)
+    # Sums leave roundings of the largest terms in the smallest results.
+    floors = [least * _largest_sum(at_u[part], at_v[part]) + noise for part in parts]
 
     def gaps(found: Array, wanted: Callable[[slice], Array]) -> list[float]:
         return [_gap(found, wanted, at_u, at_v, part, floor) for part, floor in zip(parts, floors, strict=True)]
 
-    # A number per input is kept of each law, not the gradients: of a large input few fit beside each other.
     found = g(0 * u)
     bad = _nan_for_zero(lab, precision, found, at_u)
     laws = {"g(0) is not 0": gaps(found, lambda s: 0 * at_u[s])}
@@ -100,28 +140,12 @@ def _linearity(lab: Lab, blocked: set[str | None]) -> Iterator[Finding]:
     del found
     same_for_double = gaps(g(2 * u), lambda s: at_u[s])
     laws["g(u + v) is not g(u) + g(v)"] = gaps(g(u + v), lambda s: at_u[s] + at_v[s])
-    for factor in (big, small):
-        law = f"g({factor:g} u) is not {factor:g} g(u)"
+    for factor in _reach(lab, precision):
         found = g(factor * u)
         found /= factor
-        laws[law] = gaps(found, lambda s: at_u[s])
+        laws[f"g({factor:g} u) is not {factor:g} g(u)"] = gaps(found, lambda s: at_u[s])
         del found
-    for number, (slot, part) in enumerate(zip(lab.slots, parts, strict=True)):
-        if slot.name in blocked:
-            continue
-        if max(same_for_double[number], same_for_minus[number]) <= tolerance:
-            if np.any(np.abs(at_u[part]) > noise):
-                yield _ignores(slot.name)
-            continue
-        if bad[part].any():
-            yield _nan_at_zero(slot, bad[part])
-            continue
-        allowed = tolerance
-        if any(gap[number] > allowed for gap in laws.values()) and _coarse(g, u, at_u, part):
-            allowed = COARSE
-        broken = [law for law, gap in laws.items() if gap[number] > allowed]
-        if broken and not _only_rounding(lab, precision, at_u, part):
-            yield _nonlinear(slot.name, broken)
+    return _Laws(laws, same_for_minus, same_for_double, bad)
 
 
 def _reach(lab: Lab, precision: Precision) -> tuple[float, float]:

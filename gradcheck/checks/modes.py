@@ -11,26 +11,19 @@ from gradcheck.backend.tensorflow.failures import finding_from, hint_for
 from gradcheck.backend.tensorflow.faults import own_fault, refused
 from gradcheck.backend.tensorflow.runs import OutputsChanged, Run
 from gradcheck.checks.agreement import comparison
+from gradcheck.checks.apart import EXEMPTIONS, Apart, apart_of
 from gradcheck.checks.check import FIXED, Check, Item
 from gradcheck.diagnose.chaos import chaos
 from gradcheck.diagnose.finding import seen_in
 from gradcheck.diagnose.rows import rows_between
 from gradcheck.measure.lab import Lab
-from gradcheck.measure.noise import own_gradient, own_values
-from gradcheck.numerics.arrays import Array, Mask
-from gradcheck.numerics.closeness import largest, wide
+from gradcheck.numerics.arrays import Array
 from gradcheck.results import Exempted, Finding, Skipped
 from gradcheck.verdict.exemptions import CHAOS
-from gradcheck.verdict.rounding import beyond, bias_of
-from gradcheck.verdict.tolerances import CHAOTIC_GROWTH, NUDGED, NUDGES, OWN_SHARE, SPECIAL_ROUNDINGS, TIE_SAFETY
 from gradcheck.ways import EAGER_MODE, FIRST_DEVICE, INSIDE_TAPE, OUTSIDE_TAPE, XLA, Way
 
 CONTRACT = frozenset({"gradient-shape", "gradient-dtype", "gradient-count", "nondeterministic"})
 LOOK_FOR_MODES = "look for code that depends on the mode: tf.executing_eagerly(), Python state frozen by tracing"
-DECOMPOSITION = "XLA takes another sign or phase for the factors of a matrix, which is as right"
-SPECIAL = "XLA computes special functions by formulas of its own, exact to roundings of one"
-TENSORFLOWS = "TensorFlow's own gradient of the forward differs under XLA as much"
-TIE = "the modes differ at this very input only (a tie that rounding decides)"
 
 
 def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
@@ -116,135 +109,34 @@ def _placement(way: Way, run: Run) -> Iterator[Finding]:
 
 
 def _compare(lab: Lab, way: Way, run: Run) -> Iterator[Item]:
-    rounding, base = lab.rounding, lab.first
-    if way.mode == XLA and lab.facts.stateless:
-        # XLA draws other numbers from the same seed: compare with autodiff of the same draw.
-        base = lab.run_plain(way) or run
-        rounding = replace(rounding, gradient=own_gradient(lab, base), value=own_values(lab, base))
-    value, base_value = own_values(lab, run), own_values(lab, base)
-    odd_values = beyond(value, base_value, rounding.value, rounding.value_tolerance, rounding.roundoff)
-    if odd_values.any():
-        odd_values &= _clearer(value, base_value, lab.noise.value)
-    del value, base_value
-    gradient, base_gradient = own_gradient(lab, run), own_gradient(lab, base)
-    odd = beyond(gradient, base_gradient, rounding.gradient, rounding.gradient_tolerance, rounding.roundoff)
-    if odd.any():
-        odd &= _clearer(gradient, base_gradient, lab.noise.gradient)
-    else:
-        odd |= _off_by_a_factor(lab, gradient, base_gradient, rounding.roundoff)
-    if way.mode == XLA and lab.facts.decomposes and (odd.any() or odd_values.any()):
-        free = odd_values & _of_one_size(own_values(lab, run), own_values(lab, base), rounding.roundoff)
-        yield from _granted((DECOMPOSITION, free))
-        odd_values &= ~free
-    if way.mode == XLA and lab.facts.special and odd_values.any():
-        near = odd_values & _near_as_one(own_values(lab, run), own_values(lab, base), rounding.roundoff)
-        yield from _granted((SPECIAL, near))
-        odd_values &= ~near
-    if way.mode == XLA and odd.any() and (lab.custom or lab.facts.decomposes):
-        own = odd & _differs_without_the_rule(lab, way, gradient - base_gradient)
-        yield from _granted((TENSORFLOWS, own))
-        odd &= ~own
-    if (odd.any() or odd_values.any()) and lab.growth > CHAOTIC_GROWTH:
-        yield from _granted((CHAOS, odd), (CHAOS, odd_values))
-        yield chaos(lab)
-        odd, odd_values = odd & False, odd_values & False
-    if (odd.any() or odd_values.any()) and _goes_away(lab, way):
-        # That one of them is no number is no matter of rounding.
-        lost = np.isfinite(gradient) != np.isfinite(base_gradient)
-        tied = int((odd & ~lost).sum() + odd_values.sum())
-        if tied:
-            yield Exempted(f"{way.label}: {TIE}", CHECK.name, tied)
-        odd, odd_values = odd & lost, odd_values & False
-    parts = lab.layout.inputs.ranges()
+    apart = apart_of(lab, way, run)
+    for exemption in EXEMPTIONS:
+        if not apart.any:
+            break
+        gradient, value = exemption.covers(lab, apart)
+        for covered in (gradient & apart.gradient_odd, value & apart.value_odd):
+            if covered.any():
+                yield Exempted(exemption.said(way), CHECK.name, int(covered.sum()))
+        if exemption.reason == CHAOS and (gradient.any() or value.any()):
+            yield chaos(lab)
+        apart = apart.without(gradient, value)
+    yield from _differences(lab, apart)
+
+
+def _differences(lab: Lab, apart: Apart) -> Iterator[Item]:
+    """Yield a comparison for each input, and what is left to blame."""
+    way, parts, tolerance = apart.way, lab.layout.inputs.ranges(), lab.rounding.gradient_tolerance
     for slot, part in zip(lab.slots, parts, strict=True):
-        found, wanted, tolerance = gradient[part], base_gradient[part], rounding.gradient_tolerance[part]
-        yield comparison("mode-agreement", lab, way, slot.name, found, wanted, odd[part], tolerance)
-    if odd_values.any():
-        value, base_value = own_values(lab, run), own_values(lab, base)
-        yield _value_finding(lab, way, value, base_value, odd_values)
-    yield from _missing(lab, way, run, base)
+        found, wanted, odd = apart.gradient[part], apart.base_gradient[part], apart.gradient_odd[part]
+        yield comparison("mode-agreement", lab, way, slot.name, found, wanted, odd, tolerance[part])
+    if apart.value_odd.any():
+        yield _value_finding(lab, way, *apart.values(lab), apart.value_odd)
+    yield from _missing(lab, way, apart.run, apart.base)
     for index, part in enumerate(parts):
-        both = (run.gradients[index] is None) == (base.gradients[index] is None)
-        if odd[part].any() and not odd_values.any() and both:
-            yield _mode_finding(lab, way, index, gradient[part], base_gradient[part], odd[part])
-
-
-def _granted(*granted: tuple[str, Mask]) -> Iterator[Exempted]:
-    for reason, elements in granted:
-        if elements.any():
-            yield Exempted(reason, CHECK.name, int(elements.sum()))
-
-
-def _of_one_size(found: Array, base: Array, roundoff: float) -> Mask:
-    """Return where two values differ in sign or phase only, which a decomposition leaves open."""
-    with np.errstate(all="ignore"):
-        gap = np.abs(np.abs(found) - np.abs(base))
-        return np.asarray(gap <= np.sqrt(roundoff) * np.fmax(np.abs(base), largest(base)))
-
-
-def _near_as_one(found: Array, base: Array, roundoff: float) -> Mask:
-    """Return where two values differ by roundings of one, or of themselves."""
-    with np.errstate(all="ignore"):
-        return np.asarray(np.abs(found - base) <= SPECIAL_ROUNDINGS * roundoff * (1 + np.abs(base)))
-
-
-def _differs_without_the_rule(lab: Lab, way: Way, gap: Array) -> Mask:
-    """Return where TensorFlow's own gradient of the forward differs between the ways about as much."""
-    here, there = lab.run_plain(), lab.run_plain(way)
-    if here is None or there is None:
-        return np.zeros(gap.size, bool)
-    with np.errstate(all="ignore"):
-        own = np.abs(own_gradient(lab, there) - own_gradient(lab, here))
-        # With other factors of a matrix every element is another one.
-        own = np.fmax(own, largest(own)) if lab.facts.decomposes else own
-        return np.asarray(np.abs(gap) <= OWN_SHARE * own)
-
-
-def _off_by_a_factor(lab: Lab, found: Array, base: Array, roundoff: float) -> np.ndarray:
-    """Return where an input's gradient has one factor throughout, which the wide rounding of half precision hides."""
-    odd = np.zeros(base.size, bool)
-    if not lab.rounds_to_half or lab.case.rtol is not None or lab.case.atol is not None:
-        return odd
-    for part in lab.layout.inputs.ranges():
-        if bias_of(found[part], base[part], roundoff) is not None:
-            odd[part] = base[part] != 0
-    return odd
-
-
-def _clearer(found: Array, base: Array, noise: Array) -> np.ndarray:
-    with np.errstate(all="ignore"):
-        return ~(np.abs(found - base) <= noise)
-
-
-def _goes_away(lab: Lab, way: Way) -> bool:
-    """Return whether the difference disappears when the inputs move a little: then it is a tie."""
-    rounding = lab.rounding
-    # Eight times what half precision rounds is all there is.
-    safety = 1.0 if lab.rounds_to_half else TIE_SAFETY
-    for number in range(NUDGES):
-        rng = lab.rng("nudge", str(number))
-        values = [_nudged(v, leaf.differentiated, rng) for v, leaf in zip(lab.values, lab.leaves, strict=True)]
-        runs = refused(lambda values=values: (lab.run(values=values), lab.run(way, values=values)))  # type: ignore[misc]
-        if runs is None:
-            return False
-        a, b = runs
-        for one, two, tolerance in (
-            (own_gradient(lab, a), own_gradient(lab, b), rounding.gradient_tolerance),
-            (own_values(lab, a), own_values(lab, b), rounding.value_tolerance),
-        ):
-            if beyond(two, one, one, safety * tolerance, rounding.roundoff).any():
-                return False
-        if _off_by_a_factor(lab, own_gradient(lab, b), own_gradient(lab, a), rounding.roundoff).any():
-            return False
-    return True
-
-
-def _nudged(value, differentiated: bool, rng: np.random.Generator):  # type: ignore[no-untyped-def]
-    if not differentiated or not value.size:
-        return value
-    size = np.abs(value.astype(np.complex128)).mean() or 1.0
-    noise = NUDGED * float(size) * rng.uniform(-1, 1, value.shape)
-    return (wide(value) + noise).astype(value.dtype)
+        both = (apart.run.gradients[index] is None) == (apart.base.gradients[index] is None)
+        if apart.gradient_odd[part].any() and not apart.value_odd.any() and both:
+            odd = apart.gradient_odd[part]
+            yield _mode_finding(lab, way, index, apart.gradient[part], apart.base_gradient[part], odd)
 
 
 def _value_finding(lab: Lab, way: Way, value: Array, base: Array, odd: np.ndarray) -> Finding:

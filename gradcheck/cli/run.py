@@ -22,6 +22,7 @@ from gradcheck.ways import EXACT_AUTO, MODES, expanded
 
 if TYPE_CHECKING:
     from gradcheck.cli.selection import Selection
+    from gradcheck.runner import Options
     from gradcheck.scanning.coverage import Scan
 
 DTYPES = ("float16", "bfloat16", "float32", "float64", "complex64", "complex128")
@@ -87,34 +88,18 @@ def run(**options: Any) -> int:
     from gradcheck.cli.outputs import STOPPED, check_files, exit_code, keep_modules, make_outputs, wants_scan
     from gradcheck.cli.selection import repeated, selected
     from gradcheck.reports.wording import too_few_text
-    from gradcheck.runner import Options
     from gradcheck.runner import run as run_cases
 
-    if options["timeout"] is not None and math.isnan(options["timeout"]):
-        raise UsageError("--timeout nan: give seconds")
-    jobs, memory, cluster = jobs_of(options["jobs"]), _memory(options["memory"]), _cluster(options["executor"])
+    how = _how(options)
     check_files(options)
-    if cluster is None:
+    if how.cluster is None:
         _warm_up()
     selection = selected(options)
     cases = selection.cases
     _need_exact(cases)
     keep_modules(options, cases)
-    records = history.read(Path(history.FOLDER))
-    how = Options(
-        jobs,
-        options["fail_fast"],
-        options["timeout"],
-        memory,
-        max(options["show"], 10),
-        options["strict"],
-        cluster,
-        {key: record.duration_s for key, record in records.items()},
-        profiles=options["html"] is not None,
-        save=options["save_failures"],
-    )
     listed = _scan(cases, options["paths"]) if wants_scan(options) else None
-    outputs = make_outputs(options, cases, _stated(cases, options, jobs), repeated(options), listed)
+    outputs = make_outputs(options, cases, _stated(cases, options, how.jobs), repeated(options), listed)
     for remark in (*selection.remarks, *_problem_lines(selection)):
         outputs.err.print(remark, soft_wrap=True, markup=False, highlight=False)
     finished: list[CaseResult] = []
@@ -134,6 +119,27 @@ def run(**options: Any) -> int:
     if least is not None and summary.conditions.percent < least:
         outputs.err.print(too_few_text(summary.conditions, least), soft_wrap=True, markup=False, highlight=False)
     return exit_code(summary, selection.problems is not None or bool(unchecked), least)
+
+
+def _how(options: Mapping[str, Any]) -> Options:
+    """Return how cases are run; raises UsageError."""
+    from gradcheck import history
+    from gradcheck.runner import Options
+
+    if options["timeout"] is not None and math.isnan(options["timeout"]):
+        raise UsageError("--timeout nan: give seconds")
+    return Options(
+        jobs_of(options["jobs"]),
+        options["fail_fast"],
+        options["timeout"],
+        _memory(options["memory"]),
+        max(options["show"], 10),
+        options["strict"],
+        _cluster(options["executor"]),
+        {key: record.duration_s for key, record in history.read(Path(history.FOLDER)).items()},
+        profiles=options["html"] is not None,
+        save=options["save_failures"],
+    )
 
 
 def not_checked(finished: Sequence[CaseResult], paths: Sequence[str]) -> list[str]:

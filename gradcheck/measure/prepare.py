@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gradcheck.backend.tensorflow import inputs as drawing
@@ -48,50 +48,64 @@ def prepare(
 
     Raises Stopped if the op cannot be called or breaks its contract in the forward pass.
     """
-    case, recorder = loaded.case, loaded.recorder
+    case = loaded.case
     operation, leaves = _operation(loaded, dtype, sample, values)
     values = tuple(leaf.values for leaf in leaves)
-    recorder.clear()
+    first = _first(loaded, operation, values)
+    sources = tuple(i for i, leaf in enumerate(leaves) if leaf.differentiated)
+    gradients = Gradients(operation, sources, tuple(v.variable for v in first.chosen), first.kept)
+    seen, outputs = graph_facts(gradients, values), first.outputs
+    if seen.random:
+        gradients.seed = RANDOM_SEED + case.seed
+        outputs = [to_array(t) for t in gradients.outputs(values)]
+    layout = _layout(values, leaves, sources, first.chosen, outputs)
+    upstream = _upstream(case, layout, sample)
+    custom = bool(loaded.recorder.called) or loaded.recorder.overrides or unwrapped(loaded.op) is not None
+    checked, left_out = _ways(case, devices, seen, custom)
+    return Lab(
+        loaded=loaded,
+        operation=operation,
+        leaves=leaves,
+        values=values,
+        sources=sources,
+        variables=tuple(first.chosen),
+        every_variable=tuple(v for v in first.every if seen.reads(v.variable) or v in first.chosen),
+        gradients=gradients,
+        outputs=tuple(outputs),
+        upstream=tuple(upstream),
+        layout=layout,
+        cotangent=layout.outputs.pack(upstream),
+        ways=checked,
+        custom=custom,
+        dtype=_dtype_of(leaves, first.chosen),
+        facts=seen,
+        devices=devices,
+        asked=dtype,
+        changed_by_call=first.changed,
+        left_out=left_out,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _First:
+    """Hold what the first call shows: outputs, variables (all, and those to differentiate), values, what it changed."""
+
+    outputs: list[Any]
+    every: list[Variable]
+    chosen: list[Variable]
+    kept: State
+    changed: tuple[str, ...]
+
+
+def _first(loaded: Loaded, operation: Operation, values: tuple[Any, ...]) -> _First:
+    loaded.recorder.clear()
     before = State.of(v for v in loaded.creations.made)
     outputs, watched = _first_call(loaded, operation, values)
     every = find_variables(loaded.op, watched, loaded.creations.made, loaded.module)
     changed = changed_since(before, every)
     before.restore()
-    kept = before.and_of(v.variable for v in every)
-    chosen = _chosen(case, every, watched, loaded)
-    sources = tuple(i for i, leaf in enumerate(leaves) if leaf.differentiated)
-    gradients = Gradients(operation, sources, tuple(v.variable for v in chosen), kept)
-    seen = graph_facts(gradients, values)
-    used = tuple(v for v in every if seen.reads(v.variable) or v in chosen)
-    if seen.random:
-        gradients.seed = RANDOM_SEED + case.seed
-        outputs = [to_array(t) for t in gradients.outputs(values)]
-    layout = _layout(values, leaves, sources, chosen, outputs)
-    upstream = _upstream(case, layout, sample)
-    custom = bool(recorder.called) or recorder.overrides or unwrapped(loaded.op) is not None
-    checked, left_out = _ways(case, devices, seen, custom)
-    return Lab(
-        loaded,
-        operation,
-        leaves,
-        values,
-        sources,
-        tuple(chosen),
-        used,
-        gradients,
-        tuple(outputs),
-        tuple(upstream),
-        layout,
-        layout.outputs.pack(upstream),
-        checked,
-        custom=custom,
-        dtype=_dtype_of(leaves, chosen),
-        facts=seen,
-        devices=devices,
-        asked=dtype,
-        changed_by_call=changed,
-        left_out=left_out,
-    )
+    chosen = _chosen(loaded.case, every, watched, loaded)
+    return _First(outputs, every, chosen, before.and_of(v.variable for v in every), changed)
 
 
 def prepare_at(lab: Lab, values: Sequence[Any]) -> Lab:

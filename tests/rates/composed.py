@@ -15,7 +15,8 @@ import os
 import random
 import sys
 import tempfile
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -169,6 +170,20 @@ def misjudged(ops: dict[str, Composed], results) -> list[str]:
     return lines
 
 
+def contradictions(ops: dict[str, Composed], results) -> list[str]:
+    """Return the ops whose gradient exact arithmetic finds to be other than it was made, and count its verdicts."""
+    found, counts = [], Counter()
+    for result in results:
+        exact, op = result.exact, ops[result.case]
+        counts[exact.verdict if exact else "not asked"] += 1
+        if exact and not op.mistake and exact.verdict == "different" and exact.size > 1e-9:
+            found.append(f"exact arithmetic: right {op.name} is different by {exact.size:.2g}")
+        if exact and op.mistake and exact.verdict in ("identical", "rounded"):
+            found.append(f"exact arithmetic: wrong {op.name} ({op.mistake}) is {exact.verdict}")
+    print("exact arithmetic:", ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common()))
+    return found
+
+
 def main() -> int:
     """Print every wrong verdict and the rates; return 1 if there is one."""
     from gradcheck.spec.discover import load, select
@@ -179,13 +194,17 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("-j", "--jobs", type=int, default=2)
     parser.add_argument("--keep", type=Path)
+    parser.add_argument("--exact", action="store_true", help="let exact arithmetic judge the truth too")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="composed-") as made:
         folder = options.keep or Path(made)
         folder.mkdir(exist_ok=True)
         ops = write(folder, options.count, options.seed)
-        results = own_verdicts(select(load([str(folder)])), options.jobs).values()
+        cases = [replace(case, exact="auto" if options.exact else None) for case in select(load([str(folder)]))]
+        results = own_verdicts(cases, options.jobs).values()
     lines = misjudged(ops, results)
+    if options.exact:
+        lines += contradictions(ops, results)
     print("\n".join(lines))
     wrong = sum(bool(op.mistake) for op in ops.values())
     blamed = sum(line.startswith("right") for line in lines)
