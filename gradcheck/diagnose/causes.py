@@ -119,8 +119,16 @@ def _factor(e: Evidence) -> Diagnosis | None:
     return Diagnosis(
         "constant-factor",
         f"gradient / reference = {ratio:.6g} at every element",
-        f"divide the gradient by {ratio:.6g}",
+        _undone(ratio),
     )
+
+
+def _undone(ratio: float) -> str:
+    """Return what takes a factor out of the gradient: of a third, to multiply by 3."""
+    inverse = 1.0 / ratio
+    if abs(ratio) < 1 and abs(inverse - round(inverse)) < FRACTION_RTOL * abs(inverse):
+        return f"multiply the gradient by {round(inverse)}"
+    return f"divide the gradient by {ratio:.6g}"
 
 
 def _simple(ratio: float) -> bool:

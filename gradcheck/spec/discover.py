@@ -78,13 +78,18 @@ def is_spec(path: Path) -> bool:
 
 
 def _searched(root: Path) -> Iterator[Path]:
-    """Yield the YAML files below a folder, sorted by folder; not those of saved failures."""
+    """Yield the YAML files below a folder, sorted by folder; those of saved failures only where there are no others."""
+    saved: list[Path] = []
+    others = False
     for folder, names in searched(root):
-        if SAVED_FAILURE in names and folder != root:
-            continue
         for name in names:
             if name.endswith((".yaml", ".yml")) and not name.startswith(".") and (folder / name).is_file():
-                yield folder / name
+                if SAVED_FAILURE in names and folder != root:
+                    saved.append(folder / name)
+                else:
+                    others = True
+                    yield folder / name
+    yield from () if others else saved
 
 
 def _exists(text: str) -> bool:
@@ -158,6 +163,8 @@ def select(specs: Sequence[Spec], expression: str = "", tags: Iterable[str] = ()
 def _selectable(specs: Sequence[Spec], expression: str, tags: set[str]) -> str:
     """Return what could have been selected, in the words of the option that selected nothing."""
     every = [case for spec in specs for case in spec.cases]
+    if not every:
+        return ": there is no spec (a *.yaml or *.yml with `cases`) in what was given"
     known = sorted({tag for case in every for tag in case.tags})
     if tags and not tags & set(known):
         listed = f"the tags are {', '.join(known[:SHOWN])}" if known else "no case has a tag"

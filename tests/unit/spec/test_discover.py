@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gradcheck.errors import NothingSelected, UsageError
-from gradcheck.spec.discover import compile_expression, load, select
+from gradcheck.spec.discover import SAVED_FAILURE, compile_expression, load, select
 
 SPEC = "module: ops.py\ncases:\n  soft: {inputs: {x: 1.0}, tags: [fast]}\n  hard: {inputs: {x: 1.0}}\n"
 
@@ -50,3 +50,19 @@ def test_nothing_selected_and_absent_paths_are_said(folder):
 def test_expressions_that_do_not_parse_are_refused(text):
     with pytest.raises(UsageError):
         compile_expression(text)
+
+
+def test_saved_failures_are_found_only_in_a_folder_of_nothing_else(folder):
+    saved = folder / "out" / "a--soft"
+    saved.mkdir(parents=True)
+    (saved / SAVED_FAILURE).write_bytes(b"")
+    (saved / "ops.py").write_text("")
+    (saved / "spec.yaml").write_text(SPEC)
+    assert not [case for case in ids(".") if case.startswith("out/")]
+    assert ids("out", expression="soft") == ["out/a--soft/spec.yaml::soft", "out/a--soft/spec.yaml::hard"]
+
+
+def test_a_folder_without_specs_says_so(folder):
+    (folder / "empty").mkdir()
+    with pytest.raises(NothingSelected, match="there is no spec"):
+        ids("empty")
