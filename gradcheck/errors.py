@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from gradcheck.text import clean
+from gradcheck.text import clean, clean_line, shortened
 
 MAX_SOURCE = 160
+# Characters of a problem's message, and problems, that are shown: a broken file may have thousands.
+MAX_MESSAGE, MOST_SHOWN = 1000, 50
 
 
 class GradcheckError(Exception):
@@ -31,9 +33,8 @@ class Problem:
     def render(self) -> str:
         """Return the message with its place, the source line and a caret below the mistake."""
         where = f"{self.file}:{self.line}:{self.column}: "
-        lines = [where + (f"{self.path}: " if self.path else "") + self.message]
-        if self.hint:
-            lines[0] += f"; {self.hint}"
+        said = where + (f"{self.path}: " if self.path else "") + self.message + (f"; {self.hint}" if self.hint else "")
+        lines = [shortened(clean_line(said), MAX_MESSAGE)]
         if self.source:
             margin = f"{self.line:>5} | "
             first = max(0, self.column - MAX_SOURCE // 2)
@@ -48,7 +49,10 @@ class SpecError(GradcheckError):
     exit_code = 2
 
     def __init__(self, problems: tuple[Problem, ...]) -> None:
-        super().__init__("\n".join(problem.render() for problem in problems))
+        shown = [problem.render() for problem in problems[:MOST_SHOWN]]
+        if len(problems) > MOST_SHOWN:
+            shown.append(f"... and {len(problems) - MOST_SHOWN} more problems")
+        super().__init__("\n".join(shown))
         self.problems = problems
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Sequence
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
@@ -45,9 +46,34 @@ def _package(file: str) -> str | None:
     return names[-1] if names else None
 
 
+# What a CI runner takes for a command: `::name` at the beginning of a line, `##[` and `##vso[` anywhere.
+_COMMAND = re.compile(r"^([ \t]*):(?=:)|##(?=\[|vso\[)", re.MULTILINE)
+
+
 def clean(text: str) -> str:
-    """Return text without control characters, so that names cannot drive a terminal."""
-    return "".join(c if c == "\n" or c == "\t" or c.isprintable() else "?" for c in text)
+    """Return text that drives neither a terminal nor a CI runner, in its own lines."""
+    plain = "".join(c if c == "\n" or c == "\t" or c.isprintable() else "?" for c in text)
+    return _COMMAND.sub(lambda found: "# #" if found[1] is None else f"{found[1]}: ", plain)
+
+
+def clean_line(text: str) -> str:
+    """Return such text in one line."""
+    return clean(text.replace("\r", "\\r").replace("\n", "\\n"))
+
+
+def quoted(word: str) -> str:
+    """Return a word as a shell takes it; what does not print is written in bash's and zsh's way."""
+    if word.isprintable():
+        return shlex.quote(word)
+    return "$'" + "".join(_escaped(c) for c in word) + "'"
+
+
+def _escaped(character: str) -> str:
+    if character in ("'", "\\"):
+        return f"\\{character}"
+    if character.isprintable():
+        return character
+    return "".join(f"\\x{byte:02x}" for byte in character.encode("utf-8", "surrogateescape"))
 
 
 def shortened(text: str, limit: int) -> str:

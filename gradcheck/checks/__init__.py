@@ -28,6 +28,7 @@ from gradcheck.checks import (
     unknown_sizes,
     uses,
     vectorized,
+    zeros,
 )
 from gradcheck.checks.check import Check
 
@@ -41,6 +42,7 @@ CHECKS: tuple[Check, ...] = (
     slopes.CHECK,
     exact.CHECK,
     connection.CHECK,
+    connection.EMPTY,
     uses.CHECK,
     own_dtype.CHECK,
     loss_scaling.CHECK,
@@ -57,5 +59,6 @@ CHECKS: tuple[Check, ...] = (
     other_sites.CHECK,
     other_values.FAR,
     special_numbers.CHECK,
+    zeros.CHECK,
     cost.CHECK,
 )

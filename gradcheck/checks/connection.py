@@ -21,6 +21,13 @@ def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
     if len(dead) < len(lab.slots):
         yield from _untrained(lab, dead)
         return
+    if not np.any(lab.cotangent):
+        yield Finding(
+            "inconclusive",
+            "nothing was compared: the upstream that is given is zero, and so is every gradient",
+            hint="give an upstream of other numbers, or leave `upstream` out",
+        )
+        return
     if not _outputs_move(lab, slice(None)):
         yield Finding(
             "unconnected",
@@ -50,6 +57,21 @@ CHECK = Check(
     (INPUTS, OUTPUTS, FIXED, UNDECLARED),
     frozenset({"gradient-missing", "gradient-mismatch", "gradient-nonfinite", "gradient-shape"}),
 )
+
+
+def ask_empty(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
+    """Warn where there is no number to compare."""
+    slots = lab.slots or lab.layout.outputs.slots
+    empty = [slot.name for slot in (*lab.slots, *lab.layout.outputs.slots) if not slot.width]
+    if empty and not (lab.layout.inputs.width and lab.layout.outputs.width) and slots:
+        yield Finding(
+            "inconclusive",
+            f"nothing was compared: {', '.join(f'`{name}`' for name in empty)} holds no number",
+            hint="give the inputs a size: `shape: [4, 3]`",
+        )
+
+
+EMPTY = Check("empty tensors", "connection", ask_empty)
 
 
 def _is_nothing(gradient: Any) -> bool:

@@ -16,7 +16,7 @@ from gradcheck.measure.gradients import has_exact
 from gradcheck.measure.lab import Lab
 from gradcheck.numerics.arrays import Array
 from gradcheck.numerics.closeness import worst_first
-from gradcheck.results import DIFFERENT, OPEN, Element, Exact, Finding
+from gradcheck.results import DIFFERENT, OPEN, Element, Exact, Finding, Note
 from gradcheck.sites.redraws import redraws_and_grid
 from gradcheck.ways import EXACT_STRICT
 
@@ -41,6 +41,11 @@ def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
     if _is_wrong(lab, first.found):
         yield _mismatch(lab, first, "in exact arithmetic")
         return
+    if first.found.verdict == DIFFERENT:
+        yield Note(
+            f"exact arithmetic: different by {first.found.size:.1g} of the terms, less than {EXACT_LEAST:g}, from which"
+            " on it is an error (--strict-exact: from 0 on)"
+        )
     draws = (site.x for site in redraws_and_grid(lab))
     yield from compared_exactly(lab, islice(draws, EXACT_POINTS), "at other draws of the inputs")
 
@@ -72,12 +77,14 @@ def compared_exactly(lab: Lab, points: Iterable[Array], where: str) -> Iterator[
 
 
 def _is_wrong(lab: Lab, exact: Exact) -> bool:
-    return exact.verdict == DIFFERENT and exact.size > max(EXACT_LEAST, lab.case.rtol or 0.0)
+    """Return whether a difference is told: from a size on that matters, all of them if exactness is asked for."""
+    least = 0.0 if lab.case.exact == EXACT_STRICT else EXACT_LEAST
+    return exact.verdict == DIFFERENT and exact.size > max(least, lab.case.rtol or 0.0)
 
 
 def _mismatch(lab: Lab, point: ExactPoint, where: str, cause: str = "unknown") -> Finding:
     exact = point.found
-    ratio = None if exact.factor is None else f"{1 + exact.factor:.12g}"
+    ratio = None if exact.factor is None else f"{1 + exact.factor:.16g}"
     said = f"{ratio} times the derivative" if ratio else f"off by {exact.size:.2g} of its terms"
     elements, name = _rows(lab, point)
     of = f" of `{name}`" if name else ""

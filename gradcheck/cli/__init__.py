@@ -13,8 +13,8 @@ import click
 
 from gradcheck.cli import signals, streams
 from gradcheck.cli.settings import OPTIONS, defaults
-from gradcheck.errors import GradcheckError, Terminated, one_line
-from gradcheck.text import clean
+from gradcheck.errors import GradcheckError, SpecError, Terminated, one_line
+from gradcheck.text import clean, clean_line
 from gradcheck.version import VERSION
 
 INTERNAL, INTERRUPTED, TERMINATED = 3, 130, 143
@@ -114,10 +114,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
         hint = f"\nsee: {context.command_path} --help" if context is not None else ""
-        _complain(f"gradcheck: {error.format_message()}{hint}")
+        _complain(f"gradcheck: {clean_line(error.format_message())}{hint}")
         return 2
     except GradcheckError as error:
-        _complain(f"{error}" if error.exit_code == 2 and "\n" in str(error) else f"gradcheck: {error}")
+        _complain(f"{error}" if isinstance(error, SpecError) else f"gradcheck: {clean_line(str(error))}")
         return error.exit_code
     except (BrokenPipeError, _Unread):
         # Nothing is left to say.

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from gradcheck.cli import options as shared
+from gradcheck.text import clean_line
 
 
 @click.command("list", epilog="Example: gradcheck list specs/ -k 'softmax and not wrong'")
@@ -24,5 +25,5 @@ def list_cases(**options: Any) -> int:
     specs = load(options["paths"] or (".",), options["exclude"])
     cases, _ = narrowed(select(specs, options["expression"], options["tags"]), options)
     for case in cases:
-        click.echo(case.id)
+        click.echo(clean_line(case.id))
     return 0

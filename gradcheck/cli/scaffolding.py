@@ -59,6 +59,9 @@ def _from_existing(source: str, place: Path, force: bool, dry_run: bool) -> int:
             click.echo(f"would write {target}")
         return 0
     results = results_of(cases, Options())
+    absent = next((f for r in results for f in r.findings if f.code == "import-error"), None)
+    if "::" in source and absent is not None:
+        raise UsageError(f"{source}: {absent.message}{f'; {absent.hint}' if absent.hint else ''}")
     for written in write(place, render_existing(stem, place_of(path, place), cases, results), True):
         click.echo(f"wrote {written}")
     for line in summary_of(results):

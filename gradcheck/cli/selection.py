@@ -59,7 +59,7 @@ def narrowed(cases: list[Case], options: Mapping[str, Any]) -> tuple[list[Case],
 
     Raises UsageError for a shard that is none, NothingSelected for an empty one.
     """
-    if options["shard"]:
+    if options["shard"] is not None:
         cases = in_shard(cases, *shard_of(options["shard"]))
     if not options["last_failed"]:
         return cases, ""

@@ -78,7 +78,7 @@ def _table(file: Path) -> Mapping[str, Any]:
     try:
         with file.open("rb") as stream:
             table = tomllib.load(stream).get("tool", {}).get("gradcheck", {})
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise UsageError(f"{file} cannot be read: {error}") from None
     if not isinstance(table, dict):
         raise UsageError(f"{file}: [{TABLE}] must be a table")

@@ -72,7 +72,7 @@ def run_checks(lab: Lab, report: Report, limits: Limits, progress: Progress) -> 
                 used_up = _used_up(lab)
                 report.findings[known:] = [used_up] if used_up else report.findings[known:]
             decided = next((f"{f.code} was found before" for f in report.findings if _decides(f)), None)
-        if not report.has_error() and (used_up := _used_up(lab)):
+        if not report.has_error() and (used_up := _used_up(lab) or _raised_once(lab)):
             report.add(used_up)
     finally:
         copies = lab.recorder.copies
@@ -102,6 +102,20 @@ def _used_up(lab: Lab) -> Finding | None:
         )
         return completed(finding, lab.first_way, lab.dtype)
     return None
+
+
+def _raised_once(lab: Lab) -> Finding | None:
+    """Return a finding if a function of the op raised in one call and returned in another with the same inputs."""
+    error = lab.recorder.calls.odd
+    if error is None:
+        return None
+    finding = Finding(
+        "stale-state",
+        f"a function of the op raises in one of its calls and returns in another with the same inputs:"
+        f" {first_line(error)}",
+        hint="what a call does must depend on its tensors alone: look for a count, a cache or a random choice",
+    )
+    return completed(finding, lab.first_way, lab.dtype)
 
 
 def _forks(count: int) -> Finding:

@@ -30,6 +30,7 @@ from gradcheck.verdict.tolerances import (
     BEYOND_ONSET,
     CONSTANT_ROUNDINGS,
     DISORDER,
+    HEAVY,
     LARGEST_INPUT,
     LARGEST_SLOPE,
     NEGLIGIBLE,
@@ -165,6 +166,34 @@ def look_at(lab: Lab, x: Array) -> Look:
     return Look(tuple(wrong), verdict.exemptions)
 
 
+def contradicted_at(lab: Lab, x: Array) -> tuple[Away, ...]:
+    """Return where a smooth difference contradicts gradient and autodiff alike at x: both may have one mistake."""
+    values = refused(lambda: lab.precision.op.value(x))
+    there = replace(lab.precision.point, x=x)
+    gradient = lab.gradient_near(there)
+    autodiff = None if gradient is None else lab.autodiff(there)
+    if values is None or not np.isfinite(values).all() or gradient is None or autodiff is None:
+        return ()
+    with np.errstate(all="ignore"):
+        same = np.abs(gradient - autodiff) <= SAME_RTOL * np.fmax(np.abs(gradient), np.abs(autodiff))
+    asked = np.flatnonzero(same)[:ASKED_AT_ONCE]
+    point = _measured(lab, x, values, there.cotangent) if asked.size else None
+    if point is None:
+        return ()
+    found = assess(point, gradient, tolerance_of(lab, lab.precision), lab.rng("zeros"), asked)
+    smooth = np.isin(found.label, (Label.SMOOTH, Label.FLAT))
+    accused = _contradicted(gradient[asked], None, found, negligible(lab)) & smooth
+    discrepancy = Discrepancy(
+        point, asked, gradient[asked], found.value, accused, found, autodiff[asked], sampled=False
+    )
+    blamed = judge(discrepancy, lab).blamed
+    return tuple(
+        Away(int(i), float(x[i]), float(gradient[i]), float(autodiff[i]), float(found.value[k]),
+             float(found.tolerance[k]), False)
+        for k, i in enumerate(asked) if blamed[k]
+    )  # fmt: skip
+
+
 def _in_reach(lab: Lab, x: Array, suspicious: Mask, values: list[object], cotangent: Array) -> Mask:
     """Return where a gradient that is no number counts, by how far out that is."""
     if not lab.custom:
@@ -276,7 +305,8 @@ def _beyond(sample: Array, onset: Array, alone: Array) -> list[Array]:
 def _in_disorder(lab: Lab, coordinate: int, x: Array, sample: Array, chosen: NDArray[np.int64]) -> bool:
     """Return whether the slopes around x follow no order and multiply a relative change, as chaos does.
 
-    A plain wave looks random too at steps that are longer than it, but multiplies by little.
+    A plain wave looks random too at steps that are longer than it, but multiplies by little, and by about as much
+    everywhere.
     """
     values = refused(lambda: lab.precision.op.value(x))
     if values is None:
@@ -287,7 +317,8 @@ def _in_disorder(lab: Lab, coordinate: int, x: Array, sample: Array, chosen: NDA
     # Near zero a share of the value is too little to see how the op goes on.
     for step in (narrow, wide, np.fmax(wide, BESIDE_SHARES[-1] * np.abs(sample[chosen]))):
         slopes = _slopes_around(lab, coordinate, x, chosen, step)
-        if erratic(slopes) and np.median(np.abs(slopes)) * reach > DISORDER * size:
+        middle, most = np.median(np.abs(slopes)), np.max(np.abs(slopes))
+        if erratic(slopes) and (middle * reach > DISORDER * size or most > HEAVY * middle):
             return True
     return False
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gradcheck.backend.tensorflow import inputs as drawing
+from gradcheck.backend.tensorflow.call_log import CallLog
 from gradcheck.backend.tensorflow.failures import Stopped, finding_from
 from gradcheck.backend.tensorflow.graph_facts import GraphFacts, graph_facts
 from gradcheck.backend.tensorflow.inputs import Leaf
@@ -105,6 +106,7 @@ def _first(loaded: Loaded, operation: Operation, values: tuple[Any, ...]) -> _Fi
     changed = changed_since(before, every)
     before.restore()
     chosen = _chosen(loaded.case, every, watched, loaded)
+    loaded.recorder.calls = CallLog(tuple(v.variable for v in every))
     return _First(outputs, every, chosen, before.and_of(v.variable for v in every), changed)
 
 

@@ -88,4 +88,5 @@ def _text(finding: Finding) -> str:
 
 def _fingerprint(case: CaseResult, finding: Finding) -> str:
     """Return what a finding is known by in the next run: case, code and input, not its numbers."""
-    return hashlib.sha256(f"{case.id} {label_of(finding)} {finding.mode}".encode()).hexdigest()[:32]
+    known = f"{case.id} {label_of(finding)} {finding.mode}"
+    return hashlib.sha256(known.encode("utf-8", "surrogateescape")).hexdigest()[:32]

@@ -127,7 +127,7 @@ def _index(cases: Iterable[CaseResult]) -> str:
 
 def _anchor(case: CaseResult) -> str:
     """Return a name for a place of the page: an id may hold what an address must not."""
-    return "case-" + case.id.encode().hex()
+    return "case-" + case.id.encode("utf-8", "surrogateescape").hex()
 
 
 def _case(case: CaseResult) -> str:

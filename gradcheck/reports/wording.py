@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from gradcheck.files import shown
 from gradcheck.results import CaseResult, Cost, Exact, Finding, Reach, Source
-from gradcheck.text import clean
+from gradcheck.text import clean, quoted
 
 # Seven numbers of a table of elements stand beside each other in 80 columns.
 NUMBER_WIDTH = 9
@@ -108,7 +107,7 @@ def exact_line(exact: Exact | None) -> str:
     if exact.verdict == "rounded":
         return f"exact: the same formula but for rounded constants, {exact.size:.1g} apart, {points}"
     if exact.verdict == "different":
-        factor = "" if exact.factor is None else f", the factor {1 + exact.factor:.10g}"
+        factor = "" if exact.factor is None else f", the factor {1 + exact.factor:.16g}"
         return f"exact: different by {exact.size:.1g}{factor}"
     place = f" ({shown(exact.file)}:{exact.line})" if exact.file else ""
     return f"exact: open: {exact.why}{place}"
@@ -189,7 +188,7 @@ def rerun_command(result: CaseResult, options: tuple[str, ...] = ()) -> str:
     """Return the command that runs only this case, with this seed, or the one that found it if it has no spec."""
     if result.rerun:
         return result.rerun
-    return shlex.join(["gradcheck", "run", result.id, "--seed", str(result.seed), *options])
+    return " ".join(quoted(word) for word in ("gradcheck", "run", result.id, "--seed", str(result.seed), *options))
 
 
 def errors_first(findings: Iterable[Finding]) -> list[Finding]:

@@ -47,6 +47,8 @@ _MEANS = ("{f} - tf.reduce_mean({e}, axis={a}, keepdims=True)", "tf.reduce_sum({
           "tf.reverse({e}, axis=[{a}])")  # fmt: skip
 _WRAPS = ("tf.transpose({e})", "tf.reduce_sum({e})", "tf.math.conj({e})")
 _AXES = (-1, 0, 1)
+# Numbers elsewhere in an op that a threshold is exchanged for.
+NUMBERS_TRIED = 12
 _INTEGERS = (0, 1, 2, -1, -2)
 _FLOATS = (0.0, 0.5, 1.0, 2.0, 3.0, -1.0)
 _ATOMS = (ast.Name, ast.Call, ast.Constant, ast.Attribute, ast.Subscript)
@@ -166,8 +168,11 @@ class Rule:
         value = _number(node)
         if value is None:
             return
-        if isinstance(value, int):
-            others: list[float] = [*_INTEGERS, value + 1, value - 1]
+        if isinstance(self._parents.get(node), ast.Compare):
+            # A threshold that no input reaches mends nothing: only one that stands elsewhere in the op is meant.
+            others: list[float] = [n for n in self._numbers_outside() if type(n) is type(value)]
+        elif isinstance(value, int):
+            others = [*_INTEGERS, value + 1, value - 1]
         else:
             exact = [value / ratio, value * ratio] if ratio else []
             near = [value + 1, value - 1, value * 2, value / 2, -value, *([1 / value] if value else [])]
@@ -175,6 +180,22 @@ class Rule:
         for other in dict.fromkeys(others):
             if other != value:
                 yield self._with(node, written(other))
+
+    def _numbers_outside(self) -> list[float]:
+        """Return the numbers in the op around this function, the function itself left out."""
+        try:
+            tree = ast.parse("\n".join(self.lines))
+        except SyntaxError:
+            return []
+        first, last = self.function.lineno, self.function.end_lineno or self.function.lineno
+        around = (n for n in tree.body if n.lineno <= first and last <= (n.end_lineno or 0))
+        nodes = (node for top in around for node in ast.walk(top) if isinstance(node, ast.expr))
+        outside = (n for n in nodes if n.lineno < first or n.lineno > last or self._is_beside(n, first))
+        return list(dict.fromkeys(value for node in outside if (value := _number(node)) is not None))[:NUMBERS_TRIED]
+
+    def _is_beside(self, node: ast.expr, line: int) -> bool:
+        """Return whether an expression stands in the function's own line, before it."""
+        return node.lineno == line and node.col_offset < self.function.col_offset
 
     def _signs(self, node: ast.expr) -> Iterator[Edit]:
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):

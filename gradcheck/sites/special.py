@@ -29,6 +29,20 @@ def special_rows(lab: Lab) -> Iterator[Array]:
         yield np.where(free & ~(shy & (x == 0)), x, base)
 
 
+def single_zeros(lab: Lab) -> Iterator[Array]:
+    """Yield points with one number of one input zero: products, roots and logarithms are particular there."""
+    base = lab.vector()
+    free, shy = free_coordinates(lab)
+    low, high = lab.layout.inputs.bounds()
+    may = free & ~shy & (low < 0) & (high > 0) & (base != 0)
+    for part in lab.layout.inputs.ranges()[: len(lab.sources)]:
+        places = np.flatnonzero(may[part]) + part.start
+        if places.size:
+            x = base.copy()
+            x[places[places.size // 2]] = 0.0
+            yield x
+
+
 def _equal_rows(value: Array) -> Array:
     return np.broadcast_to(value[:1], value.shape) if value.ndim else value
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,13 @@ import yaml
 
 from gradcheck.spec.model import Case, Input
 from gradcheck.spec.schema import is_attribute
+from gradcheck.ways import EXACT, EXACT_AUTO
 
 _PLACE = ("id", "name", "spec", "folder", "line", "module", "op", "inputs", "expect", "skip", "upstream", "samples",
-          "guess", "recorded", "expect_line")  # fmt: skip
-_DEFAULTS = {field.name: field.default for field in fields(Case)}
+          "guess", "recorded", "expect_line", "exact")  # fmt: skip
+_DEFAULTS = {
+    field.name: field.default if field.default_factory is MISSING else field.default_factory() for field in fields(Case)
+}
 
 
 def reproduction(case: Case, folder: Path, inputs: Mapping[str, str], upstream: tuple[str, ...], dtype: str) -> str:
@@ -27,8 +30,10 @@ def reproduction(case: Case, folder: Path, inputs: Mapping[str, str], upstream: 
     body: dict[str, Any] = {} if case.factory else {"op": case.op}
     for field in fields(Case):
         value = getattr(case, field.name)
-        if field.name not in _PLACE and value not in (_DEFAULTS[field.name], None, {}):
+        if field.name not in _PLACE and value not in (_DEFAULTS[field.name], None):
             body[field.name] = _plain(value)
+    if case.exact is not None and not any(body.get(key) for key in ("reference", "surrogate", "expected_vjp")):
+        body["reference"] = EXACT_AUTO if case.exact == EXACT_AUTO else EXACT
     if case.dtypes:
         body["dtypes"] = [dtype]
     if upstream:

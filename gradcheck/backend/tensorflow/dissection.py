@@ -100,20 +100,20 @@ class Dissection:
         """Return, for every op, its upstreams and what its rule gives to each input."""
         outputs = self._import(tensors)
         graph = tf.compat.v1.get_default_graph()
+        ops = [graph.get_operation_by_name(name) for name, (_, _, results) in self.nodes.items() if len(results) == 1]
+        # All at once: a pass through the graph for each op takes minutes of a long loop.
+        adjoints = tf.gradients(outputs, [_floating(op.outputs)[0] for op in ops], grad_ys=list(ups))
         found: list[Any] = []
-        for name, (_, _, results) in self.nodes.items():
-            op = graph.get_operation_by_name(name)
-            adjoint = tf.gradients(outputs, _floating(op.outputs), grad_ys=list(ups))
-            live = [(t, a) for t, a in zip(_floating(op.outputs), adjoint, strict=True) if a is not None]
-            if len(results) != 1 or not live:
+        for op, adjoint in zip(ops, adjoints, strict=True):
+            if adjoint is None:
                 continue
+            output = _floating(op.outputs)[0]
             # An input that an op takes twice, as x * x does, is one use.
             for position, source in enumerate(_distinct(_floating(op.inputs))):
-                (part,) = tf.gradients([live[0][0]], [source], grad_ys=[live[0][1]], stop_gradients=list(op.inputs))
+                (part,) = tf.gradients([output], [source], grad_ys=[adjoint], stop_gradients=list(op.inputs))
                 if part is not None:
-                    self.uses.append((name, position))
-                    found += [tf.convert_to_tensor(live[0][1]), tf.convert_to_tensor(part)]
-                    found.append(_applied(live[0][1], part))
+                    self.uses.append((op.name, position))
+                    found += [tf.convert_to_tensor(adjoint), tf.convert_to_tensor(part), _applied(adjoint, part)]
         return found
 
     def at(self, x: Array, cotangent: Array) -> list[Edge]:

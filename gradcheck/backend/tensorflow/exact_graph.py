@@ -49,6 +49,9 @@ _SAME = frozenset({"Identity", "IdentityN", "Snapshot", "PreventGradient", "Chec
                    "EnsureShape", "PlaceholderWithDefault"})  # fmt: skip
 _SILENT = frozenset({"NoOp", "Assert", "PrintV2", "Print"})
 _ENTERED = frozenset((*CALLS, *CONDITIONALS, *LOOPS, *CASES))
+_PRODUCTS = frozenset({"MatMul", "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "Einsum", "Conv2D", "MatrixInverse",
+                       "MatrixSolve", "MatrixTriangularSolve", "Cholesky", "MatrixDeterminant", "LogMatrixDeterminant",
+                       "Conv2DBackpropInput", "Conv2DBackpropFilter"})  # fmt: skip
 _ASSIGNED = {"AssignVariableOp": None, "AssignAddVariableOp": "AddV2", "AssignSubVariableOp": "Sub"}
 # Ops that move numbers and leave others out or fill in zeros: the places of what they move among their inputs.
 _MOVED: dict[str, tuple[int, ...] | None] = {
@@ -155,6 +158,17 @@ class ExactGraph:
         if self._balls > MOST_BALLS:
             raise NotExact(step.kind, "the op is too large", place_of(step.op))
 
+    def _count_products(self, step: Step, inputs: list[Any]) -> None:
+        """Count what a product of matrices or a convolution multiplies, before it does."""
+        if step.kind not in _PRODUCTS:
+            return
+        sizes = [value.value.size for value in inputs if isinstance(value, Dual)]
+        slopes = max(len(value.slopes) for value in inputs if isinstance(value, Dual))
+        last = [value.shape[-1] for value in inputs if isinstance(value, Dual) and value.shape]
+        self._balls += max(sizes) * max(last, default=1) * (1 + 2 * slopes)
+        if self._balls > MOST_BALLS:
+            raise Unknown("the op is too large")
+
     def _step(self, step: Step, inputs: list[Any]) -> Sequence[Any]:
         kind = step.kind
         if kind in _ENTERED:
@@ -179,6 +193,7 @@ class ExactGraph:
             raise Unknown(f"{kind} is not known exactly")
         if any(tensor.dtype.is_complex for tensor in (*step.op.inputs, *step.op.outputs)):
             raise Unknown("complex numbers are not followed")
+        self._count_products(step, inputs)
         return KINDS[kind](inputs, step.op.get_attr)
 
     def _plainly(self, step: Step, inputs: list[Any]) -> list[Operand]:

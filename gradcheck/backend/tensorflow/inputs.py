@@ -27,7 +27,7 @@ class Leaf:
 
     `values` are what is differentiated: the tensor, the stored values of a sparse tensor, the
     flat values of a ragged one; `indices`, `dense_shape`, `row_lengths` complete the latter two.
-    `whole_range` holds the least and the largest of integers that are drawn.
+    `whole_range` holds the least and the largest integers that may come, None where nothing says so.
     """
 
     name: str
@@ -101,7 +101,10 @@ def _leaf(case: Case, spec: Input, name: str, dtype: str | None, rng: np.random.
 
 
 def _range(spec: Input) -> tuple[int, int] | None:
-    """Return the least and the largest of the integers that are drawn, None where none are."""
+    """Return the least and the largest integers that may come: of the domain, else of those that are drawn."""
+    if spec.domain is not None and spec.dtype.startswith(("int", "uint")):
+        low, high = (int(np.clip(end, -(2**31), 2**31 - 1)) for end in spec.domain)
+        return low, high
     if spec.source != "integers":
         return None
     p = spec.parameters or {}

@@ -17,6 +17,7 @@ from typing import Any
 import tensorflow as tf
 import wrapt
 
+from gradcheck.backend.tensorflow.call_log import CallLog
 from gradcheck.backend.tensorflow.copies import Copies
 from gradcheck.backend.tensorflow.definitions import defined_at
 from gradcheck.backend.tensorflow.rule_contract import (
@@ -78,6 +79,7 @@ class Recorder:
     rules: dict[str, Rule] = field(default_factory=dict)
     overrides: bool = False
     edited: bool = False
+    calls: CallLog = field(default_factory=CallLog)
 
     def end_if_copy(self) -> None:
         """End the process if it is a copy that the op made with os.fork."""
@@ -177,7 +179,12 @@ class Recorder:
 
     def _recorded(self, wrapped: Callable[..., Any], name: str) -> Any:
         def recorded(*args: Any, **kwargs: Any) -> Any:
-            result = wrapped(*args, **kwargs)
+            try:
+                result = wrapped(*args, **kwargs)
+            except Exception as error:
+                self._log(error, name, args, kwargs)
+                raise
+            self._log(None, name, args, kwargs)
             try:
                 check_return(result, name)
             except ContractBroken as broken:
@@ -203,9 +210,11 @@ class Recorder:
                     result = self._with_variables(grad_fn, upstream, variables, name)
             except BaseException as error:
                 self.gradient_failure = error
+                self._log(error, "grad_fn", name, args, upstream)
                 raise
             finally:
                 self.end_if_copy()
+            self._log(None, "grad_fn", name, args, upstream)
             try:
                 self._note(result[0] if given else result, names, args, name)
                 if given:
@@ -226,6 +235,15 @@ class Recorder:
             return call(upstream, None, False)
 
         return watched_without
+
+    def _log(self, error: BaseException | None, *given: Any) -> None:
+        """Note how a call ended, but where the recorder itself changes what the op sees."""
+        if self.permute_variables or self.edited or self.intended:
+            return
+        if error is None:
+            self.calls.succeeded(*given)
+        else:
+            self.calls.failed(error, *given)
 
     def _check_upstreams(self, grad_fn: Callable[..., Any], upstream: Any, name: str) -> None:
         count = positional_count(grad_fn)

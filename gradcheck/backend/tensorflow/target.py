@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import importlib
+import importlib.machinery
 import importlib.util
 import inspect
 import os
@@ -69,9 +70,20 @@ def _from_package(module: str, root: str, dotted: str) -> types.ModuleType:
     return found
 
 
+class _Source(importlib.machinery.SourceFileLoader):
+    """Load a module from its source: compiled files beside it may be of another one."""
+
+    def get_code(self, fullname: str) -> types.CodeType:
+        """Return the code of the file that was named."""
+        path = self.get_filename(fullname)
+        code: types.CodeType = self.source_to_code(self.get_data(path), path)
+        return code
+
+
 def _from_file(file: str, name: str, search: list[str] | None = None) -> types.ModuleType:
     """Return the module of a file under a name, or what the module puts in its own place."""
-    spec = importlib.util.spec_from_file_location(name, file, submodule_search_locations=search)
+    loader = _Source(name, file)
+    spec = importlib.util.spec_from_file_location(name, file, loader=loader, submodule_search_locations=search)
     if spec is None or spec.loader is None:
         raise TargetError("import-error", f"{file} cannot be imported")
     loaded = importlib.util.module_from_spec(spec)

@@ -52,7 +52,10 @@ PLACES = (
     ("gradcheck.checks.linearity", "_gap"),
     ("gradcheck.checks.slopes", "_comparison"),
     ("gradcheck.checks.own_dtype", "_excess"),
-    ("gradcheck.checks.modes", "beyond"),
+    ("gradcheck.checks.apart", "beyond"),
+    ("gradcheck.checks.exact", "redraws_and_grid"),
+    ("gradcheck.checks.zeros", "contradicted_at"),
+    ("gradcheck.checks.special_numbers", "special_numbers"),
     ("gradcheck.checks.unknown_sizes", "_agree"),
     ("gradcheck.checks.second_order", "_differences"),
     ("gradcheck.checks.other_values", "compared_nearby"),
@@ -73,7 +76,7 @@ PLACES = (
 def test_a_planted_fault_is_reported_as_gradchecks_own(monkeypatch, module, name):
     op = {"completed": wrong, "_is_odd": branched, "reached": branched}.get(name, square)
     monkeypatch.setattr(f"{module}.{name}", fail)
-    result = gradcheck.check(op, {"x": X}, order=2)
+    result = gradcheck.check(op, {"x": X}, order=2, reference="exact")
     assert "crashed/internal" in [f.label for f in result.findings]
     assert "planted" in result.findings[-1].message
 
