@@ -41,17 +41,22 @@ class CallLog:
     def _digest(self, given: Any) -> bytes | None:
         """Return what identifies a call, None for one that is traced or large."""
         found = hashlib.sha256()
-        for value in [*tf.nest.flatten(given), *self.variables]:
-            if not isinstance(value, (tf.Tensor, tf.Variable)):
+        if not tf.executing_eagerly():
+            return None
+        # Read without a word to the tape, which takes what is read in a forward for a variable of the op.
+        handles = [(v.handle, v.dtype) for v in self.variables if hasattr(v, "handle")]
+        held = [tf.raw_ops.ReadVariableOp(resource=handle, dtype=dtype) for handle, dtype in handles]
+        for value in [*tf.nest.flatten(given), *held]:
+            if not isinstance(value, tf.Tensor):
                 if not isinstance(value, (int, float, str, bool, type(None))):
                     return None
                 found.update(repr(value).encode("utf-8", "replace"))
                 continue
-            if not hasattr(value, "numpy") or not tf.executing_eagerly() or value.dtype in (tf.variant, tf.resource):
+            if not hasattr(value, "numpy") or value.dtype in (tf.variant, tf.resource):
                 return None
             array = np.asarray(value.numpy())
             if array.size > MOST_NUMBERS:
                 return None
             found.update(f"{array.dtype} {array.shape} ".encode())
-            found.update(array.tobytes())
+            found.update(repr(array.tolist()).encode() if array.dtype == object else array.tobytes())
         return found.digest()
