@@ -47,3 +47,32 @@ def test_any_other_bytes_are_refused_in_words(tmp_path_factory, rest):
     path.write_bytes(b"\x93NUMPY\x01\x00" + rest)
     with pytest.raises(ValueError, match=r"is no .npy|damaged|no plain numbers|ends too early"):
         npy_shape(path)
+
+
+HEADERS = {
+    "three bytes": "{'descr': '<f3', 'fortran_order': False, 'shape': (2,)}",
+    "no order": "{'descr': '<f4', 'shape': (2,)}",
+    "more keys": "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), 'more': 1}",
+    "a list": "{'descr': '<f4', 'fortran_order': False, 'shape': [2]}",
+    "many axes": f"{{'descr': '<f4', 'fortran_order': False, 'shape': {(1,) * 65}}}",
+    "too many numbers": "{'descr': '<f4', 'fortran_order': False, 'shape': (0, 10**0, 100000000000000000000)}",
+    "below zero": "{'descr': '<f4', 'fortran_order': False, 'shape': (-1,)}",
+}
+
+
+@pytest.mark.parametrize("name", HEADERS)
+def test_a_header_that_numpy_would_not_write_is_refused(tmp_path, name):
+    header = HEADERS[name].encode()
+    path = tmp_path / "odd.npy"
+    path.write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(64))
+    with pytest.raises(ValueError, match=r"damaged|no plain numbers"):
+        npy_shape(path)
+
+
+def test_a_version_that_is_none_is_refused(tmp_path):
+    np.save(tmp_path / "new.npy", np.ones(2))
+    raw = bytearray((tmp_path / "new.npy").read_bytes())
+    raw[6] = 9
+    (tmp_path / "new.npy").write_bytes(bytes(raw))
+    with pytest.raises(ValueError, match="damaged"):
+        npy_shape(tmp_path / "new.npy")
