@@ -15,6 +15,7 @@ import logging
 import os
 import sys
 from collections import Counter
+from dataclasses import replace
 
 from rich.console import Console
 from rich.table import Table
@@ -103,7 +104,21 @@ def main() -> int:
         if result.status != "passed":
             disagreements.append((case.id, ", ".join(f.label for f in result.findings)))
     show(counts, disagreements)
-    return 1 if disagreements else 0
+    against = contradictions(cases, options.jobs)
+    for line in against:
+        print(line)
+    print(f"contradictions between these verdicts and exact arithmetic: {len(against)}")
+    return 1 if disagreements or against else 0
+
+
+def contradictions(cases, jobs: int) -> list[str]:
+    """Return the cases of which exact arithmetic says something else than the planted truth."""
+    from tests.rates.exact import contradiction
+
+    asked = [replace(case, exact=case.exact or "auto") for case in cases]
+    results = own_verdicts(asked, jobs)
+    found = ((case, contradiction(case, results[case.id])) for case in asked)
+    return [f"exact arithmetic contradicts: {case.id}: {said}" for case, said in found if said]
 
 
 def show(counts: Counter, disagreements) -> None:
