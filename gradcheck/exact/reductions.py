@@ -14,6 +14,7 @@ from gradcheck.exact.balls import (
     Dual,
     Operand,
     Unknown,
+    add,
     chain,
     divide,
     dual,
@@ -114,6 +115,20 @@ def cumulative(step: Callable[[Dual, Dual], Dual], first: Any) -> Kind:
         return [result.map(lambda a: np.moveaxis(a, 0, axis))]
 
     return kind
+
+
+def running_log_sums(inputs: Sequence[Operand], attribute: Attribute) -> list[Operand]:
+    """Return log(sum(exp(x))) of all numbers up to each: balls need no care for overflow."""
+    (sums,) = cumulative(add, ZERO)([ONES["Exp"](dual(inputs[0])), inputs[1]], attribute)
+    return [ONES["Log"](dual(sums))]
+
+
+def numbers_from(inputs: Sequence[Operand], attribute: Attribute) -> list[Operand]:
+    """Return start, start + step, ... below a limit."""
+    start, limit, step = (dual(x) for x in inputs)
+    count = int(np.ceil((float(limit.value.item()) - float(start.value.item())) / float(step.value.item())))
+    steps = [multiply(step, lift(float(k))) for k in range(max(count, 0))]
+    return [stack([add(start, moved) for moved in steps], 0) if steps else lift(np.zeros(0))]
 
 
 def stack(parts: Sequence[Dual], axis: int) -> Dual:
@@ -224,6 +239,18 @@ def segment_sums(mean: bool = False) -> Kind:
         return [found]
 
     return kind
+
+
+def segment_products(inputs: Sequence[Operand], attribute: Attribute) -> list[Operand]:
+    """Return products over segments; of nothing it is one."""
+    x, ids = dual(inputs[0]), np.asarray(inputs[1], np.int64)
+    number = int(np.asarray(inputs[2])) if len(inputs) > 2 else int(ids.max(initial=-1)) + 1
+    rows = x.map(lambda a: a.reshape(ids.size, *x.shape[ids.ndim :]))
+    found = [Dual(full(x.shape[ids.ndim :], ONE)) for _ in range(number)]
+    for k, segment in enumerate(ids.ravel()):
+        if segment >= 0:
+            found[segment] = multiply(found[segment], rows.map(lambda a, k=k: objects(a[k])))  # type: ignore[misc]
+    return [stack(found, 0) if found else lift(np.zeros((0, *x.shape[ids.ndim :])))]
 
 
 def segment_extremes(best: int) -> Kind:

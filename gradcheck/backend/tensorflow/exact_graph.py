@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from gradcheck.backend.tensorflow.exact_lists import LISTS, Items
 from gradcheck.backend.tensorflow.op_by_op import (
     CALLS,
     CASES,
@@ -24,7 +25,6 @@ from gradcheck.backend.tensorflow.op_by_op import (
     program_of,
 )
 from gradcheck.exact.balls import (
-    ZERO,
     Dual,
     Operand,
     Undecided,
@@ -34,17 +34,18 @@ from gradcheck.exact.balls import (
     lift,
     objects,
     set_precision,
-    total,
 )
 from gradcheck.exact.constants import widened
 from gradcheck.exact.kinds import KINDS
-from gradcheck.exact.reductions import stack
+from gradcheck.text import shortened
 
 # A loop with more steps, and a graph with more ops, is not followed.
 MOST_STEPS = 1000
 MOST_OPS = 20_000
 # Balls of all values and slopes of one run: some five seconds.
 MOST_BALLS = 10_000_000
+# Characters of a reason.
+MOST_WORDS = 200
 _SAME = frozenset({"Identity", "IdentityN", "Snapshot", "PreventGradient", "CheckNumerics", "CheckNumericsV2",
                    "EnsureShape", "PlaceholderWithDefault"})  # fmt: skip
 _SILENT = frozenset({"NoOp", "Assert", "PrintV2", "Print"})
@@ -78,14 +79,7 @@ _MOVED: dict[str, tuple[int, ...] | None] = {
 }  # fmt: skip
 
 FOLLOWED = frozenset({*KINDS, *_MOVED, *_SAME, *_SILENT, *_ENTERED, "StopGradient", "Const", "ReadVariableOp", "Shape",
-                      "ShapeN", "Size", "Rank", "ResourceGather", *_ASSIGNED})  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Items:
-    """Hold what a list of tensors holds; None where nothing was written."""
-
-    values: tuple[Operand | None, ...] = ()
+                      "ShapeN", "Size", "Rank", "ResourceGather", *_ASSIGNED, *LISTS})  # fmt: skip
 
 
 Value = Operand | Box | Items
@@ -146,6 +140,10 @@ class ExactGraph:
                 outputs = self._step(step, [values[i] for i in step.inputs])
             except (Unknown, Undecided, CannotFollow) as error:
                 raise NotExact(step.kind, str(error), place_of(step.op)) from error
+            except (ValueError, TypeError, LookupError, ArithmeticError) as error:
+                # A form of an op that nobody has thought of is told as what it is, not as a fault of the gradient.
+                why = f"{step.kind} in this form is not known exactly ({type(error).__name__}: {error})"
+                raise NotExact(step.kind, shortened(why, MOST_WORDS), place_of(step.op)) from error
             for slot, value in zip(step.outputs, outputs, strict=False):
                 values[slot] = value
                 self._count(step, value)
@@ -225,9 +223,9 @@ class ExactGraph:
         return []
 
     def _on_list(self, step: Step, inputs: list[Any]) -> list[Any]:
-        if step.kind not in _LISTS:
+        if step.kind not in LISTS:
             raise Unknown(f"{step.kind} is not known exactly")
-        return _LISTS[step.kind](inputs)
+        return LISTS[step.kind](inputs)
 
     def _enter(self, step: Step, inputs: list[Any]) -> list[Any]:
         op = step.op
@@ -284,70 +282,3 @@ def _moved(step: Step, inputs: list[Any], places: tuple[int, ...] | None) -> lis
 
 def _joined(parts: list[Any]) -> Any:
     return np.concatenate([full((1,)), *(part.reshape(-1) for part in parts)])
-
-
-def _whole(value: Any) -> int:
-    return int(np.asarray(value))
-
-
-def _shape(value: Any) -> tuple[int, ...]:
-    return tuple(int(size) for size in np.asarray(value).reshape(-1))
-
-
-def _read(items: Items, place: int, shape: Any) -> Operand:
-    value = items.values[place]
-    if value is not None:
-        return value
-    known = next((v.shape for v in items.values if v is not None), None)
-    return Dual(full(known if known is not None else _shape(shape), ZERO))
-
-
-def _stacked(items: Items, shape: Any) -> Operand:
-    parts = [_read(items, place, shape) for place in range(len(items.values))]
-    if not parts:
-        return Dual(full((0, *(size for size in _shape(shape)))))
-    if not any(isinstance(part, Dual) for part in parts):
-        return np.stack([np.asarray(part) for part in parts])
-    return stack([dual(part) for part in parts], 0)
-
-
-def _rows(value: Operand) -> Items:
-    if isinstance(value, Dual):
-        return Items(tuple(value.map(lambda a, k=k: a[k]) for k in range(value.shape[0])))  # type: ignore[misc]
-    return Items(tuple(np.asarray(value)))
-
-
-def _zeros(items: Items) -> Items:
-    return Items(tuple(None if v is None else Dual(full(v.shape)) for v in items.values))
-
-
-def _added(lists: Sequence[Items]) -> Items:
-    def added(parts: Sequence[Operand | None]) -> Operand | None:
-        there = [dual(part) for part in parts if part is not None]
-        return total(there) if there else None
-
-    return Items(tuple(added(parts) for parts in zip(*(items.values for items in lists), strict=True)))
-
-
-def _set(items: Items, place: int, value: Operand) -> Items:
-    return Items((*items.values[:place], value, *items.values[place + 1 :]))
-
-
-_LISTS: dict[str, Callable[[list[Any]], list[Any]]] = {
-    "EmptyTensorList": lambda i: [Items()],
-    "TensorListReserve": lambda i: [Items((None,) * _whole(i[1]))],
-    "TensorListFromTensor": lambda i: [_rows(i[0])],
-    "TensorListStack": lambda i: [_stacked(i[0], i[1])],
-    "TensorListGetItem": lambda i: [_read(i[0], _whole(i[1]), i[2])],
-    "TensorListSetItem": lambda i: [_set(i[0], _whole(i[1]), i[2])],
-    "TensorListPushBack": lambda i: [Items((*i[0].values, i[1]))],
-    "TensorListPopBack": lambda i: [Items(i[0].values[:-1]), _read(i[0], len(i[0].values) - 1, i[1])],
-    "ZerosLike": lambda i: [_zeros(i[0])],
-    "AddN": lambda i: [_added(i)],
-    "AddV2": lambda i: [_added(i)],
-    "TensorListLength": lambda i: [np.int32(len(i[0].values))],
-    "TensorListGather": lambda i: [_stacked(Items(tuple(_read(i[0], k, i[2]) for k in _shape(i[1]))), i[2])],
-    "TensorListElementShape": lambda i: [np.array(next(v.shape for v in i[0].values if v is not None), np.int32)],
-    "TensorListResize": lambda i: [Items((*i[0].values, *[None] * _whole(i[1]))[: _whole(i[1])])],
-}
-FOLLOWED |= frozenset(_LISTS)
