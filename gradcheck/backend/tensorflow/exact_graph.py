@@ -126,7 +126,10 @@ class ExactGraph:
 
     def _program(self, graph: Any, name: str) -> Program:
         if name not in self._programs:
-            self._programs[name] = program_of(graph, name)
+            try:
+                self._programs[name] = program_of(graph, name)
+            except CannotFollow as error:
+                raise NotExact("", str(error), ("", 0)) from None
             if sum(len(program.steps) for program in self._programs.values()) > MOST_OPS:
                 raise NotExact("", "the graph is too large", ("", 0))
         return self._programs[name]

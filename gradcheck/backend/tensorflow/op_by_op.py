@@ -10,7 +10,7 @@ import heapq
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from graphlib import TopologicalSorter
+from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 import numpy as np
@@ -106,12 +106,15 @@ def program_of(graph: Any, name: str) -> Program:
 def _in_order(ops: Sequence[Any]) -> list[Any]:
     """Return ops so that each comes after those that it needs, else as they were made.
 
-    The gradient of a loop makes lists after the loop that fills them.
+    The gradient of a loop makes lists after the loop that fills them.  Raises CannotFollow for a cycle.
     """
     order = TopologicalSorter({op: [*(t.op for t in op.inputs), *op.control_inputs] for op in ops})
     place = {op: number for number, op in enumerate(ops)}
     found: list[Any] = []
-    order.prepare()
+    try:
+        order.prepare()
+    except CycleError:
+        raise CannotFollow("the graph has a loop of TensorFlow 1 in it") from None
     ready = [place[op] for op in order.get_ready()]
     heapq.heapify(ready)
     while ready:
