@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator
 from typing import Any
 
 from gradcheck.findings import CATALOGUE
 from gradcheck.reports.collected import Collected
+from gradcheck.reports.json_data import dumped
 from gradcheck.reports.plain import finding_text
 from gradcheck.reports.wording import label_of, unmet_text
 from gradcheck.results import CaseResult, Finding
@@ -31,7 +31,7 @@ class SarifReport(Collected):
         driver = {"name": "gradcheck", "version": VERSION, "rules": rules}
         results = [_sarif(case, finding) for case in self.cases for finding in _told(case)]
         run = {"tool": {"driver": driver}, "results": results}
-        return json.dumps({"$schema": SARIF_SCHEMA, "version": "2.1.0", "runs": [run]}, indent=1)
+        return dumped({"$schema": SARIF_SCHEMA, "version": "2.1.0", "runs": [run]}, indent=1)
 
 
 class CodeQualityReport(Collected):
@@ -39,7 +39,7 @@ class CodeQualityReport(Collected):
 
     def text(self) -> str:
         """Return the report."""
-        return json.dumps([_quality(case, finding) for case in self.cases for finding in _told(case)], indent=1)
+        return dumped([_quality(case, finding) for case in self.cases for finding in _told(case)], indent=1)
 
 
 def _told(case: CaseResult) -> Iterator[Finding]:

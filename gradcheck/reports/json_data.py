@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from collections.abc import Mapping
 from typing import Any
+
+
+def dumped(data: Any, indent: int | None = None) -> str:
+    """Return JSON text in ASCII that no CI runner takes for a command: `##[` and `##vso[` are escaped."""
+    text = json.dumps(data, indent=indent, ensure_ascii=True, allow_nan=False)
+    return text.replace("##[", "\\u0023#[").replace("##vso[", "\\u0023#vso[")
 
 
 def to_json(value: Any) -> Any:

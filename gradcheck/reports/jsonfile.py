@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from gradcheck.reports.collected import Collected
-from gradcheck.reports.json_data import to_json
+from gradcheck.reports.json_data import dumped, to_json
 from gradcheck.results import SCHEMA_VERSION, CaseResult
 from gradcheck.version import VERSION
 
@@ -29,7 +28,7 @@ class JsonReport(Collected):
             "summary": to_json(self.finished.summary) if self.finished else {},
             "cases": [case_json(case) for case in sorted(self.cases, key=lambda c: c.id)],
         }
-        return json.dumps(report, indent=1, ensure_ascii=True, allow_nan=False)
+        return dumped(report, indent=1)
 
 
 def case_json(case: CaseResult) -> dict[str, Any]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import IO, Any
 
 from gradcheck.events import CaseFinished, CaseProgress, CaseStarted, Event, RunFinished, RunStarted
-from gradcheck.reports.json_data import to_json
+from gradcheck.reports.json_data import dumped, to_json
 from gradcheck.reports.jsonfile import case_json
 from gradcheck.results import SCHEMA_VERSION
 from gradcheck.version import VERSION
@@ -21,7 +20,7 @@ class JsonLines:
 
     def handle(self, event: Event) -> None:
         """Write an event and flush, so that a reader sees it now."""
-        self.file.write(json.dumps(self._record(event), ensure_ascii=True, allow_nan=False) + "\n")
+        self.file.write(dumped(self._record(event)) + "\n")
         self.file.flush()
 
     def _record(self, event: Event) -> dict[str, Any]:
