@@ -14,6 +14,7 @@ from gradcheck.reports.plain import checked_text, failure_text
 from gradcheck.reports.wording import outcome_of
 from gradcheck.results import PASSED, SKIPPED, CaseResult
 from gradcheck.runner import Options, results_of
+from gradcheck.text import clean_line
 
 _FUNCTIONS = ("reference", "surrogate", "expected_vjp")
 
@@ -120,4 +121,4 @@ def _as_argument(problem: Any) -> str:
     first, rest = (f"inputs['{keys[1]}']", keys[2:]) if keys[:1] == ["inputs"] and len(keys) > 1 else ("", keys)
     place = ": ".join(part for part in (first, ".".join(rest)) if part)
     hint = f"; {problem.hint}" if problem.hint else ""
-    return f"gradcheck.check: {place + ': ' if place else ''}{problem.message}{hint}"
+    return clean_line(f"gradcheck.check: {place + ': ' if place else ''}{problem.message}{hint}")

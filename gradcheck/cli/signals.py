@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first ends the run, those that follow in haste do not cost the reports."""
+"""Ctrl-C, SIGTERM and SIGHUP: the first ends the run, those that follow in haste do not cost the reports."""
 
 from __future__ import annotations
 
@@ -24,18 +24,19 @@ class _Signals:
         if now < self.deaf_until:
             return
         self.deaf_until = now + HASTE_S
-        raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+        raise KeyboardInterrupt if number == signal.SIGINT else Terminated
 
 
 _SIGNALS = _Signals()
 
 
 def listen() -> None:
-    """Turn SIGINT and SIGTERM into KeyboardInterrupt and Terminated; a SIGINT that is ignored stays so."""
+    """Turn SIGINT into KeyboardInterrupt, SIGTERM and SIGHUP into Terminated; what is ignored (nohup) stays so."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _SIGNALS.hear)
-        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-            signal.signal(signal.SIGINT, _SIGNALS.hear)
+        for number in (signal.SIGINT, getattr(signal, "SIGHUP", signal.SIGTERM)):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, _SIGNALS.hear)
 
 
 def hold() -> None:

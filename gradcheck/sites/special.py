@@ -26,6 +26,7 @@ def special_rows(lab: Lab) -> Iterator[Array]:
             value = wide(lab.values[position])
             if np.isrealobj(value) and value.size and part.stop - part.start == value.size:
                 x[part] = change(value).reshape(-1)
+        x[lab.parameters] = np.copysign(x[lab.parameters], base[lab.parameters])
         yield np.where(free & ~(shy & (x == 0)), x, base)
 
 
