@@ -54,9 +54,9 @@ class CallLog:
                 continue
             if not hasattr(value, "numpy") or value.dtype in (tf.variant, tf.resource):
                 return None
-            array = np.asarray(value.numpy())
-            if array.size > MOST_NUMBERS:
+            if value.shape.num_elements() > MOST_NUMBERS:
                 return None
+            array = np.asarray(value.numpy())
             found.update(f"{array.dtype} {array.shape} ".encode())
             found.update(repr(array.tolist()).encode() if array.dtype == object else array.tobytes())
         return found.digest()
