@@ -43,9 +43,12 @@ class CallLog:
         found = hashlib.sha256()
         if not tf.executing_eagerly():
             return None
-        # Read without a word to the tape, which takes what is read in a forward for a variable of the op.
-        handles = [(v.handle, v.dtype) for v in self.variables if hasattr(v, "handle")]
-        held = [tf.raw_ops.ReadVariableOp(resource=handle, dtype=dtype) for handle, dtype in handles]
+        try:
+            # Read without a word to the tape, which takes what is read in a forward for a variable of the op.
+            held = [tf.raw_ops.ReadVariableOp(resource=v.handle, dtype=v.dtype) for v in self.variables]
+        except (AttributeError, ValueError, tf.errors.OpError):
+            # A variable of several replicas, or one that is gone.
+            return None
         for value in [*tf.nest.flatten(given), *held]:
             if not isinstance(value, tf.Tensor):
                 if not isinstance(value, (int, float, str, bool, type(None))):
