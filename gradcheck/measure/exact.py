@@ -10,6 +10,7 @@ import numpy as np
 
 from gradcheck.backend.tensorflow.exact_graph import ExactGraph, NotExact
 from gradcheck.backend.tensorflow.faults import refused
+from gradcheck.backend.tensorflow.float64_graph import wide_dtype
 from gradcheck.backend.tensorflow.runs import Gradients
 from gradcheck.exact.balls import Dual, Operand, lift, objects
 from gradcheck.exact.comparison import Along, along, common_factor, verdict
@@ -50,7 +51,7 @@ class ExactOp:
         return along(outputs, upstream, every, moved)
 
     def _expect(self, outputs: Sequence[Dual]) -> None:
-        """Raise NotExact where the bare forward returns other shapes than the op, or what is no number."""
+        """Raise NotExact where the bare forward returns other shapes than the op."""
         if [o.shape for o in outputs] != [slot.shape for slot in self.lab.layout.outputs.slots]:
             raise NotExact("", "the forward without its rules returns other shapes", ("", 0))
 
@@ -97,7 +98,8 @@ def _as_dual(operand: Operand) -> Dual:
 
 
 def _is_real(value: Any) -> bool:
-    return np.asarray(value).dtype.kind == "f" or "float" in str(np.asarray(value).dtype)
+    """Return whether an array holds real numbers, TensorFlow's own half precision included."""
+    return "float" in str(np.asarray(value).dtype)
 
 
 def _exact_op(lab: Lab) -> ExactOp:
@@ -128,11 +130,8 @@ def _reason(lab: Lab) -> str | None:
 
 
 def _takes_float64(lab: Lab) -> bool:
-    return all(_is_double(v.variable) for v in lab.every_variable)
-
-
-def _is_double(variable: Any) -> bool:
-    return str(variable.dtype) not in ("float32", "float16", "bfloat16", "<dtype: 'float32'>", "<dtype: 'float16'>")
+    """Return whether no variable of the op holds coarser numbers."""
+    return all(v.variable.dtype == wide_dtype(v.variable.dtype) for v in lab.every_variable)
 
 
 def _widened(values: Sequence[Any]) -> list[Any]:
