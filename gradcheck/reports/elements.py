@@ -43,6 +43,7 @@ def columns_of(finding: Finding, show: int) -> list[Column]:
         *(_numbers(mode, [e.modes.get(mode) for e in elements], wrong=True, digits=digits) for mode in modes),
         *_references(elements, digits),
         _numbers("exact", [e.exact for e in elements], digits=digits),
+        Column("digits", tuple(_agreeing(e) for e in elements), rank=DERIVED),
         _numbers("slope", [e.slope for e in elements], rank=MOST_DERIVED),
         _numbers("error", [e.abs_error for e in elements], rank=DERIVED),
         Column("relative", tuple(relative(e.rel_error) for e in elements)),
@@ -68,6 +69,16 @@ def _digits(elements: Sequence[Element]) -> int:
     """Return in how many digits the gradients are shown, so that the difference of each element is seen."""
     least = min((e.rel_error for e in elements if 0 < e.rel_error < 1), default=1.0)
     return min(max(DIGITS, math.ceil(-math.log10(least)) + 1), MOST_DIGITS)
+
+
+def _agreeing(element: Element) -> str:
+    """Return how many digits of the gradient are those of the exact derivative."""
+    if element.exact is None:
+        return "-"
+    gap, size = abs(element.analytic - element.exact), abs(element.exact)
+    if not (gap and size):
+        return "0" if gap else "all"
+    return str(max(0, math.floor(-math.log10(gap / size))))
 
 
 def _numbers(

@@ -59,3 +59,16 @@ def test_plain_text_is_aligned_and_has_no_more_rows_than_asked_for():
     lines = table_text(Finding("gradient-mismatch", "wrong", elements=(LONG, TRIPLED)), 1).splitlines()
     assert len(lines) == 2
     assert len(set(map(len, lines))) == 1
+
+
+@pytest.mark.parametrize(
+    ("analytic", "exact", "said"), [(1.0000012, 1.0, "5"), (2.0, 1.0, "0"), (1.0, 1.0, "all"), (0.5, 0.0, "0")]
+)
+def test_digits_that_agree_with_the_exact_derivative_are_counted(analytic, exact, said):
+    element = replace(TRIPLED, analytic=analytic, exact=exact)
+    cells = {column.head: column.cells[0] for column in columns_of(Finding("a", "b", elements=(element,)), 5)}
+    assert cells["digits"] == said
+
+
+def test_without_exact_arithmetic_no_digits_are_counted():
+    assert "digits" not in heads(TRIPLED)
