@@ -74,3 +74,4 @@ TENSORS = Need(lambda lab: bool(lab.sources), "there is no floating input to dif
 FIXED = Need(lambda lab: not lab.random, "the op draws random numbers")
 DERIVATIVE = Need(lambda lab: not lab.case.expected_vjp, "`expected_vjp` declares the gradient")
 VARIABLES = Need(lambda lab: bool(lab.variables), "the op has no variables to differentiate")
+OWN_SLOPE = Need(lambda lab: not lab.case.surrogate, "a surrogate declares the gradient")

@@ -61,9 +61,10 @@ CHECK = Check(
 
 def ask_empty(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
     """Warn where there is no number to compare."""
-    slots = lab.slots or lab.layout.outputs.slots
+    if lab.layout.inputs.width and lab.layout.outputs.width:
+        return
     empty = [slot.name for slot in (*lab.slots, *lab.layout.outputs.slots) if not slot.width]
-    if empty and not (lab.layout.inputs.width and lab.layout.outputs.width) and slots:
+    if empty:
         yield Finding(
             "inconclusive",
             f"nothing was compared: {', '.join(f'`{name}`' for name in empty)} holds no number",

@@ -11,8 +11,8 @@ import numpy as np
 from gradcheck.checks.check import DERIVATIVE, FIXED, INPUTS, OUTPUTS, Check, Item, Need, blamed_before
 from gradcheck.diagnose.away import locate
 from gradcheck.diagnose.finding import hardened
+from gradcheck.exact import is_installed
 from gradcheck.exact.thresholds import EXACT_LEAST, EXACT_POINTS
-from gradcheck.measure.gradients import has_exact
 from gradcheck.measure.lab import Lab
 from gradcheck.numerics.arrays import Array
 from gradcheck.numerics.closeness import worst_first
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 ASKED = Need(
     lambda lab: lab.case.exact is not None, "exact arithmetic is not asked for (`reference: exact`, --exact)", True
 )
-LIBRARY = Need(lambda lab: has_exact(), "python-flint is not installed: pip install 'gradcheck[exact]'")
+LIBRARY = Need(lambda lab: is_installed(), "python-flint is not installed: pip install 'gradcheck[exact]'")
 
 
 def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
@@ -77,7 +77,7 @@ def compared_exactly(lab: Lab, points: Iterable[Array], where: str) -> Iterator[
 
 
 def _is_wrong(lab: Lab, exact: Exact) -> bool:
-    """Return whether a difference is told: from a size on that matters, all of them if exactness is asked for."""
+    """Return whether a difference is an error: from a size on that matters, each one under --strict-exact."""
     least = 0.0 if lab.case.exact == EXACT_STRICT else EXACT_LEAST
     return exact.verdict == DIFFERENT and exact.size > max(least, lab.case.rtol or 0.0)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from gradcheck.backend.tensorflow.faults import refused
-from gradcheck.checks.check import CUSTOM, DERIVATIVE, FIXED, INPUTS, OUTPUTS, TENSORS, Check, Item, Need
+from gradcheck.checks.check import CUSTOM, DERIVATIVE, FIXED, INPUTS, OUTPUTS, OWN_SLOPE, TENSORS, Check, Item, Need
 from gradcheck.checks.nearby import SPOILT
 from gradcheck.diagnose.finding import softened
 from gradcheck.measure.lab import Lab
@@ -16,7 +16,6 @@ from gradcheck.results import Finding
 from gradcheck.sites.special_numbers import SpecialSite, special_numbers
 from gradcheck.verdict.tolerances import LARGEST_INPUT
 
-UNDECLARED = Need(lambda lab: not lab.case.surrogate, "a surrogate declares the gradient")
 SMALL = Need(lambda lab: lab.layout.inputs.width <= LARGEST_INPUT, "the inputs are large")
 
 
@@ -34,7 +33,7 @@ CHECK = Check(
     "special numbers",
     "special_numbers",
     ask,
-    (CUSTOM, UNDECLARED, DERIVATIVE, FIXED, INPUTS, OUTPUTS, TENSORS, SMALL),
+    (CUSTOM, OWN_SLOPE, DERIVATIVE, FIXED, INPUTS, OUTPUTS, TENSORS, SMALL),
     SPOILT,
     exploring=True,
 )

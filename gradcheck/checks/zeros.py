@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from gradcheck.checks.check import CUSTOM, DERIVATIVE, FIXED, INPUTS, OUTPUTS, TENSORS, Check, Item, Need
+from gradcheck.checks.check import CUSTOM, DERIVATIVE, FIXED, INPUTS, OUTPUTS, OWN_SLOPE, TENSORS, Check, Item, Need
 from gradcheck.checks.nearby import SPOILT
 from gradcheck.diagnose.away import elements_at, locate
 from gradcheck.measure.away import contradicted_at, reason_not_to_look
@@ -17,7 +17,6 @@ from gradcheck.measure.lab import Lab
 from gradcheck.results import Finding, Skipped
 from gradcheck.sites.special import single_zeros
 
-UNDECLARED = Need(lambda lab: not lab.case.surrogate, "a surrogate declares the gradient")
 UNCHANGED = Need(lambda lab: not lab.state_changed, "the op changes its variables")
 
 
@@ -51,7 +50,7 @@ CHECK = Check(
     "single zeros",
     "special_numbers",
     ask,
-    (CUSTOM, UNDECLARED, UNCHANGED, DERIVATIVE, FIXED, INPUTS, OUTPUTS, TENSORS),
+    (CUSTOM, OWN_SLOPE, UNCHANGED, DERIVATIVE, FIXED, INPUTS, OUTPUTS, TENSORS),
     SPOILT,
     exploring=True,
 )

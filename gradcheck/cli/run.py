@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import re
 from collections.abc import Generator, Mapping, Sequence
@@ -180,8 +179,10 @@ def _problem_lines(selection: Selection) -> list[str]:
 
 def _need_exact(cases: Sequence[Case]) -> None:
     """Raise UsageError if a case needs the library for exact arithmetic and it is missing."""
+    from gradcheck.exact import is_installed
+
     asking = next((case.id for case in cases if case.exact not in (None, EXACT_AUTO)), None)
-    if asking is not None and importlib.util.find_spec("flint") is None:
+    if asking is not None and not is_installed():
         raise UsageError(
             f"{asking} asks for exact arithmetic, which needs python-flint: pip install 'gradcheck[exact]'"
         )

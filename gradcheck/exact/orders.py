@@ -159,6 +159,10 @@ STEPS: Mapping[str, Callable[[Dual], Dual]] = {
 }
 
 
+# Towards zero, as numbers become whole.
+cut = step(lambda x: x.floor() if x >= 0 else x.ceil())
+
+
 def floor_quotient(a: Dual, b: Dual) -> Dual:
     """Return floor(a / b)."""
     return STEPS["Floor"](Dual(objects(a.value / b.value)))
@@ -171,8 +175,7 @@ def floor_remainder(a: Dual, b: Dual) -> Dual:
 
 def remainder(a: Dual, b: Dual) -> Dual:
     """Return what is left of a / b cut towards zero, as C has it."""
-    whole = Dual(mapped(lambda q: q.floor() if q >= 0 else q.ceil(), objects(a.value / b.value)))
-    return subtract(a, multiply(b, Dual(mapped(lambda q: ONE * q.unique_fmpz(), whole.value))))
+    return subtract(a, multiply(b, cut(Dual(objects(a.value / b.value)))))
 
 
 def places(x: Dual, axis: int, best: int) -> Any:
@@ -329,5 +332,4 @@ def cast(inputs: Sequence[Operand], attribute: Attribute) -> list[Operand]:
         return [np.asarray(x).astype(wanted.as_numpy_dtype)]
     if wanted.is_bool:
         return [compared(lambda o: o != 0)(x, lift(0.0))]
-    cut = mapped(lambda a: int((a.floor() if a >= 0 else a.ceil()).unique_fmpz()), x.value)
-    return [cut.astype(wanted.as_numpy_dtype)]
+    return [mapped(lambda a: int(a.unique_fmpz()), cut(x).value).astype(wanted.as_numpy_dtype)]

@@ -15,7 +15,6 @@ from gradcheck.exact.balls import (
     Operand,
     Unknown,
     add,
-    chain,
     divide,
     dual,
     full,
@@ -225,12 +224,17 @@ def tensor_scatter(replace: bool, sign: int = 1) -> Kind:
     return kind
 
 
+def _segments(inputs: Sequence[Operand]) -> tuple[Dual, Any, int]:
+    """Return rows, the segment of each, and how many segments there are: as given, or up to the last id."""
+    x, ids = dual(inputs[0]), np.asarray(inputs[1], np.int64)
+    return x, ids, int(np.asarray(inputs[2])) if len(inputs) > 2 else int(ids.max(initial=-1)) + 1
+
+
 def segment_sums(mean: bool = False) -> Kind:
     """Return the kind of a sum (or mean) over segments: sorted ids alone, or ids and their number."""
 
     def kind(inputs: Sequence[Operand], attribute: Attribute) -> list[Operand]:
-        x, ids = dual(inputs[0]), np.asarray(inputs[1], np.int64)
-        number = int(np.asarray(inputs[2])) if len(inputs) > 2 else int(ids.max(initial=-1)) + 1
+        x, ids, number = _segments(inputs)
         shape = (number, *x.shape[ids.ndim :])
         found = scattered(Dual(full(shape)), ids[..., None], x)
         if mean:
@@ -243,8 +247,7 @@ def segment_sums(mean: bool = False) -> Kind:
 
 def segment_products(inputs: Sequence[Operand], attribute: Attribute) -> list[Operand]:
     """Return products over segments; of nothing it is one."""
-    x, ids = dual(inputs[0]), np.asarray(inputs[1], np.int64)
-    number = int(np.asarray(inputs[2])) if len(inputs) > 2 else int(ids.max(initial=-1)) + 1
+    x, ids, number = _segments(inputs)
     rows = x.map(lambda a: a.reshape(ids.size, *x.shape[ids.ndim :]))
     found = [Dual(full(x.shape[ids.ndim :], ONE)) for _ in range(number)]
     for k, segment in enumerate(ids.ravel()):
@@ -257,8 +260,7 @@ def segment_extremes(best: int) -> Kind:
     """Return the kind of a maximum (1) or minimum (-1) over segments; one without members is not known."""
 
     def kind(inputs: Sequence[Operand], attribute: Attribute) -> list[Operand]:
-        x, ids = dual(inputs[0]), np.asarray(inputs[1], np.int64)
-        number = int(np.asarray(inputs[2])) if len(inputs) > 2 else int(ids.max(initial=-1)) + 1
+        x, ids, number = _segments(inputs)
         rows = x.map(lambda a: a.reshape(ids.size, -1))
         found = []
         for segment in range(number):
@@ -275,8 +277,4 @@ def segment_extremes(best: int) -> Kind:
 
 def log_sum_exp(x: Dual) -> Dual:
     """Return log(sum(exp(x))) of each last row; balls need no shift by the largest."""
-    shift = objects(np.frompyfunc(lambda a: a.mid(), 1, 1)(x.value)).max(axis=-1, keepdims=True)
-    shifted = chain(x, objects(x.value - shift), lambda: full(x.shape, ONE))
-    sums = _sum(ONES["Exp"](shifted), (len(x.shape) - 1,), True)
-    found = ONES["Log"](sums)
-    return Dual(objects(found.value + shift), found.slopes)
+    return ONES["Log"](_sum(ONES["Exp"](x), (len(x.shape) - 1,), True))

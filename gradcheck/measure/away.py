@@ -14,10 +14,11 @@ from gradcheck.backend.tensorflow.runs import largest_number
 from gradcheck.differences.assess import Assessment, Outcome, assess
 from gradcheck.differences.ladder import Label
 from gradcheck.differences.vector_function import Point
+from gradcheck.measure.disorder import in_disorder
 from gradcheck.measure.gradients import tolerance_of
 from gradcheck.measure.noise import own_gradient, own_values
 from gradcheck.measure.own_points import in_own_dtypes, moves_variables, own_point
-from gradcheck.measure.paths import erratic, fades, grows_slowly, moved, needed, onsets
+from gradcheck.measure.paths import fades, grows_slowly, moved, needed, onsets
 from gradcheck.numerics.arrays import Array
 from gradcheck.numerics.closeness import largest
 from gradcheck.verdict.discrepancy import Discrepancy, Exemption
@@ -26,11 +27,8 @@ from gradcheck.verdict.tolerances import (
     AMPLIFIED,
     ASKED_AT_ONCE,
     AUTODIFF_RTOL,
-    BESIDE_SHARES,
     BEYOND_ONSET,
     CONSTANT_ROUNDINGS,
-    DISORDER,
-    HEAVY,
     LARGEST_INPUT,
     LARGEST_SLOPE,
     NEGLIGIBLE,
@@ -41,7 +39,6 @@ from gradcheck.verdict.tolerances import (
     SEEN,
     SHARED_REACH,
     SLOPE_RTOL,
-    SLOPES_BESIDE,
     UNSEEN,
 )
 
@@ -281,7 +278,7 @@ def followed(lab: Lab, wrong: Away, far: Array) -> Away:
     begin, onset = (sample + share * (alone - sample) for share in (first, last))
     gradual = grows_slowly(first, last) or fades(begin[chosen], onset[chosen])
     slowly = grows and np.isfinite(gap(alone)) and gradual
-    restless = any(_in_disorder(lab, wrong.coordinate, x, sample, chosen) for x in _beyond(sample, onset, alone))
+    restless = any(in_disorder(lab, wrong.coordinate, x, sample, chosen) for x in _beyond(sample, onset, alone))
     places = tuple((int(i), float(alone[i])) for i in chosen)
     start = float(sample[chosen[0]]) if chosen.size else 0.0
     return replace(
@@ -300,27 +297,6 @@ def _beyond(sample: Array, onset: Array, alone: Array) -> list[Array]:
     before, behind = onset - sample, alone - onset
     way = np.where(np.abs(before) < np.abs(behind), before, behind)
     return [onset + share * way for share in BEYOND_ONSET]
-
-
-def _in_disorder(lab: Lab, coordinate: int, x: Array, sample: Array, chosen: NDArray[np.int64]) -> bool:
-    """Return whether the slopes around x follow no order and multiply a relative change, as chaos does.
-
-    A plain wave looks random too at steps that are longer than it, but multiplies by little, and by about as much
-    everywhere.
-    """
-    values = refused(lambda: lab.precision.op.value(x))
-    if values is None:
-        return False
-    size = float(np.abs(lab.precision.point.cotangent * values).sum())
-    reach = float(np.abs(x[chosen]).max(initial=0.0))
-    narrow, wide = (share * np.abs(x[chosen]) for share in BESIDE_SHARES)
-    # Near zero a share of the value is too little to see how the op goes on.
-    for step in (narrow, wide, np.fmax(wide, BESIDE_SHARES[-1] * np.abs(sample[chosen]))):
-        slopes = _slopes_around(lab, coordinate, x, chosen, step)
-        middle, most = np.median(np.abs(slopes)), np.max(np.abs(slopes))
-        if erratic(slopes) and (middle * reach > DISORDER * size or most > HEAVY * middle):
-            return True
-    return False
 
 
 def with_shared_onset(lab: Lab, wrong: Sequence[Away]) -> list[Away]:
@@ -345,17 +321,6 @@ def _begins_beyond(lab: Lab, wrong: Away, other: Away) -> bool:
         return False
     margin = SAME_ONSET * abs(other.onset - other.start)
     return bool((wrong.onset - other.onset) * direction >= -margin)
-
-
-def _slopes_around(lab: Lab, coordinate: int, x: Array, chosen: NDArray[np.int64], step: Array) -> Array:
-    """Return autodiff's slope of one coordinate at x and beside it, the chosen coordinates moved by steps."""
-    slopes = []
-    for number in SLOPES_BESIDE:
-        beside = x.copy()
-        beside[chosen] += number * step
-        found = lab.autodiff(replace(lab.precision.point, x=lab.precision.point.clipped(beside)))
-        slopes.append(np.nan if found is None else float(found[coordinate]))
-    return np.array(slopes)
 
 
 def negligible(lab: Lab) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from gradcheck.backend.tensorflow.operation import differentiable
 from gradcheck.backend.tensorflow.runs import as_tensor
 from gradcheck.differences.assess import Tolerance
 from gradcheck.differences.vector_function import Point
+from gradcheck.exact import is_installed
 from gradcheck.measure.precision import Precision, choose
 from gradcheck.numerics.arrays import Array
 from gradcheck.results import Finding
@@ -92,14 +92,9 @@ def autodiff_at(lab: Lab, point: Point) -> Array | None:
     return refused(lambda: lab.precision.op.autodiff_gradient(point.x, point.cotangent))
 
 
-def has_exact() -> bool:
-    """Return whether the library for exact arithmetic is installed."""
-    return importlib.util.find_spec("flint") is not None
-
-
 def exact_of(lab: Lab) -> ExactSample | None:
     """Return what exact arithmetic says at the sample, None if the case does not ask for it or it cannot be had."""
-    if lab.case.exact is None or not has_exact():
+    if lab.case.exact is None or not is_installed():
         return None
     # Only here, so that nobody needs the library who does not ask for it.
     from gradcheck.measure.exact import exact_sample
