@@ -5,14 +5,14 @@ It is compared with autodiff, which is cheap; only a finite difference may blame
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain, islice
 
 import numpy as np
 
 from gradcheck.checks.check import DERIVATIVE, FIXED, INPUTS, OUTPUTS, RULE, Check, Item
-from gradcheck.checks.counterexamples import with_counterexample
+from gradcheck.checks.counterexamples import at_smallest
 from gradcheck.checks.exact import compared_exactly
 from gradcheck.checks.nearby import SPOILT
 from gradcheck.diagnose.away import elements_at, locate, place
@@ -41,9 +41,9 @@ def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
             break
         if _is_odd(lab, site):
             looked += 1
-            finding = yield from _confirmed(lab, site)
-            if finding is not None:
-                yield finding
+            items = list(_confirmed(lab, site))
+            yield from items
+            if any(isinstance(item, Finding) for item in items):
                 return
     yield from compared_exactly(lab, _other_sides(search), "on another side of a condition")
 
@@ -63,13 +63,14 @@ def _is_odd(lab: Lab, site: BranchSite) -> bool:
     return gradient is not None and (not np.isfinite(gradient).all() or bool(compare(lab, site.x)[0].any()))
 
 
-def _confirmed(lab: Lab, site: BranchSite) -> Generator[Item, None, Finding | None]:
+def _confirmed(lab: Lab, site: BranchSite) -> Iterator[Item]:
     look = look_at(lab, site.x)
     for exemption in look.exempted:
         yield Exempted(exemption.reason, CHECK.name, int(exemption.elements.sum()))
     wrong = [narrowed(lab, w, site.x) if w.own_dtype else followed(lab, w, site.x) for w in look.wrong[:MOST_BLAMED]]
     wrong = [w for w in wrong if not w.exempt]
-    return with_counterexample(lab, _finding(lab, wrong, site), site.x) if wrong else None
+    if wrong:
+        yield from at_smallest(lab, _finding(lab, wrong, site), site.x)
 
 
 def _finding(lab: Lab, wrong: Sequence[Away], site: BranchSite) -> Finding:

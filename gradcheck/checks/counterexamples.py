@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +11,8 @@ import numpy as np
 from gradcheck.backend.tensorflow.failures import Stopped
 from gradcheck.backend.tensorflow.faults import own_fault, refused
 from gradcheck.checks import slopes
+from gradcheck.checks.check import Item
+from gradcheck.checks.exact import held_exactly
 from gradcheck.diagnose.finding import level_of
 from gradcheck.findings import ERROR
 from gradcheck.measure.away import compare
@@ -45,17 +47,23 @@ def found_at(lab: Lab, values: Sequence[Any], codes: Sequence[str]) -> Finding |
     return None
 
 
-def with_counterexample(lab: Lab, finding: Finding, x: Array) -> Finding:
-    """Return the finding with the smallest inputs that show it, as it is if a rerun there finds nothing of it."""
-    if lab.recorder.edited:
-        return finding
-    if lab.layout.inputs.width > SHRUNK_SIZE or any(not _is_plain(lab, i) for i in range(len(lab.leaves))):
-        return finding
-    if moves_variables(lab, x):
-        # A spec holds inputs, not variables.
-        return finding
-    small = shrunk(lambda point: _is_wrong(lab, point), x, _base(lab))
-    values = own_point(lab, small)
+def at_smallest(lab: Lab, finding: Finding, x: Array) -> Iterator[Item]:
+    """Yield the finding with the smallest inputs that show it, and what exact arithmetic says there."""
+    small = x
+    if _may_be_shrunk(lab, x):
+        small = shrunk(lambda point: _is_wrong(lab, point), x, _base(lab))
+        finding = _with_counterexample(lab, finding, own_point(lab, small))
+    yield from held_exactly(lab, finding, [small, x])
+
+
+def _may_be_shrunk(lab: Lab, x: Array) -> bool:
+    """Return whether smaller inputs may be looked for: a spec holds plain inputs, and no variables."""
+    small_enough = lab.layout.inputs.width <= SHRUNK_SIZE and not lab.recorder.edited
+    return small_enough and all(_is_plain(lab, i) for i in range(len(lab.leaves))) and not moves_variables(lab, x)
+
+
+def _with_counterexample(lab: Lab, finding: Finding, values: list[Any]) -> Finding:
+    """Return the finding with the inputs that show it, as it is if a rerun there finds nothing of it."""
     for tried in (rows_alone(lab, values), values):
         if tried is not None and _finds_again(lab, tried, finding.code):
             return replace(finding, counterexample=_written(lab, tried))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -16,8 +17,9 @@ from gradcheck.exact.thresholds import EXACT_LEAST, EXACT_POINTS
 from gradcheck.measure.lab import Lab
 from gradcheck.numerics.arrays import Array
 from gradcheck.numerics.closeness import worst_first
-from gradcheck.results import DIFFERENT, OPEN, Element, Exact, Finding, Note
+from gradcheck.results import DIFFERENT, IDENTICAL, OPEN, Element, Exact, Exempted, Finding, Note
 from gradcheck.sites.redraws import redraws_and_grid
+from gradcheck.verdict.exemptions import PROVED
 from gradcheck.ways import EXACT_STRICT
 
 if TYPE_CHECKING:
@@ -33,21 +35,19 @@ def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
     """Compare at the sample and at a few other draws of the inputs."""
     assert lab.exact is not None
     first = lab.exact.sample
-    yield first.found
+    if not lab.exact.is_tie:
+        yield first.found
     if first.found.verdict == OPEN and lab.case.exact == EXACT_STRICT:
         yield _undecided(first.found)
-    if blamed_before(lab, found):
-        return
-    if _is_wrong(lab, first.found):
-        yield _mismatch(lab, first, "in exact arithmetic")
-        return
-    if first.found.verdict == DIFFERENT:
-        yield Note(
-            f"exact arithmetic: different by {first.found.size:.1g} of the terms, less than {EXACT_LEAST:g}, from which"
-            " on it is an error (--strict-exact: from 0 on)"
-        )
     draws = (site.x for site in redraws_and_grid(lab))
-    yield from compared_exactly(lab, islice(draws, EXACT_POINTS), "at other draws of the inputs")
+    elsewhere = compared_exactly(lab, islice(draws, EXACT_POINTS), "at other draws of the inputs")
+    blamed = blamed_before(lab, found)
+    if lab.exact.is_tie:
+        items = _in_place_of(first.found, elsewhere)
+        yield from (item for item in items if not blamed or isinstance(item, Exact))
+    elif not blamed:
+        yield from _on_sample(lab, first)
+        yield from elsewhere if not _is_wrong(lab, first.found) else ()
 
 
 CHECK = Check(
@@ -59,12 +59,25 @@ CHECK = Check(
 )
 
 
+def _on_sample(lab: Lab, first: ExactPoint) -> Iterator[Item]:
+    if _is_wrong(lab, first.found):
+        yield _mismatch(lab, first, "in exact arithmetic")
+    elif first.found.verdict == DIFFERENT:
+        yield Note(
+            f"exact arithmetic: different by {first.found.size:.1g} of the terms, less than {EXACT_LEAST:g}, from which"
+            " on it is an error (--strict-exact: from 0 on)"
+        )
+
+
 def compared_exactly(lab: Lab, points: Iterable[Array], where: str) -> Iterator[Item]:
     """Yield what exact arithmetic says at points other than the sample, and a finding for the first that is wrong.
 
     A rule that is an approximation at the sample already may be a coarser one elsewhere.
     """
     if lab.exact is None or lab.exact.op is None or lab.exact.found.verdict == DIFFERENT:
+        return
+    if lab.exact.op.gradient is None and not lab.precision.op.wide:
+        # Where terms cancel, numbers of a coarse dtype may have no digit left.
         return
     for x in points:
         point = lab.exact.at(x, lab.precision.on_alive(lab.cotangent))
@@ -74,6 +87,33 @@ def compared_exactly(lab: Lab, points: Iterable[Array], where: str) -> Iterator[
         if _is_wrong(lab, point.found):
             yield _mismatch(lab, point, f"{where}, in exact arithmetic", "region")
             return
+
+
+def held_exactly(lab: Lab, finding: Finding, points: Sequence[Array]) -> Iterator[Item]:
+    """Yield a finding and what exact arithmetic says of it, an exemption where that proves the gradient right.
+
+    The first of the points at which it decides counts: the smallest inputs have zeros, at which many ops have ties.
+    """
+    if finding.code == "gradient-mismatch" and lab.exact is not None and lab.exact.is_followed:
+        upstream = lab.precision.on_alive(lab.cotangent)
+        every = (lab.exact.at(x, upstream).found for x in points)
+        said = next((exact for exact in every if exact.verdict != OPEN), None)
+        if said is not None:
+            yield said
+            if said.verdict == IDENTICAL:
+                yield Exempted(PROVED, CHECK.name, 1)
+                return
+    yield finding
+
+
+def _in_place_of(tie: Exact, elsewhere: Iterable[Item]) -> Iterator[Item]:
+    """Yield what is found elsewhere, each verdict with the reason why it is not that of the sample; else the tie."""
+    decided = False
+    for item in elsewhere:
+        decided |= isinstance(item, Exact)
+        yield replace(item, why=f"at other draws; at the sample: {tie.why}") if isinstance(item, Exact) else item
+    if not decided:
+        yield tie
 
 
 def _is_wrong(lab: Lab, exact: Exact) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from gradcheck.checks.check import DERIVATIVE, FIXED, INPUTS, OUTPUTS, RULE, Check, Item
-from gradcheck.checks.counterexamples import with_counterexample
+from gradcheck.checks.counterexamples import at_smallest
 from gradcheck.checks.nearby import SPOILT, compared_nearby, region_at
 from gradcheck.diagnose.away import elements_at, findings_of, locate, place
 from gradcheck.diagnose.inner_rules import inner_rule
@@ -49,7 +49,7 @@ def ask_ordinary(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
     wrong = [w for w in with_shared_onset(lab, wrong) if not w.exempt]
     if wrong:
         finding = _finding(lab, wrong, sites, compared)
-        yield with_counterexample(lab, finding, _at(lab, wrong[0]))
+        yield from at_smallest(lab, finding, _at(lab, wrong[0]))
 
 
 def _at(lab: Lab, wrong: Away) -> Array:
@@ -75,15 +75,16 @@ def ask_far(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
         if sum(not w.exempt and not w.inward for w in wrong) >= MOST_BLAMED or len(wrong) >= MOST_BLAMED**2:
             break
     for finding in findings_of(lab, wrong):
-        yield _smallest(lab, finding, wrong)
+        yield from _smallest(lab, finding, wrong)
 
 
-def _smallest(lab: Lab, finding: Finding, wrong: Sequence[Away]) -> Finding:
-    """Return an error with the smallest inputs that show it."""
+def _smallest(lab: Lab, finding: Finding, wrong: Sequence[Away]) -> Iterator[Item]:
+    """Yield a finding, an error with the smallest inputs that show it."""
     if finding.code not in ("gradient-mismatch", "gradient-nonfinite"):
-        return finding
+        yield finding
+        return
     shown = next(w for w in wrong if w.own_dtype == (finding.code == "gradient-nonfinite") and not w.exempt)
-    return with_counterexample(lab, finding, _at(lab, shown))
+    yield from at_smallest(lab, finding, _at(lab, shown))
 
 
 ORDINARY = Check(

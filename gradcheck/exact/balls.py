@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from flint import arb, ctx
+from flint import acb, arb, ctx
 from numpy.typing import NDArray
 
 # Bits of every ball: some 90 digits, so that 80 are left after the roundings of a large op.
@@ -69,11 +69,25 @@ def objects(value: Any) -> Balls:
 
 
 _ball = np.frompyfunc(arb, 1, 1)
+_complex_ball = np.frompyfunc(acb, 1, 1)
+_of_parts = np.frompyfunc(acb, 2, 1)
+_around = np.frompyfunc(lambda number, radius: arb(number, radius), 2, 1)
 
 
 def lift(numbers: Any) -> Dual:
-    """Return real numbers as balls without radius: every float is a binary fraction."""
+    """Return numbers, real or complex, as balls without radius: every float is a binary fraction."""
+    if np.iscomplexobj(numbers):
+        return Dual(objects(_complex_ball(np.asarray(numbers, np.complex128).astype(object))))
     return Dual(objects(_ball(np.asarray(numbers, np.float64).astype(object))))
+
+
+def between(numbers: Any, radii: Any) -> Balls:
+    """Return numbers as balls of a radius each; of complex ones each part has its own."""
+    if np.iscomplexobj(numbers):
+        return objects(_of_parts(between(np.real(numbers), np.real(radii)), between(np.imag(numbers), np.imag(radii))))
+    return objects(
+        _around(np.asarray(numbers, np.float64).astype(object), np.asarray(radii, np.float64).astype(object))
+    )
 
 
 def dual(operand: Operand) -> Dual:

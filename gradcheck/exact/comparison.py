@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from flint import arb
 
-from gradcheck.exact.balls import ZERO, Balls, Dual
+from gradcheck.exact.balls import ZERO, Balls, Dual, lift
 from gradcheck.exact.thresholds import EXACT_DIGITS
 from gradcheck.results import DIFFERENT, IDENTICAL, OPEN
 
@@ -58,10 +58,11 @@ def along(
 
 
 def _terms(balls: Balls, weights: Any) -> Balls:
-    """Return what is not zero of weights times balls; the weights are floats."""
-    chosen = np.asarray(weights, np.float64) != 0
-    numbers = np.frompyfunc(arb, 1, 1)(np.asarray(weights, np.float64)[chosen].astype(object))
-    return np.asarray(balls[chosen] * numbers, object)
+    """Return the products of weights and balls that are not zero, of complex ones the real inner product."""
+    chosen = np.asarray(weights) != 0
+    numbers = lift(np.conj(np.asarray(weights)[chosen])).value
+    found = np.asarray(balls[chosen] * numbers, object)
+    return np.frompyfunc(lambda z: z.real, 1, 1)(found) if np.iscomplexobj(weights) and found.size else found
 
 
 def _sum(parts: Sequence[Balls], absolute: bool = False) -> Any:
@@ -72,8 +73,11 @@ def _sum(parts: Sequence[Balls], absolute: bool = False) -> Any:
     return total
 
 
-def verdict(found: Sequence[Along]) -> tuple[str, int, float]:
-    """Return what balls say of all directions, how many digits agree at least, and how large the difference is."""
+def verdict(found: Sequence[Along], least: int = EXACT_DIGITS) -> tuple[str, int, float]:
+    """Return what balls say of all directions, how many digits agree, and how large the difference is.
+
+    At least `least` digits have to agree of what is identical.
+    """
     if any(not pair.gap.is_finite() for pair in found):
         return OPEN, 0, 0.0
     apart = [pair for pair in found if not pair.gap.contains(0)]
@@ -81,7 +85,7 @@ def verdict(found: Sequence[Along]) -> tuple[str, int, float]:
         worst = max(pair.size for pair in apart)
         return DIFFERENT, max(0, math.floor(-math.log10(worst))) if worst else 0, worst
     digits = min((pair.digits for pair in found), default=math.inf)
-    if digits < EXACT_DIGITS:
+    if digits < least:
         return OPEN, max(0, math.floor(digits)), 0.0
     return IDENTICAL, math.floor(min(digits, 99)), 0.0
 

@@ -26,8 +26,10 @@ _DOUBLE, _SINGLE = 53, 24
 
 
 def widened(numbers: Any) -> Dual:
-    """Return constants as balls that hold the numbers they may stand for."""
+    """Return constants as balls that hold the numbers they may stand for; complex ones are taken as they are."""
     array = np.asarray(numbers)
+    if np.iscomplexobj(array):
+        return lift(array)
     bits = _BITS.get(str(array.dtype), _DOUBLE)
     exact = lift(array)
     reach = np.frompyfunc(lambda value: arb(0, _reach(float(value), bits)), 1, 1)(array.astype(np.float64))

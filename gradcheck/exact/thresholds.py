@@ -4,6 +4,8 @@ from __future__ import annotations
 
 # Digits that have to agree, of 90: those that are lost are what cancels in the op.
 EXACT_DIGITS = 40
+# The same of a gradient of which only rounded numbers are known: float32 leaves four at least, after half are lost.
+EXACT_DIGITS_OF_NUMBERS = 3
 # Coordinates up to which each is a direction of its own, so that each has its own verdict.
 EXACT_SINGLE = 24
 # Random directions of a larger op, and the largest whole number among their entries.

@@ -330,9 +330,12 @@ def negligible(lab: Lab) -> float:
 
 
 def _finite_slope(lab: Lab, found: Assessment) -> Mask:
+    """Return where differences settle, at a number that the dtype can hold; of a slope of zero only noise is seen."""
     most = LARGEST_SLOPE if lab.dtype.startswith("complex") else OVERFLOW_MARGIN * largest_number(lab.dtype)
     settled = np.isin(found.label, (Label.SMOOTH, Label.FLAT, Label.EDGE))
     with np.errstate(all="ignore"):
+        near_zero = np.abs(found.value) + found.error <= SLOPE_RTOL * largest(lab.gradient)
+        settled |= (found.label == Label.NOISY) & near_zero
         return np.asarray(settled & (np.abs(found.value) < most) & np.isfinite(found.value))
 
 

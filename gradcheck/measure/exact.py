@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,27 +12,41 @@ from gradcheck.backend.tensorflow.exact_graph import ExactGraph, NotExact
 from gradcheck.backend.tensorflow.faults import refused
 from gradcheck.backend.tensorflow.float64_graph import wide_dtype
 from gradcheck.backend.tensorflow.runs import Gradients
-from gradcheck.exact.balls import Dual, Operand, lift, objects
+from gradcheck.exact.balls import Dual, Operand, between, lift, objects
 from gradcheck.exact.comparison import Along, along, common_factor, verdict
-from gradcheck.exact.thresholds import EXACT_DIRECTIONS, EXACT_RATIO, EXACT_SAME, EXACT_SINGLE, EXACT_WEIGHTS
+from gradcheck.exact.thresholds import (
+    EXACT_DIGITS,
+    EXACT_DIGITS_OF_NUMBERS,
+    EXACT_DIRECTIONS,
+    EXACT_RATIO,
+    EXACT_SAME,
+    EXACT_SINGLE,
+    EXACT_WEIGHTS,
+)
 from gradcheck.measure.noise import packed_values
 from gradcheck.numerics.arrays import Array
 from gradcheck.numerics.closeness import close, largest
 from gradcheck.results import DIFFERENT, IDENTICAL, OPEN, ROUNDED, Exact
-from gradcheck.verdict.tolerances import SAME_VALUE_RTOL
+from gradcheck.verdict.tolerances import CONSTANT_ROUNDINGS, SAME_VALUE_RTOL
 
 if TYPE_CHECKING:
     from gradcheck.measure.lab import Lab
 
+AS_NUMBERS = "the gradient cannot be followed, so that its numbers are compared"
+
 
 @dataclass(frozen=True, slots=True)
 class ExactOp:
-    """Hold the traces of a forward and of the gradient under test, and which of its outputs are gradients."""
+    """Hold the traces of a forward and of the gradient under test, and which of its outputs are gradients.
+
+    No gradient: it runs in Python only, is another one when it is traced, or holds ops that are not known exactly;
+    its numbers are compared.
+    """
 
     lab: Lab
     forward: ExactGraph
-    gradient: ExactGraph
-    given: tuple[bool, ...]
+    gradient: ExactGraph | None
+    given: tuple[bool, ...] = ()
 
     def compare(self, x: Array, cotangent: Array, rounded: bool = False) -> list[Along]:
         """Return both sides at a point along single coordinates, or some random directions; raises NotExact."""
@@ -43,12 +57,33 @@ class ExactOp:
         dual_values, dual_variables = self._moving(values, variables, moved)
         outputs = [o for o in self.forward.at(dual_values, dual_variables, rounded) if isinstance(o, Dual)]
         self._expect(outputs)
-        found = self.gradient.at([*values, *(lift(u) for u in upstream)], variables, rounded)
-        gradients = iter(found[len(found) - sum(self.given) :])
-        every = [_as_dual(next(gradients)) if there else None for there in self.given]
+        if self.gradient is None:
+            every = self._numbers(x, cotangent)
+        else:
+            found = self.gradient.at([*values, *(lift(u) for u in upstream)], variables, rounded)
+            gradients = iter(found[len(found) - sum(self.given) :])
+            every = [_as_dual(next(gradients)) if there else None for there in self.given]
         if any(g is not None and g.shape != slot.shape for g, slot in zip(every, self.lab.slots, strict=True)):
             raise NotExact("", "a gradient has another shape than its input", ("", 0))
         return along(outputs, upstream, every, moved)
+
+    def _numbers(self, x: Array, cotangent: Array) -> list[Dual | None]:
+        """Return the gradient as it is computed, in balls of what rounding may do to it; raises NotExact."""
+        lab = self.lab
+        found = lab.gradient_near(replace(lab.precision.point, x=x, cotangent=cotangent))
+        if found is None or not np.isfinite(found).all():
+            raise NotExact("", "the gradient gives no numbers there", ("", 0))
+        vector = lab.precision.op
+        loose = max(EXACT_SAME, float(np.sqrt(vector.roundoff)), CONSTANT_ROUNDINGS * vector.constants_roundoff)
+        radius = loose * np.abs(found) + (loose**2 * largest(found) if vector.wide else lab.noise.most_gradient)
+        inputs = lab.layout.inputs
+        parts = zip(inputs.unpack(found), inputs.unpack(radius), strict=True)
+        return [Dual(between(numbers, radii)) for numbers, radii in parts]
+
+    @property
+    def least_digits(self) -> int:
+        """Return how many digits have to agree."""
+        return EXACT_DIGITS if self.gradient is not None else EXACT_DIGITS_OF_NUMBERS
 
     def _expect(self, outputs: Sequence[Dual]) -> None:
         """Raise NotExact where the bare forward returns other shapes than the op."""
@@ -71,7 +106,7 @@ class ExactOp:
     def _entered(self, x: Array) -> tuple[list[Operand], list[Dual]]:
         layout = self.lab.layout
         parts = layout.inputs.unpack(x)
-        values: list[Operand] = [lift(v) if _is_real(v) else np.asarray(v) for v in self.lab.values]
+        values: list[Operand] = [lift(v) if _is_number(v) else np.asarray(v) for v in self.lab.values]
         for position, part in zip(layout.sources, parts, strict=False):
             values[position] = lift(part)
         return values, [lift(part) for part in parts[len(layout.sources) :]]
@@ -97,24 +132,25 @@ def _as_dual(operand: Operand) -> Dual:
     return operand if isinstance(operand, Dual) else lift(operand)
 
 
-def _is_real(value: Any) -> bool:
-    """Return whether an array holds real numbers, TensorFlow's own half precision included."""
-    return "float" in str(np.asarray(value).dtype)
+def _is_number(value: Any) -> bool:
+    """Return whether an array holds real or complex numbers, TensorFlow's own half precision included."""
+    return any(kind in str(np.asarray(value).dtype) for kind in ("float", "complex"))
 
 
 def _exact_op(lab: Lab) -> ExactOp:
     """Return the op as it is traced in float64 if it has the same values there, else in its own dtypes.
 
-    Raises NotExact with the reason why it cannot be followed, or what tracing raises.
+    A gradient that cannot be traced is left out.  Raises NotExact with the reason why the op cannot be followed.
     """
     reason = _reason(lab)
     if reason is not None:
         raise NotExact("", reason, ("", 0))
-    wide = refused(lambda: _traced(lab, True)) if _takes_float64(lab) else None
-    found = wide or refused(lambda: _traced(lab, False))
-    if found is None:
-        raise NotExact("", "it cannot be traced", ("", 0))
-    return found
+    for with_gradient in (True, False):
+        wide = refused(lambda g=with_gradient: _traced(lab, True, g)) if _takes_float64(lab) else None  # type: ignore[misc]
+        found = wide or refused(lambda g=with_gradient: _traced(lab, False, g))  # type: ignore[misc]
+        if found is not None:
+            return found
+    raise NotExact("", "it cannot be traced", ("", 0))
 
 
 def _reason(lab: Lab) -> str | None:
@@ -124,8 +160,6 @@ def _reason(lab: Lab) -> str | None:
         return "the case keeps inner rules (`intended`)"
     if lab.facts.random or lab.facts.stateless:
         return "the op draws random numbers"
-    if any(slot.complex for slot in (*lab.slots, *lab.layout.outputs.slots)):
-        return "complex numbers are not followed"
     return None
 
 
@@ -135,10 +169,10 @@ def _takes_float64(lab: Lab) -> bool:
 
 
 def _widened(values: Sequence[Any]) -> list[Any]:
-    return [np.asarray(v, np.float64) if _is_real(v) else v for v in values]
+    return [np.asarray(v, np.complex128 if np.iscomplexobj(v) else np.float64) if _is_number(v) else v for v in values]
 
 
-def _traced(lab: Lab, wide: bool) -> ExactOp | None:
+def _traced(lab: Lab, wide: bool, with_gradient: bool) -> ExactOp | None:
     """Return the traces; None where the values in float64 are not those of the op's own dtype."""
     values = _widened(lab.values) if wide else list(lab.values)
     upstream = _widened(lab.upstream) if wide else list(lab.upstream)
@@ -149,10 +183,12 @@ def _traced(lab: Lab, wide: bool) -> ExactOp | None:
         if wide and not _same_values(lab, lab.gradients.outputs(values)):
             return None
         forward = bare.traced_forward(values)
-        gradient = lab.gradients.traced_gradient(values, upstream)
+        gradient = lab.gradients.traced_gradient(values, upstream) if with_gradient else None
     finally:
         lab.gradients.state.restore()
     stops = lab.case.surrogate is not None
+    if gradient is None:
+        return ExactOp(lab, ExactGraph(forward, variables, stops), None)
     given = tuple(g is not None for g in gradient.structured_outputs[1])
     return ExactOp(lab, ExactGraph(forward, variables, stops), ExactGraph(gradient, variables), given)
 
@@ -177,15 +213,29 @@ class ExactPoint:
 
 @dataclass(frozen=True, slots=True)
 class ExactSample:
-    """Hold what exact arithmetic says at the sample; `op` follows the same graphs elsewhere, None if it cannot."""
+    """Hold what exact arithmetic says at the sample; `op` follows the same graphs elsewhere, None if it cannot.
+
+    `is_tie`: only this point keeps the comparison open, as one at which a condition changes its side.
+    """
 
     sample: ExactPoint
     op: ExactOp | None = None
+    is_tie: bool = False
 
     @property
     def found(self) -> Exact:
         """Return the verdict at the sample."""
         return self.sample.found
+
+    @property
+    def is_proof(self) -> bool:
+        """Return whether gradient and derivative are identical, not only as far as rounded numbers tell."""
+        return self.found.verdict == IDENTICAL and self.is_followed
+
+    @property
+    def is_followed(self) -> bool:
+        """Return whether forward and gradient are followed, so that both are known exactly at other points."""
+        return self.op is not None and self.op.gradient is not None
 
     @property
     def reference(self) -> Array | None:
@@ -204,15 +254,28 @@ class ExactSample:
 def exact_sample(lab: Lab) -> ExactSample:
     """Return what exact arithmetic says at the sample of a lab."""
     x, cotangent = lab.vector(), lab.precision.on_alive(lab.cotangent)
+    op = None
     try:
         op = _exact_op(lab)
-        pairs = op.compare(x, cotangent)
-        if not _is_the_gradient(lab, op, pairs):
-            why = "the gradient that is traced is another one than in eager"
-            return ExactSample(ExactPoint(Exact(OPEN, why=why), x))
-        return ExactSample(_judged(op, x, cotangent, pairs), op)
+        op, pairs = _compared(op, x, cotangent)
+        point = _judged(op, x, cotangent, pairs)
+        return ExactSample(point, op, is_tie=point.found.verdict == OPEN)
     except NotExact as error:
-        return ExactSample(ExactPoint(_open(error), x))
+        return ExactSample(ExactPoint(_open(error), x), op, error.is_tie)
+
+
+def _compared(op: ExactOp, x: Array, cotangent: Array) -> tuple[ExactOp, list[Along]]:
+    """Return both sides at the sample, of the gradient's numbers where it cannot be followed; raises NotExact."""
+    by_numbers = replace(op, gradient=None)
+    try:
+        pairs = op.compare(x, cotangent)
+    except NotExact as error:
+        if op.gradient is None or error.is_tie:
+            raise
+        return by_numbers, by_numbers.compare(x, cotangent)
+    if op.gradient is None or _is_the_gradient(op.lab, op, pairs):
+        return op, pairs
+    return by_numbers, by_numbers.compare(x, cotangent)
 
 
 def _is_the_gradient(lab: Lab, op: ExactOp, pairs: Sequence[Along]) -> bool:
@@ -228,11 +291,12 @@ def _is_the_gradient(lab: Lab, op: ExactOp, pairs: Sequence[Along]) -> bool:
 
 
 def _judged(op: ExactOp, x: Array, cotangent: Array, pairs: Sequence[Along]) -> ExactPoint:
-    said, digits, size = verdict(pairs)
+    said, digits, size = verdict(pairs, op.least_digits)
+    numbers = "" if op.gradient is not None else AS_NUMBERS
     if said == OPEN:
         found = Exact(OPEN, digits, why="no digits are left, as at a singular point")
-    elif said == IDENTICAL:
-        found = Exact(IDENTICAL, digits)
+    elif said == IDENTICAL or op.gradient is None:
+        found = Exact(said, digits, size, why=numbers, factor=common_factor(pairs, EXACT_RATIO) if size else None)
     else:
         rounded = verdict(op.compare(x, cotangent, rounded=True))[0] != DIFFERENT
         found = Exact(ROUNDED if rounded else DIFFERENT, digits, size, factor=common_factor(pairs, EXACT_RATIO))

@@ -34,7 +34,7 @@ from gradcheck.measure.steering import Steering, steering_of
 from gradcheck.numerics.arrays import Array
 from gradcheck.numerics.packing import Slot
 from gradcheck.numerics.random_streams import stream
-from gradcheck.results import IDENTICAL, Skipped
+from gradcheck.results import Skipped
 from gradcheck.spec.model import Case
 from gradcheck.verdict.tolerances import SHOWN
 from gradcheck.ways import Way
@@ -311,7 +311,7 @@ class Lab:
     @property
     def proved(self) -> bool:
         """Return whether exact arithmetic finds the gradient at the sample identical to the derivative."""
-        return self.exact is not None and self.exact.found.verdict == IDENTICAL
+        return self.exact is not None and self.exact.is_proof
 
     @cached_property
     def bare(self) -> Operation:

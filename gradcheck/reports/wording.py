@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -88,10 +89,12 @@ def reach_lines(reach: Reach) -> list[str]:
     if not reach.sides:
         return []
     lines = [f"conditions: {reach.reached} of {reach.sides} sides reached"]
-    for side in reach.unreached:
+    # A loop that is unrolled has one condition many times.
+    for side, count in Counter(reach.unreached).items():
         word = "true" if side.side else "false"
         place = f"{side.file}:{side.line}" if side.file else "a condition"
-        lines.append(f"  not reached: {place} ({side.op}) {word}: {side.why}")
+        times = f", {count} times" if count > 1 else ""
+        lines.append(f"  not reached: {place} ({side.op}) {word}{times}: {side.why}")
     if reach.only_in_grad:
         lines.append(f"  only grad_fn, not the forward, has the condition at {', '.join(reach.only_in_grad)}")
     return lines
@@ -101,7 +104,7 @@ def exact_line(exact: Exact | None) -> str:
     """Return what exact arithmetic says of a gradient; nothing where it was not asked for."""
     if exact is None:
         return ""
-    points = f"at {exact.points} point{'s' * (exact.points != 1)}"
+    points = f"at {exact.points} point{'s' * (exact.points != 1)}{f' ({exact.why})' * bool(exact.why)}"
     if exact.verdict == "identical":
         return f"exact: identical to {exact.digits} digits {points}"
     if exact.verdict == "rounded":

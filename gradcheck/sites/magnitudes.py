@@ -1,4 +1,4 @@
-"""Inputs far from the sample: the ends of declared domains, large, small and mixed magnitudes, and zeros."""
+"""Inputs far from the sample: the ends of what may come, large, small and mixed magnitudes, and zeros."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from gradcheck.verdict.tolerances import (
 
 
 def magnitudes(lab: Lab) -> Iterator[Site]:
-    """Yield the ends of the domains, sites with every magnitude of both signs, then with some and all of them zero."""
+    """Yield the ends of what may come, then every magnitude of both signs, then some and all numbers zero."""
     base = lab.vector()
     free, shy = free_coordinates(lab)
     if not free.any():
@@ -50,9 +50,11 @@ def magnitudes(lab: Lab) -> Iterator[Site]:
 
 
 def _ends(lab: Lab, base: Array) -> Iterator[Site]:
-    """Yield sites with every other coordinate at an end of its domain, and those between at the other end."""
-    low, high = lab.layout.inputs.bounds()
+    """Yield sites with every other coordinate at an end of what may come, and those between at the other end."""
     free, shy = free_coordinates(lab)
+    low, high = np.full(base.size, -np.inf), np.full(base.size, np.inf)
+    for position, part in zip(lab.sources, lab.layout.inputs.ranges(), strict=False):
+        low[part], high[part] = lab.leaves[position].ends
     every_other = np.arange(base.size) % 2 == 0
     for ends in (np.where(every_other, low, high), np.where(every_other, high, low)):
         known = free & np.isfinite(ends) & ~(shy & (ends == 0))

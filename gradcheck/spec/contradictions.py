@@ -10,6 +10,7 @@ from typing import Any
 
 from gradcheck.errors import Problem
 from gradcheck.spec.arrays import npy_shape
+from gradcheck.spec.model import DRAWN_BETWEEN
 from gradcheck.spec.nodes import Document, KeyPath
 
 MAX_ELEMENTS = 2**28
@@ -108,7 +109,7 @@ def _bound_problems(document: Document, path: KeyPath, value: dict[str, Any]) ->
     yield from strange
     if strange:
         return
-    for source, low, high in (("uniform", 0.0, 1.0), ("log_uniform", 1e-3, 1e3), ("integers", 0, 10)):
+    for source, (low, high) in {**DRAWN_BETWEEN, "integers": (0, 10)}.items():
         if source not in value:
             continue
         a, b = value[source].get("low", low), value[source].get("high", high)
@@ -120,7 +121,7 @@ def _bound_problems(document: Document, path: KeyPath, value: dict[str, Any]) ->
     a, b = value["domain"]
     if not a < b:
         yield document.problem((*path, "domain"), f"low {a} is not below high {b}")
-    for source, low, high in (("uniform", 0.0, 1.0), ("log_uniform", 1e-3, 1e3)):
+    for source, (low, high) in DRAWN_BETWEEN.items():
         if source in value and (value[source].get("low", low) > b or value[source].get("high", high) < a):
             yield document.problem((*path, source), f"lies outside `domain` [{a}, {b}]")
     line = value.get("linspace")

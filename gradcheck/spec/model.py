@@ -8,6 +8,9 @@ from typing import Any
 
 from gradcheck.ways import MODES, TAPES
 
+# Between which numbers real ones are drawn if a spec does not say so.
+DRAWN_BETWEEN = {"uniform": (0.0, 1.0), "log_uniform": (1e-3, 1e3)}
+
 
 @dataclass(frozen=True, slots=True)
 class Input:

@@ -35,6 +35,7 @@ from gradcheck.verdict.tolerances import (
     TAKEN_AWAY,
 )
 
+PROVED = "exact arithmetic: the gradient is identical to the derivative"
 CHAOS = "a change of one rounding grows to order one on its way through the op (chaos)"
 
 
@@ -225,7 +226,7 @@ def at_an_edge(d: Discrepancy, op: Witness) -> Mask:
 
 
 EXEMPTIONS = (
-    Rule("exact arithmetic: the gradient is identical to the derivative", proved),
+    Rule(PROVED, proved),
     Rule("an end of the domain: a difference sees one side only, and autodiff agrees with the gradient", at_an_edge),
     Rule("gradient and autodiff agree, and the finite difference does not clearly contradict them", outweighed),
     Rule(

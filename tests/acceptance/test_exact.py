@@ -24,6 +24,10 @@ cases:
   wave_off: {{module: {OPS}, op: scaled, build: {{kind: wave, factor: 1.000001}}, inputs: {{x: {{shape: [5]}}}}}}
   cube_by_a_third: {{module: {OPS}, inputs: {{x: {{shape: [5], dtype: float64}}}}}}
   by_python: {{module: {OPS}, modes: [eager], inputs: {{x: {{shape: [5]}}}}}}
+  slope_by_python: {{module: {OPS}, build: {{}}, modes: [eager], inputs: {{x: {{shape: [5]}}}}}}
+  tie: {{module: {OPS}, op: clipped, build: {{}}, inputs: {{x: {{values: [0.0, 1.0, -1.0]}}}}}}
+  band: {{module: {OPS}, op: clipped, build: {{wrong: true}}, inputs: {{x: {{values: [0.5, 1.0, -1.0]}}}}}}
+  spectrum: {{module: {OPS}, build: {{}}, inputs: {{x: {{shape: [2, 6]}}}}}}
 """
     )
     path = folder / "report.json"
@@ -61,8 +65,33 @@ def test_what_is_not_known_stays_open_with_its_line(report):
     assert exact["line"]
 
 
+def test_the_numbers_of_a_gradient_by_python_are_held_against_the_exact_derivative(report):
+    exact = report[1]["slope_by_python"]["exact"]
+    assert exact["verdict"] == "identical"
+    assert 4 <= exact["digits"] <= 8
+    assert "its numbers are compared" in exact["why"]
+
+
+def test_at_a_tie_other_draws_decide(report):
+    exact = report[1]["tie"]["exact"]
+    assert exact["verdict"] == "identical"
+    assert "at the sample: a tie" in exact["why"]
+
+
+def test_a_counterexample_is_held_against_the_exact_derivative(report):
+    case = report[1]["band"]
+    (finding,) = [f for f in case["findings"] if f["level"] == "error"]
+    assert finding["counterexample"]
+    assert "exact arithmetic" not in finding["message"]
+    assert case["exact"]["verdict"] == "different"
+
+
+def test_complex_numbers_are_followed(report):
+    assert report[1]["spectrum"]["exact"]["verdict"] == "identical"
+
+
 def test_the_summary_counts_the_verdicts(report):
-    assert report[2]["exact"] == {"identical": 1, "different": 1, "rounded": 1, "open": 1}
+    assert report[2]["exact"] == {"identical": 4, "different": 2, "rounded": 1, "open": 1}
 
 
 def test_strict_exact_fails_where_nothing_is_decided(report, capsys):

@@ -281,3 +281,29 @@ def resized(factor=1.0):
         return tf.image.resize(x, [5, 5]), grad
 
     return op
+
+
+def distance_to_one(divided=False):
+    """(1 - x) ** 2, whose slope at one is zero: NaN there where the gradient divides by what is zero."""
+
+    @tf.custom_gradient
+    def op(x):
+        left = 1.0 - x
+
+        def grad(upstream):
+            slope = -2.0 * left * left / left if divided else -2.0 * left
+            return tf.convert_to_tensor(upstream) * slope
+
+        return left * left, grad
+
+    return op
+
+
+def angle():
+    """The arc cosine, whose slope is infinite at both ends of what is drawn."""
+
+    @tf.custom_gradient
+    def op(x):
+        return tf.acos(x), lambda upstream: -tf.convert_to_tensor(upstream) / tf.sqrt(1.0 - x * x)
+
+    return op

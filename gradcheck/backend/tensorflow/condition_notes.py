@@ -79,13 +79,16 @@ class Frame:
 class Notes:
     """Collect the sides of conditions; of `only` one of them, with slopes, if that is given.
 
-    A side begins at `depth`; `known` keeps the conditions, whose places take long to find, for all looks.
+    A side begins at `depth`; `known` keeps the conditions, whose places take long to find, and `met` the sides on
+    which they were, for all looks.
     """
 
-    def __init__(self, depth: float, known: dict[Key, Condition], only: Key | None = None) -> None:
+    def __init__(
+        self, depth: float, known: dict[Key, Condition], met: set[tuple[Key, bool]], only: Key | None = None
+    ) -> None:
         self.depth, self.only = depth, only
         self.seen: dict[Key, Sides] = {}
-        self._known = known
+        self._known, self._met = known, met
 
     def part(self, tensor: Any) -> Any:
         """Return a tensor as a truth value holds it: with slopes where one condition is looked at, as an array else."""
@@ -116,8 +119,15 @@ class Notes:
             return
         for number in range(2 if second_only else len(TOGETHER)):
             key = (frame.program.name, step.op.name, f"{one.op.name} {other.op.name} {number}")
-            if self.only in (None, key):
+            if self.only == key or (self.only is None and self._may_hold(one, other, number)):
                 self.note_joint(key, one, other, number)
+
+    def _may_hold(self, one: Origin, other: Origin, number: int) -> bool:
+        """Return whether each of two conditions was on its side in some look: else they cannot be so together."""
+        keys = [(origin.graph, origin.op.name, "") for origin in (one, other)]
+        return all(
+            key not in self._known or (key, side) in self._met for key, side in zip(keys, TOGETHER[number], strict=True)
+        )
 
     def note_joint(self, key: Key, one: Origin, other: Origin, number: int) -> None:
         """Note whether two conditions are as TOGETHER[number] says somewhere, where their shapes fit."""
@@ -155,9 +165,11 @@ class Notes:
         return self._known[key]
 
     def _keep(self, sides: Sides) -> None:
-        before = self.seen.get(sides.condition.key)
+        key = sides.condition.key
+        self._met.update((key, side) for side in (True, False) if sides.on(side))
+        before = self.seen.get(key)
         if before is None:
-            self.seen[sides.condition.key] = sides
+            self.seen[key] = sides
         else:
             before.add(sides)
 

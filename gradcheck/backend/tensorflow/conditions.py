@@ -48,7 +48,8 @@ class Conditions:
         self._programs: dict[str, Program] = {}
         self._main = self._program(concrete.graph, "")
         self._known: dict[Key, Condition] = {}
-        self._notes = Notes(CLEARLY, self._known)
+        self._met: set[tuple[Key, bool]] = set()
+        self._notes = Notes(CLEARLY, self._known, self._met)
 
     @property
     def size(self) -> int:
@@ -57,7 +58,7 @@ class Conditions:
 
     def at(self, values: Sequence[Any], variables: Sequence[Any]) -> dict[Key, Sides]:
         """Return the sides of every condition at these inputs, upstreams included, and values of the variables."""
-        self._notes = Notes(CLEARLY, self._known)
+        self._notes = Notes(CLEARLY, self._known, self._met)
         self._run(self._entered([wide_tensor(v) for v in values], [wide_tensor(v) for v in variables]))
         return self._notes.seen
 
@@ -65,7 +66,7 @@ class Conditions:
         self, key: Key, side: bool, values: Sequence[Any], variables: Sequence[Any], depth: float
     ) -> tuple[bool, float, list[Any]]:
         """Return whether a condition is on a side, how far from `depth` inside of it, and the slopes of that."""
-        self._notes = Notes(depth, self._known, key)
+        self._notes = Notes(depth, self._known, self._met, key)
         tensors, held = [wide_tensor(v) for v in values], [wide_tensor(v) for v in variables]
         with GradientTape() as tape:
             moved = [t for t in [*tensors, *held] if t.dtype == tf.float64]

@@ -35,6 +35,7 @@ from gradcheck.exact.balls import (
     objects,
     set_precision,
 )
+from gradcheck.exact.complex_numbers import COMPLEX_KINDS
 from gradcheck.exact.constants import widened
 from gradcheck.exact.kinds import KINDS
 from gradcheck.text import shortened
@@ -78,19 +79,19 @@ _MOVED: dict[str, tuple[int, ...] | None] = {
     "TensorStridedSliceUpdate": (0, 4),
 }  # fmt: skip
 
-FOLLOWED = frozenset({*KINDS, *_MOVED, *_SAME, *_SILENT, *_ENTERED, "StopGradient", "Const", "ReadVariableOp", "Shape",
-                      "ShapeN", "Size", "Rank", "ResourceGather", *_ASSIGNED, *LISTS})  # fmt: skip
+FOLLOWED = frozenset({*KINDS, *COMPLEX_KINDS, *_MOVED, *_SAME, *_SILENT, *_ENTERED, "StopGradient", "Const", "Shape",
+                      "ReadVariableOp", "ShapeN", "Size", "Rank", "ResourceGather", *_ASSIGNED, *LISTS})  # fmt: skip
 
 
 Value = Operand | Box | Items
 
 
 class NotExact(Exception):
-    """Say which op keeps a graph from being followed exactly: its kind, why, and the user's line."""
+    """Say which op keeps a graph from being followed exactly: its kind, why, the user's line, and if only at a tie."""
 
-    def __init__(self, kind: str, why: str, place: tuple[str, int]) -> None:
+    def __init__(self, kind: str, why: str, place: tuple[str, int], is_tie: bool = False) -> None:
         super().__init__(why)
-        self.kind, self.why, self.place = kind, why, place
+        self.kind, self.why, self.place, self.is_tie = kind, why, place, is_tie
 
 
 @dataclass(slots=True)
@@ -121,8 +122,8 @@ class ExactGraph:
         return self._given(np.asarray(tensor)) if tensor.dtype != tf.variant else Items()
 
     def _given(self, array: Any) -> Operand:
-        """Return a constant as balls if it is a real number."""
-        return self._constant(array) if tf.as_dtype(array.dtype).is_floating else array
+        """Return a constant as balls if it is a real or a complex number."""
+        return self._constant(array) if _is_number(array.dtype) else array
 
     def _program(self, graph: Any, name: str) -> Program:
         if name not in self._programs:
@@ -142,7 +143,7 @@ class ExactGraph:
             try:
                 outputs = self._step(step, [values[i] for i in step.inputs])
             except (Unknown, Undecided, CannotFollow) as error:
-                raise NotExact(step.kind, str(error), place_of(step.op)) from error
+                raise NotExact(step.kind, str(error), place_of(step.op), isinstance(error, Undecided)) from error
             except (ValueError, TypeError, LookupError, ArithmeticError) as error:
                 # A form of an op that nobody has thought of is told as what it is, not as a fault of the gradient.
                 why = f"{step.kind} in this form is not known exactly ({type(error).__name__}: {error})"
@@ -190,12 +191,12 @@ class ExactGraph:
             return self._plainly(step, inputs)
         if kind in _MOVED:
             return _moved(step, inputs, _MOVED[kind])
-        if kind not in KINDS:
-            raise Unknown(f"{kind} is not known exactly")
-        if any(tensor.dtype.is_complex for tensor in (*step.op.inputs, *step.op.outputs)):
-            raise Unknown("complex numbers are not followed")
+        is_complex = any(tensor.dtype.is_complex for tensor in (*step.op.inputs, *step.op.outputs))
+        kinds, of = (COMPLEX_KINDS, " of complex numbers") if is_complex else (KINDS, "")
+        if kind not in kinds:
+            raise Unknown(f"{kind}{of} is not known exactly")
         self._count_products(step, inputs)
-        return KINDS[kind](inputs, step.op.get_attr)
+        return kinds[kind](inputs, step.op.get_attr)
 
     def _plainly(self, step: Step, inputs: list[Any]) -> list[Operand]:
         """Run an op on whole numbers, or on none, as TensorFlow does."""
@@ -204,7 +205,7 @@ class ExactGraph:
         outputs = step.call([tf.constant(value) for value in inputs])
         if any(t.dtype in (tf.variant, tf.resource) for t in outputs):
             raise Unknown(f"{step.kind} is not known exactly")
-        return [lift(t.numpy()) if t.dtype.is_floating else t.numpy() for t in outputs]
+        return [lift(t.numpy()) if _is_number(t.dtype) else t.numpy() for t in outputs]
 
     def _on_variable(self, step: Step, inputs: list[Any]) -> list[Any]:
         box, rest = inputs[0], inputs[1:]
@@ -253,6 +254,11 @@ class ExactGraph:
                 return state
             state = self._called(op, body, state)
         raise Unknown(f"a loop takes more than {MOST_STEPS} steps")
+
+
+def _is_number(dtype: Any) -> bool:
+    kind = tf.as_dtype(dtype)
+    return bool(kind.is_floating or kind.is_complex)
 
 
 def _dtype_of(op: Any) -> Any:

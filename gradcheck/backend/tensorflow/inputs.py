@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from gradcheck.numerics.random_streams import stream
-from gradcheck.spec.model import Case, Input
+from gradcheck.spec.model import DRAWN_BETWEEN, Case, Input
 from gradcheck.spec.schema import DTYPES
 
 REDRAWS = 1000
@@ -27,7 +27,8 @@ class Leaf:
 
     `values` are what is differentiated: the tensor, the stored values of a sparse tensor, the
     flat values of a ragged one; `indices`, `dense_shape`, `row_lengths` complete the latter two.
-    `whole_range` holds the least and the largest integers that may come, None where nothing says so.
+    `whole_range` holds the least and the largest integers that may come, None where nothing says so;
+    `ends` the least and the largest real numbers of its domain, else of those that are drawn, as far as they may come.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Leaf:
     row_lengths: tuple[int, ...] | None = None
     avoids_zero: bool = False
     whole_range: tuple[int, int] | None = None
+    ends: tuple[float, float] = (-np.inf, np.inf)
 
     @property
     def floating(self) -> bool:
@@ -91,12 +93,13 @@ def _leaf(case: Case, spec: Input, name: str, dtype: str | None, rng: np.random.
     array = _cast(np.asarray(values), kind, name)
     shy = any(abs(number) <= spec.margin for number in spec.avoid)
     leaf = Leaf(
-        name, array, kind, spec.differentiate, spec.domain, spec.structure, avoids_zero=shy, whole_range=_range(spec)
-    )
+        name, array, kind, spec.differentiate, spec.domain, spec.structure, avoids_zero=shy, whole_range=_range(spec),
+        ends=_ends(spec),
+    )  # fmt: skip
     if spec.sparse:
         return _sparse(leaf, spec.source, rng)
     if spec.ragged is not None:
-        return Leaf(name, array, kind, spec.differentiate, spec.domain, None, row_lengths=spec.ragged)
+        return Leaf(name, array, kind, spec.differentiate, spec.domain, None, row_lengths=spec.ragged, ends=leaf.ends)
     return leaf
 
 
@@ -109,6 +112,27 @@ def _range(spec: Input) -> tuple[int, int] | None:
         return None
     p = spec.parameters or {}
     return int(p.get("low", 0)), int(p.get("high", 10)) - 1
+
+
+def _ends(spec: Input) -> tuple[float, float]:
+    """Return the least and the largest real numbers that may come, as far as something says so.
+
+    They are those of the domain, else of what is drawn between two numbers; one that is to be avoided is infinite.
+    """
+    if spec.dtype.startswith("complex"):
+        return -np.inf, np.inf
+    low, high = spec.domain or (-np.inf, np.inf)
+    if spec.source in DRAWN_BETWEEN:
+        drawn_low, drawn_high = _drawn_between(spec)
+        low, high = low if np.isfinite(low) else drawn_low, high if np.isfinite(high) else drawn_high
+    shunned = [any(abs(end - number) <= spec.margin for number in spec.avoid) for end in (low, high)]
+    return (-np.inf if shunned[0] else low, np.inf if shunned[1] else high)
+
+
+def _drawn_between(spec: Input) -> tuple[float, float]:
+    """Return between which numbers an input is drawn."""
+    p, (low, high) = spec.parameters or {}, DRAWN_BETWEEN[spec.source]
+    return p.get("low", low), p.get("high", high)
 
 
 def _asked_for(own: str, dtype: str | None) -> str:
@@ -170,7 +194,7 @@ def _sparse(leaf: Leaf, source: str, rng: np.random.Generator) -> Leaf:
     indices = np.argwhere(stored).astype(np.int64)
     return Leaf(
         leaf.name, leaf.values[stored], leaf.dtype, leaf.differentiate, leaf.domain,
-        indices=indices, dense_shape=leaf.values.shape,
+        indices=indices, dense_shape=leaf.values.shape, ends=leaf.ends,
     )  # fmt: skip
 
 
@@ -240,11 +264,12 @@ def _drawn_reals(spec: Input, shape: tuple[int, ...], rng: np.random.Generator) 
 
 
 def _law(spec: Input, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray[Any, Any]:
-    p = spec.parameters or {}
     if spec.source == "uniform":
-        return rng.uniform(p.get("low", 0.0), p.get("high", 1.0), shape)
+        return rng.uniform(*_drawn_between(spec), shape)
     if spec.source == "log_uniform":
-        return np.asarray(np.exp(rng.uniform(np.log(p.get("low", 1e-3)), np.log(p.get("high", 1e3)), shape)))
+        low, high = np.log(_drawn_between(spec))
+        return np.asarray(np.exp(rng.uniform(low, high, shape)))
+    p = spec.parameters or {}
     return rng.normal(p.get("mean", 0.0), p.get("stddev", 1.0), shape)
 
 

@@ -73,3 +73,49 @@ def by_python(x):
 
     y = tf.numpy_function(lambda v: np.sin(v), [x], x.dtype)
     return tf.ensure_shape(y, x.shape), grad
+
+
+def slope_by_python(factor=1.0):
+    """Return sin x; its gradient is computed by NumPy, whose numbers alone are known."""
+
+    @tf.custom_gradient
+    def op(x):
+        def grad(upstream):
+            return tf.constant(factor * np.cos(x.numpy())) * upstream
+
+        return tf.sin(x), grad
+
+    return op
+
+
+def clipped(wrong=False):
+    """Return relu(x), wrong in a narrow band if that is asked for."""
+
+    @tf.custom_gradient
+    def op(x):
+        def grad(upstream):
+            slope = tf.cast(x > 0.0, x.dtype)
+            return upstream * (tf.where((x > 3.0) & (x < 3.001), 2.0 * slope, slope) if wrong else slope)
+
+        return tf.nn.relu(x), grad
+
+    return op
+
+
+def spectrum(factor=1.0):
+    """Return the power of each frequency of a signal, by complex numbers."""
+
+    @tf.custom_gradient
+    def op(x):
+        z = tf.signal.rfft(x)
+
+        def grad(upstream):
+            n = tf.shape(x)[-1:]
+            count = tf.cast(n[0], x.dtype)
+            weights = tf.constant([1.0, 0.5, 0.5, 1.0], x.dtype)
+            scaled = tf.cast(2.0 * factor * count * weights * upstream, z.dtype)
+            return tf.signal.irfft(scaled * z, n)
+
+        return tf.math.real(z) ** 2 + tf.math.imag(z) ** 2, grad
+
+    return op

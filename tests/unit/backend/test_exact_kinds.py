@@ -1,4 +1,4 @@
-"""A hundred functions of TensorFlow have the values and the slopes in ball arithmetic that TensorFlow gives."""
+"""Over a hundred functions of TensorFlow have the values and the slopes in ball arithmetic that TensorFlow gives."""
 
 from __future__ import annotations
 
@@ -138,10 +138,54 @@ FUNCTIONS = {
     "case": (lambda x: tf.switch_case(tf.constant(1), [lambda: x, lambda: x * x]), X),
     "frame": (lambda x: tf.signal.frame(x, 3, 1), VECTOR),
 }
+
+
+def turned(x):
+    """Return complex numbers with two different parts."""
+    return tf.complex(x, tf.sin(x) + 0.3)
+
+
+def both(z):
+    """Return the real and imaginary part side by side."""
+    return tf.stack([tf.math.real(z), tf.math.imag(z)])
+
+
+COMPLEX = {
+    "product": lambda x: both(turned(x) * turned(x * x)),
+    "quotient": lambda x: both(turned(x) / turned(x + 2.0)),
+    "conjugate": lambda x: both(tf.math.conj(turned(x)) * turned(x)),
+    "size": lambda x: tf.abs(turned(x)),
+    "angle": lambda x: tf.math.angle(turned(x)),
+    "exp": lambda x: both(tf.exp(turned(x))),
+    "log": lambda x: both(tf.math.log(turned(x)) + tf.math.log1p(turned(x))),
+    "root": lambda x: both(tf.sqrt(turned(x)) + tf.math.rsqrt(turned(x))),
+    "trigonometry": lambda x: both(tf.sin(turned(x)) + tf.cos(turned(x)) + tf.tan(turned(x))),
+    "hyperbolic": lambda x: both(tf.sinh(turned(x)) + tf.cosh(turned(x)) + tf.tanh(turned(x))),
+    "inverse": lambda x: both(tf.math.reciprocal(turned(x)) + tf.sigmoid(turned(x)) + tf.square(turned(x))),
+    "power": lambda x: both(turned(x) ** 3 + turned(x) ** turned(x)),
+    "difference": lambda x: both(tf.math.squared_difference(turned(x), turned(x * x))),
+    "cast": lambda x: both(tf.cast(x, tf.complex128) * turned(x)) + tf.cast(turned(x), tf.float64),
+    "sum": lambda x: both(tf.reduce_sum(turned(x), 0) + tf.reduce_mean(turned(x), 0) + tf.reduce_prod(turned(x), 0)),
+    "cumsum": lambda x: both(tf.cumsum(turned(x), 1)),
+    "matmul": lambda x: both(tf.matmul(turned(x), turned(x), adjoint_a=True)),
+    "transposed": lambda x: both(tf.matmul(turned(x), turned(x * x), transpose_b=True)),
+    "einsum": lambda x: both(tf.einsum("ij,ik->jk", turned(x), turned(x * x))),
+    "where": lambda x: both(tf.where(x > 0, turned(x), tf.ones_like(turned(x)))),
+    "fft": lambda x: both(tf.signal.fft(turned(x)) + tf.signal.ifft(turned(x))),
+    "fft2d": lambda x: both(tf.signal.fft2d(turned(x)) + tf.signal.ifft2d(turned(x))),
+    "rfft": lambda x: both(tf.signal.rfft(x)),
+    "rfft_longer": lambda x: both(tf.signal.rfft(x, [8])),
+    "rfft_shorter": lambda x: both(tf.signal.rfft(x, [2])),
+    "rfft2d": lambda x: both(tf.signal.rfft2d(x, [4, 6])),
+    "irfft": lambda x: tf.signal.irfft(turned(x)),
+    "irfft_odd": lambda x: tf.signal.irfft(turned(x), [5]),
+    "irfft2d": lambda x: tf.signal.irfft2d(turned(x), [4, 4]),
+    "spectrum": lambda x: tf.abs(tf.signal.rfft(x)) ** 2,
+}
 NOT_KNOWN = {
     "Svd": lambda x: tf.linalg.svd(x, compute_uv=False),
     "Qr": lambda x: tf.linalg.qr(x)[1],
-    "RFFT": lambda x: tf.abs(tf.signal.rfft(x)),
+    "MatrixInverse": lambda x: tf.math.real(tf.linalg.inv(turned(x[:3]))),
     "Betainc": lambda x: tf.math.betainc(POSITIVE, POSITIVE, tf.sigmoid(x)),
 }
 
@@ -178,6 +222,17 @@ def test_value_and_slope_are_those_of_tensorflow(name):
     slope = slope_of(function, x)
     if slope is not None and found.slopes:
         np.testing.assert_allclose(floats(found.slopes[0]), slope, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", COMPLEX)
+def test_value_and_slope_of_complex_numbers_are_those_of_tensorflow(name):
+    function = COMPLEX[name]
+    found = followed(function, X)
+    assert isinstance(found, Dual)
+    np.testing.assert_allclose(floats(found.value), function(tf.constant(X)).numpy(), rtol=1e-9, atol=1e-9)
+    step = 1e-6
+    slope = (function(tf.constant(X + step)).numpy() - function(tf.constant(X - step)).numpy()) / (2 * step)
+    np.testing.assert_allclose(floats(found.slopes[0]), slope, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", NOT_KNOWN)

@@ -22,6 +22,10 @@ class Leaf:
     structure: str | None = None
     differentiated: bool = True
     name: str = "x"
+    ends: tuple[float, float] | None = None
+
+    def __post_init__(self):
+        self.ends = self.ends or self.domain or (-np.inf, np.inf)
 
 
 @dataclass

@@ -57,6 +57,16 @@ def test_the_ends_of_a_domain_come_first():
     assert all(((x > -3.0) & (x < 5.0)).all() for x in others)
 
 
+def test_the_ends_of_what_is_drawn_come_first_too():
+    first, second, *_ = _points(sampled(Leaf(X, ends=(0.0, 1.0))))
+    assert set(first) == set(second) == {0.0, 1.0}
+
+
+def test_an_end_that_is_to_be_avoided_is_not_tried():
+    first, second, *_ = _points(sampled(Leaf(X, ends=(-np.inf, 1.0))))
+    assert set(first) - set(X) == set(second) - set(X) == {1.0}
+
+
 def test_plain_ops_are_not_tried_at_zero():
     assert (_points(sampled(X, custom=False)) != 0).all()
 
