@@ -45,7 +45,7 @@ def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
     if lab.exact.is_tie:
         items = _in_place_of(first.found, elsewhere)
         yield from (item for item in items if not blamed or isinstance(item, Exact))
-    elif not blamed:
+    elif not blamed and lab.exact.may_blame:
         yield from _on_sample(lab, first)
         yield from elsewhere if not _is_wrong(lab, first.found) else ()
 

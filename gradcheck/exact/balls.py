@@ -95,6 +95,13 @@ def dual(operand: Operand) -> Dual:
     return operand if isinstance(operand, Dual) else lift(operand)
 
 
+def floats(operand: Operand) -> NDArray[Any]:
+    """Return the middles of balls in float64, whole numbers as they are."""
+    if not isinstance(operand, Dual):
+        return operand
+    return np.array([float(ball.mid()) for ball in operand.value.ravel()]).reshape(operand.shape)
+
+
 def full(shape: Sequence[int], number: Any = ZERO) -> Balls:
     """Return an array of one ball."""
     found = np.empty(tuple(shape), object)

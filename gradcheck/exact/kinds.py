@@ -67,6 +67,7 @@ KINDS: Mapping[str, Kind] = {
     "SegmentMean": reductions.segment_sums(mean=True),
     "MatMul": matrices.mat_mul,
     **dict.fromkeys(("BatchMatMul", "BatchMatMulV2", "BatchMatMulV3"), matrices.batch_mat_mul),
+    "SparseTensorDenseMatMul": matrices.sparse_mat_mul,
     "Einsum": matrices.einsum,
     "MatrixInverse": matrices.inverse,
     "MatrixSolve": matrices.solve,

@@ -36,6 +36,20 @@ def batch_mat_mul(inputs: Sequence[Operand], attribute: Attribute) -> list[Opera
     return [product(transposed(a) if attribute("adj_x") else a, transposed(b) if attribute("adj_y") else b)]
 
 
+def sparse_mat_mul(inputs: Sequence[Operand], attribute: Attribute) -> list[Operand]:
+    """Return the product of a sparse matrix, given by places, numbers and shape, and a dense one."""
+    places, shape = np.asarray(inputs[0]), tuple(int(n) for n in np.asarray(inputs[2]))
+
+    def spread(numbers: Balls) -> Balls:
+        found = full(shape)
+        for place, number in zip(places, numbers, strict=True):
+            found[tuple(place)] += number
+        return found
+
+    a, b = dual(inputs[1]).map(spread), dual(inputs[3])
+    return [product(transposed(a) if attribute("adjoint_a") else a, transposed(b) if attribute("adjoint_b") else b)]
+
+
 def einsum(inputs: Sequence[Operand], attribute: Attribute) -> list[Operand]:
     """Return what an equation of Einstein's says of one or two operands."""
     text = attribute("equation")
@@ -139,7 +153,7 @@ def _upper(a: Balls) -> Balls:
 
 def cholesky(inputs: Sequence[Operand], attribute: Attribute) -> list[Operand]:
     """Return lower factors; the slope is L half(inv(L) dA inv(L)^T), of the symmetric matrix that is read."""
-    a = dual(inputs[0]).map(_symmetric)
+    a = dual(inputs[0]).map(symmetric)
 
     def found() -> Dual:
         value = _each(_factor, a.shape[-2:], a.value)
@@ -158,7 +172,7 @@ def cholesky(inputs: Sequence[Operand], attribute: Attribute) -> list[Operand]:
     return _with_singular(found)
 
 
-def _symmetric(a: Balls) -> Balls:
+def symmetric(a: Balls) -> Balls:
     """Return the matrix of which the lower triangle is read."""
     return objects(np.where(_triangle(a), a, np.swapaxes(a, -1, -2)))
 

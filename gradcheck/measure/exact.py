@@ -39,14 +39,15 @@ AS_NUMBERS = "the gradient cannot be followed, so that its numbers are compared"
 class ExactOp:
     """Hold the traces of a forward and of the gradient under test, and which of its outputs are gradients.
 
-    No gradient: it runs in Python only, is another one when it is traced, or holds ops that are not known exactly;
-    its numbers are compared.
+    No gradient: it runs in Python only, is another one when it is traced (`parts`), or holds ops that are not known
+    exactly; its numbers are compared.
     """
 
     lab: Lab
     forward: ExactGraph
     gradient: ExactGraph | None
     given: tuple[bool, ...] = ()
+    parts: bool = False
 
     def compare(self, x: Array, cotangent: Array, rounded: bool = False) -> list[Along]:
         """Return both sides at a point along single coordinates, or some random directions; raises NotExact."""
@@ -233,6 +234,11 @@ class ExactSample:
         return self.found.verdict == IDENTICAL and self.is_followed
 
     @property
+    def may_blame(self) -> bool:
+        """Return whether a difference is the gradient's: of one that is another when traced, modes are compared."""
+        return self.op is not None and not self.op.parts
+
+    @property
     def is_followed(self) -> bool:
         """Return whether forward and gradient are followed, so that both are known exactly at other points."""
         return self.op is not None and self.op.gradient is not None
@@ -275,6 +281,7 @@ def _compared(op: ExactOp, x: Array, cotangent: Array) -> tuple[ExactOp, list[Al
         return by_numbers, by_numbers.compare(x, cotangent)
     if op.gradient is None or _is_the_gradient(op.lab, op, pairs):
         return op, pairs
+    by_numbers = replace(by_numbers, parts=True)
     return by_numbers, by_numbers.compare(x, cotangent)
 
 

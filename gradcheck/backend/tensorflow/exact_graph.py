@@ -30,6 +30,7 @@ from gradcheck.exact.balls import (
     Undecided,
     Unknown,
     dual,
+    floats,
     full,
     lift,
     objects,
@@ -37,6 +38,7 @@ from gradcheck.exact.balls import (
 )
 from gradcheck.exact.complex_numbers import COMPLEX_KINDS
 from gradcheck.exact.constants import widened
+from gradcheck.exact.decompositions import SIGNED
 from gradcheck.exact.kinds import KINDS
 from gradcheck.text import shortened
 
@@ -79,8 +81,9 @@ _MOVED: dict[str, tuple[int, ...] | None] = {
     "TensorStridedSliceUpdate": (0, 4),
 }  # fmt: skip
 
-FOLLOWED = frozenset({*KINDS, *COMPLEX_KINDS, *_MOVED, *_SAME, *_SILENT, *_ENTERED, "StopGradient", "Const", "Shape",
-                      "ReadVariableOp", "ShapeN", "Size", "Rank", "ResourceGather", *_ASSIGNED, *LISTS})  # fmt: skip
+FOLLOWED = frozenset({*KINDS, *COMPLEX_KINDS, *SIGNED, *_MOVED, *_SAME, *_SILENT, *_ENTERED, "StopGradient",
+                      "Const", "Shape", "ReadVariableOp", "ShapeN", "Size", "Rank", "ResourceGather", *_ASSIGNED,
+                      *LISTS})  # fmt: skip
 
 
 Value = Operand | Box | Items
@@ -193,6 +196,9 @@ class ExactGraph:
             return _moved(step, inputs, _MOVED[kind])
         is_complex = any(tensor.dtype.is_complex for tensor in (*step.op.inputs, *step.op.outputs))
         kinds, of = (COMPLEX_KINDS, " of complex numbers") if is_complex else (KINDS, "")
+        if kind in SIGNED and not is_complex:
+            numbers = [t.numpy() for t in step.call([tf.constant(floats(value)) for value in inputs])]
+            return SIGNED[kind](inputs, step.op.get_attr, numbers)
         if kind not in kinds:
             raise Unknown(f"{kind}{of} is not known exactly")
         self._count_products(step, inputs)
