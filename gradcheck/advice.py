@@ -172,10 +172,12 @@ ADVICE: Mapping[str, Advice] = {
         "The case's process ended; other cases go on.", "The last line of Python is named, not that of native code."
     ),
     "timeout": Advice(
-        "The case was ended; what was found before stays.", "The line at which it was is named.", "`timeout: 600`."
+        "The case was ended; what was found before stays.",
+        "The report names the line that was running.",
+        "`timeout: 600`."
     ),
     "out-of-memory": Advice(
-        "The case was ended before it took the machine along.", "Memory of a GPU is TensorFlow's to bound.",
+        "The case was ended before the machine ran out of memory.", "gradcheck does not limit the memory of a GPU.",
         "`--memory-limit`, or smaller inputs.",
     ),
 }  # fmt: skip

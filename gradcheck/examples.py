@@ -39,10 +39,12 @@ _WITH_VARIABLE = """w = tf.Variable(3.0)
 
 @tf.custom_gradient
 def op(x):
+    k = tf.convert_to_tensor(w)
+
     def grad({parameters}):
         return {returned}
 
-    return x * w, grad
+    return x * k, grad
 """
 _TWO_VARIABLES = """a = tf.Variable([1.0, 2.0, 3.0, 4.0], name="a")
 b = tf.Variable([0.5, 0.5, 0.5, 0.5], name="b")
@@ -50,11 +52,13 @@ b = tf.Variable([0.5, 0.5, 0.5, 0.5], name="b")
 
 @tf.custom_gradient
 def op(x):
-    def grad(upstream, variables=None):
-        slopes = {{a.ref(): upstream * x, b.ref(): upstream}}
-        return upstream * a, [{listed}]
+    k = tf.convert_to_tensor(a)
 
-    return x * a + b, grad
+    def grad(upstream, variables=None):
+        slopes = {{a.ref(): x * upstream, b.ref(): upstream}}
+        return k * upstream, [{listed}]
+
+    return x * k + b, grad
 """
 _LAYER = """class op(tf.keras.layers.Layer):
     def build(self, shape):
@@ -71,7 +75,7 @@ def op(x):
     kept.append(x)
 
     def grad(upstream):
-        return upstream * 2.0 * kept[-1]
+        return 2.0 * kept[-1] * upstream
 
     return x * x, grad
 """
@@ -83,7 +87,7 @@ def op(x):
     {read}
 
     def grad(upstream, variables=None):
-        return upstream * {slope}, []
+        return {slope} * upstream, []
 
     {change}
     return y, grad
@@ -91,11 +95,11 @@ def op(x):
 
 EXAMPLES: Mapping[str, Example] = {
     "bad-return": Example(
-        "@tf.custom_gradient\ndef op(x):\n    return x * x\n", _grad("return upstream * 2.0 * x")
+        "@tf.custom_gradient\ndef op(x):\n    return x * x\n", _grad("return 2.0 * x * upstream")
     ),
     "gradient-count": Example(
-        _grad("return upstream * alpha", "x * alpha", arguments="x, alpha"),
-        _grad("return upstream * alpha, None", "x * alpha", arguments="x, alpha"),
+        _grad("return alpha * upstream", "x * alpha", arguments="x, alpha"),
+        _grad("return tf.convert_to_tensor(upstream) * alpha, None", "x * alpha", arguments="x, alpha"),
         "{inputs: {x: {shape: [4]}}, arguments: {alpha: 3.0}}",
     ),
     "gradient-shape": Example(
@@ -105,54 +109,54 @@ EXAMPLES: Mapping[str, Example] = {
     ),
     "gradient-dtype": Example(
         _grad("return tf.cast(upstream, tf.float64) * 2.0 * tf.cast(x, tf.float64)"),
-        _grad("return upstream * 2.0 * x"),
+        _grad("return 2.0 * x * upstream"),
     ),
-    "gradient-missing": Example(_grad("return None"), _grad("return upstream * 2.0 * x")),
+    "gradient-missing": Example(_grad("return None"), _grad("return 2.0 * x * upstream")),
     "gradient-nonfinite": Example(
-        _grad("return upstream * tf.exp(x) / (1.0 + tf.exp(x))", "tf.nn.softplus(x)"),
-        _grad("return upstream * tf.sigmoid(x)", "tf.nn.softplus(x)"),
+        _grad("return tf.exp(x) / (1.0 + tf.exp(x)) * upstream", "tf.nn.softplus(x)"),
+        _grad("return tf.sigmoid(x) * upstream", "tf.nn.softplus(x)"),
         "{inputs: {x: [1.0, 100.0]}}",
     ),
-    "gradient-mismatch": Example(_grad("return upstream * 3.0 * x"), _grad("return upstream * 2.0 * x")),
-    "upstream-nonlinear": Example(_grad("return 2.0 * x"), _grad("return upstream * 2.0 * x")),
+    "gradient-mismatch": Example(_grad("return 3.0 * x * upstream"), _grad("return 2.0 * x * upstream")),
+    "upstream-nonlinear": Example(_grad("return 2.0 * x"), _grad("return 2.0 * x * upstream")),
     "nondeterministic": Example(
         _grad(
-            "return upstream * tf.cast(tf.random.uniform(tf.shape(x)) < 0.5, x.dtype)", "x * mask",
+            "return tf.cast(tf.random.uniform(tf.shape(x)) < 0.5, x.dtype) * upstream", "x * mask",
             "mask = tf.cast(tf.random.uniform(tf.shape(x)) < 0.5, x.dtype)",
         ),
-        _grad("return upstream * mask", "x * mask", "mask = tf.cast(tf.random.uniform(tf.shape(x)) < 0.5, x.dtype)"),
+        _grad("return mask * upstream", "x * mask", "mask = tf.cast(tf.random.uniform(tf.shape(x)) < 0.5, x.dtype)"),
     ),
-    "stale-state": Example(_KEPT, _grad("return upstream * 2.0 * x")),
+    "stale-state": Example(_KEPT, _grad("return 2.0 * x * upstream")),
     "precision-loss": Example(
-        _grad("return upstream * (tf.exp(x) - 1.0)", "tf.exp(x) - x"),
-        _grad("return upstream * tf.math.expm1(x)", "tf.exp(x) - x"),
+        _grad("return (tf.exp(x) - 1.0) * upstream", "tf.exp(x) - x"),
+        _grad("return tf.math.expm1(x) * upstream", "tf.exp(x) - x"),
         "{inputs: {x: {shape: [4], uniform: {low: 1.0e-4, high: 2.0e-4}}}, modes: [eager]}",
     ),
     "second-order-mismatch": Example(
-        _grad("return upstream * slope", before="slope = tf.stop_gradient(x) + x"),
-        _grad("return upstream * 2.0 * x"),
+        _grad("return slope * upstream", before="slope = tf.stop_gradient(x) + x"),
+        _grad("return 2.0 * x * upstream"),
         "{inputs: {x: {shape: [4]}}, order: 2}",
     ),
     "second-order-missing": Example(
-        _grad("return upstream * tf.stop_gradient(2.0 * x)"),
-        _grad("return upstream * 2.0 * x"),
+        _grad("return tf.stop_gradient(2.0 * x) * upstream"),
+        _grad("return 2.0 * x * upstream"),
         "{inputs: {x: {shape: [4]}}, order: 2}",
     ),
     "value-mismatch": Example(
-        _grad("return upstream * 2.0 * x", "x * x + 0.01") + "\n\ndef plain(x):\n    return x * x\n",
-        _grad("return upstream * 2.0 * x") + "\n\ndef plain(x):\n    return x * x\n",
+        _grad("return 2.0 * x * upstream", "x * x + 0.01") + "\n\ndef plain(x):\n    return x * x\n",
+        _grad("return 2.0 * x * upstream") + "\n\ndef plain(x):\n    return x * x\n",
         "{inputs: {x: {shape: [4]}}, reference: plain}",
     ),
     "mode-mismatch": Example(
-        _grad("return upstream * (2.0 if tf.executing_eagerly() else 3.0) * x"), _grad("return upstream * 2.0 * x")
+        _grad("return (2.0 if tf.executing_eagerly() else 3.0) * x * upstream"), _grad("return 2.0 * x * upstream")
     ),
     "mode-unsupported": Example(
-        _grad("return upstream * 2.0 * x.numpy()"), _grad("return upstream * 2.0 * x")
+        _grad("return 2.0 * x.numpy() * upstream"), _grad("return 2.0 * x * upstream")
     ),
     "dynamic-shape": Example(
-        _grad("return upstream * 2.0 * x / x.shape[0]", "tf.reduce_sum(x * x) / tf.cast(tf.shape(x)[0], x.dtype)"),
+        _grad("return 2.0 * x * upstream / x.shape[0]", "tf.reduce_sum(x * x) / tf.cast(tf.shape(x)[0], x.dtype)"),
         _grad(
-            "return upstream * 2.0 * x / tf.cast(tf.shape(x)[0], x.dtype)",
+            "return 2.0 * x * upstream / tf.cast(tf.shape(x)[0], x.dtype)",
             "tf.reduce_sum(x * x) / tf.cast(tf.shape(x)[0], x.dtype)",
         ),
         "{inputs: {x: {shape: [4]}}, dynamic_shapes: true}",
@@ -161,19 +165,19 @@ EXAMPLES: Mapping[str, Example] = {
         _grad("return upstream * 2.0 * x"), _grad("return tf.convert_to_tensor(upstream) * 2.0 * x")
     ),
     "device-fallback": Example(
-        _grad("return upstream * 2.0 * x"), _grad("return upstream * 2.0 * x"),
+        _grad("return 2.0 * x * upstream"), _grad("return 2.0 * x * upstream"),
         "{inputs: {x: {shape: [4]}}, devices: [gpu:7]}", _X,
     ),
     "variables-keyword": Example(
-        _WITH_VARIABLE.format(parameters="upstream", returned="upstream * w"),
+        _WITH_VARIABLE.format(parameters="upstream", returned="k * upstream"),
         _WITH_VARIABLE.format(
-            parameters="upstream, variables=None", returned="upstream * w, [tf.reduce_sum(upstream * x)]"
+            parameters="upstream, variables=None", returned="k * upstream, [tf.reduce_sum(x * upstream)]"
         ),
     ),
     "variables-count": Example(
-        _WITH_VARIABLE.format(parameters="upstream, variables=None", returned="upstream * w, []"),
+        _WITH_VARIABLE.format(parameters="upstream, variables=None", returned="k * upstream, []"),
         _WITH_VARIABLE.format(
-            parameters="upstream, variables=None", returned="upstream * w, [tf.reduce_sum(upstream * x)]"
+            parameters="upstream, variables=None", returned="k * upstream, [tf.reduce_sum(x * upstream)]"
         ),
     ),
     "variables-order": Example(
@@ -187,15 +191,15 @@ EXAMPLES: Mapping[str, Example] = {
     ),
     "captured-tensor": Example(
         "gain = tf.constant([1.0, 2.0, 3.0, 4.0])\n\n\n@tf.custom_gradient\ndef op(x):\n"
-        "    return x * gain, lambda upstream: upstream * gain\n",
+        "    return x * gain, lambda upstream: gain * upstream\n",
         "@tf.custom_gradient\ndef op(x, gain):\n"
-        "    return x * gain, lambda upstream: (upstream * gain, upstream * x)\n",
+        "    return x * gain, lambda upstream: (gain * upstream, x * upstream)\n",
         _X,
         "{inputs: {x: {shape: [4]}, gain: {shape: [4]}}}",
     ),
     "rule-bypassed": Example(
         _grad("return -upstream", "tf.identity(x)") + "\n\ndef reversed_gradient(x):\n    return -x\n",
-        _grad("return upstream * 2.0 * x"),
+        _grad("return 2.0 * x * upstream"),
         "{inputs: {x: {shape: [4]}}, surrogate: reversed_gradient, modes: [eager, forward]}",
         "{inputs: {x: {shape: [4]}}, modes: [eager, forward]}",
     ),
@@ -206,8 +210,8 @@ EXAMPLES: Mapping[str, Example] = {
     ),
     "unconnected": Example("def op(x):\n    return tf.constant([1.0, 2.0])\n", "def op(x):\n    return 2.0 * x\n"),
     "keywords-ignored": Example(
-        _grad("return upstream * 2.0 * x").replace("def op", "def square") + "\n\ndef op(x):\n    return square(x=x)\n",
-        _grad("return upstream * 2.0 * x").replace("def op", "def square") + "\n\ndef op(x):\n    return square(x)\n",
+        _grad("return 2.0 * x * upstream").replace("def op", "def square") + "\n\ndef op(x):\n    return square(x=x)\n",
+        _grad("return 2.0 * x * upstream").replace("def op", "def square") + "\n\ndef op(x):\n    return square(x)\n",
         "{inputs: {x: {shape: [4]}}, modes: [eager]}",
     ),
     "state-changed": Example(
@@ -223,7 +227,7 @@ EXAMPLES: Mapping[str, Example] = {
         "def op(x):\n    return tf.nn.relu(x)\n", "def op(x):\n    return tf.nn.relu(x)\n",
         "{inputs: {x: [-1.0, 0.0, 1.0]}}", "{inputs: {x: {shape: [4], avoid: [0.0]}}}",
     ),
-    "import-error": Example("raise ImportError('no such library')\n", _grad("return upstream * 2.0 * x")),
+    "import-error": Example("raise ImportError('no such library')\n", _grad("return 2.0 * x * upstream")),
     "op-error": Example(
         "def op(x):\n    return tf.matmul(x, x)\n", "def op(x):\n    return tf.matmul(x, x, transpose_b=True)\n",
         "{inputs: {x: {shape: [4, 3]}}}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from gradcheck.backend.tensorflow.faults import refused
 from gradcheck.backend.tensorflow.keras_types import is_layer
 from gradcheck.checks.check import FIXED, INPUTS, OUTPUTS, Check, Item, Need
 from gradcheck.measure.lab import Lab
+from gradcheck.numerics.arrays import Array
 from gradcheck.results import Finding
 from gradcheck.verdict.tolerances import NAMED, PUSH_RANGE, PUSHES
 
@@ -34,6 +36,8 @@ def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
             "the output does not depend on any input or variable, so that there is no gradient to compare",
             hint="compute the output from the inputs; an input may be overwritten or never used",
         )
+        return
+    if _gradient_moves(lab):
         return
     stopping = ", ".join(lab.facts.stopping[:NAMED])
     by = f": {stopping} in the forward stop{'s' * (len(lab.facts.stopping) == 1)} it" if stopping else ""
@@ -104,13 +108,30 @@ def _line_of(lab: Lab) -> dict[str, Any]:
 
 def _outputs_move(lab: Lab, part: slice) -> bool:
     """Return whether the outputs change when inputs and variables in a part are pushed, by a little and by much."""
+    point = lab.precision.point
+    for pushed in _pushed(lab, part):
+        values = refused(lambda pushed=pushed: point.evaluate(pushed[None])[0])  # type: ignore[misc]
+        if values is not None and np.any((values != point.y) & np.isfinite(values)):
+            return True
+    return False
+
+
+def _gradient_moves(lab: Lab) -> bool:
+    """Return whether some gradient is not zero at inputs beside the sample, where all of them are zero by chance."""
+    point = lab.precision.point
+    for pushed in _pushed(lab, slice(None)):
+        gradient = lab.gradient_near(replace(point, x=pushed))
+        if gradient is not None and np.any(np.nan_to_num(gradient) != 0):
+            return True
+    return False
+
+
+def _pushed(lab: Lab, part: slice) -> Iterator[Array]:
+    """Yield points with inputs and variables in a part pushed, by a little and by much."""
     point, rng = lab.precision.point, lab.rng("connection")
     chosen = np.zeros(point.x.size)
     chosen[part] = 1.0
     for number in range(PUSHES):
         size = chosen * point.sizes * (rng.uniform(*PUSH_RANGE, point.x.size) if number % 2 else 1.0)
-        pushed = point.clipped(point.x + size * rng.choice([-1.0, 1.0], point.x.size) * rng.uniform(0, 2, point.x.size))
-        values = refused(lambda pushed=pushed: point.evaluate(pushed[None])[0])  # type: ignore[misc]
-        if values is not None and np.any((values != point.y) & np.isfinite(values)):
-            return True
-    return False
+        signs = rng.choice([-1.0, 1.0], point.x.size)
+        yield point.clipped(point.x + size * signs * rng.uniform(0, 2, point.x.size))

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 ASKED = Need(
     lambda lab: lab.case.exact is not None, "exact arithmetic is not asked for (`reference: exact`, --exact)", True
 )
-LIBRARY = Need(lambda lab: is_installed(), "python-flint is not installed: pip install 'gradcheck[exact]'")
+LIBRARY = Need(lambda lab: is_installed(), "python-flint is not installed: pip install python-flint")
 
 
 def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:

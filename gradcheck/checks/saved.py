@@ -13,7 +13,7 @@ from gradcheck.backend.tensorflow.faults import own_fault
 from gradcheck.backend.tensorflow.fresh_process import Job, Refused, started
 from gradcheck.backend.tensorflow.keras_types import is_layer, is_own
 from gradcheck.backend.tensorflow.runs import numpy_dtype
-from gradcheck.backend.tensorflow.saving import save_layer, save_program, save_values
+from gradcheck.backend.tensorflow.saving import places_of, save_layer, save_program, save_values
 from gradcheck.checks.agreement import POINTLESS, bypassed, with_first_run
 from gradcheck.checks.check import FIXED, INPUTS, OUTPUTS, Check, Item, Need, blamed_before
 from gradcheck.diagnose.finding import seen_in, softened
@@ -71,6 +71,10 @@ def _program(lab: Lab, folder: str, keep_rules: bool, blamed: set[str | None]) -
 
 
 def _layer(lab: Lab, layer: Any, folder: str, blamed: set[str | None]) -> Iterator[Item]:
+    weights = places_of(layer, lab.gradients.variables)
+    if weights is None:
+        yield Skipped("saved: a .keras file", "a variable of the layer is not tracked, so that no file holds it")
+        return
     try:
         save_layer(layer, lab.values, folder)
     except Exception as error:
@@ -82,7 +86,8 @@ def _layer(lab: Lab, layer: Any, folder: str, blamed: set[str | None]) -> Iterat
         return
     save_values(lab.values, lab.upstream, folder)
     try:
-        job = Job(folder, lab.sources, False, str(Path(lab.loaded.module.__file__ or "").resolve()), lab.case.op)
+        module = str(Path(lab.loaded.module.__file__ or "").resolve())
+        job = Job(folder, lab.sources, False, module, lab.case.op, weights)
         yield from _compared(lab, "a .keras file", started().run(job), blamed)
     except Refused as refusal:
         finding = _refused("a .keras file", refusal)

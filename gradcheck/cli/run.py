@@ -183,9 +183,7 @@ def _need_exact(cases: Sequence[Case]) -> None:
 
     asking = next((case.id for case in cases if case.exact not in (None, EXACT_AUTO)), None)
     if asking is not None and not is_installed():
-        raise UsageError(
-            f"{asking} asks for exact arithmetic, which needs python-flint: pip install 'gradcheck[exact]'"
-        )
+        raise UsageError(f"{asking} asks for exact arithmetic, which needs python-flint: pip install python-flint")
 
 
 def _warm_up() -> None:

@@ -46,7 +46,7 @@ def watch(**options: Any) -> int:
     try:
         from watchfiles import watch as changes_in
     except ImportError:
-        raise UsageError("watch needs watchfiles: pip install 'gradcheck[watch]'") from None
+        raise UsageError("watch needs watchfiles: pip install watchfiles") from None
     from gradcheck.cli.run import jobs_of
     from gradcheck.executors.processes import start_server
 

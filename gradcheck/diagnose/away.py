@@ -15,8 +15,8 @@ _BRANCH = (
     " never come, say so with `domain`"
 )
 _DRIFT = (
-    "an iteration that does not converge there does so, and a formula that is an approximation; give the range of"
-    " real inputs with `domain`"
+    "an iteration that has not converged there, or an approximate formula, does this; give the range of real inputs"
+    " with `domain`"
 )
 _DIVISION = "something is divided by zero: guard the denominator, not the result: y = tf.where(ok, x, 1.0), then divide"
 _OVERFLOW = "an intermediate value overflows or 0 * inf appears: use a stable form (tf.sigmoid, tf.nn.softplus)"
@@ -48,9 +48,9 @@ def _wrong(lab: Lab, some: Sequence[Away]) -> Finding:
 def _drifting(lab: Lab, some: Sequence[Away]) -> Finding:
     how = "little by little on the way to inputs far from the sample"
     if any(w.restless for w in some):
-        how = "away from the sample, where the slopes of the op follow no order"
+        how = "away from the sample, where the slopes of the op are irregular"
     said = (
-        f"parts from autodiff {how}: {place(lab, some[0])} it is {some[0].analytic:.6g}, the reference is"
+        f"differs from autodiff {how}: {place(lab, some[0])} it is {some[0].analytic:.6g}, the reference is"
         f" {some[0].slope:.6g}"
     )
     return _finding(lab, some, "inconclusive", said, _DRIFT, "domain")

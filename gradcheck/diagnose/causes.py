@@ -114,7 +114,8 @@ def _factor(e: Evidence) -> Diagnosis | None:
         return Diagnosis(
             "mean-not-sum",
             f"gradient / reference = {ratio:.6g}: off by {what}, {count}",
-            f"{'divide' if ratio > 1 else 'multiply'} the gradient by {count}: a mean is a sum divided by the count",
+            f"{'divide' if ratio > 1 else 'multiply'} the gradient by {count}: a mean is a sum divided by the count;"
+            " where grad_fn takes a mean, write tf.reduce_sum",
         )
     return Diagnosis(
         "constant-factor",

@@ -66,7 +66,7 @@ def in_region(region: str) -> Diagnosis:
     return Diagnosis(
         "region",
         f"wrong only where the input {region}",
-        f"look at the branch of grad_fn for inputs that are so ({region})",
+        f"look at the branch of grad_fn for an input that {region}",
     )
 
 
@@ -81,7 +81,7 @@ def _region(values: Array, wrong: NDArray[np.bool_], between: Array, certain: bo
     if region is not None:
         return region
     region = _range_of(np.abs(values), wrong, np.abs(between))
-    return f"in size {region}" if region is not None else None
+    return f"{region} in absolute value" if region is not None else None
 
 
 def region_of(values: Array, wrong: NDArray[np.bool_], right: NDArray[np.bool_]) -> str | None:

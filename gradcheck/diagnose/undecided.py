@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gradcheck.differences.assess import Outcome
 from gradcheck.differences.ladder import Label
@@ -28,15 +29,18 @@ _REASONS = {
 }
 
 
+def undecided_elements(measurement: Measurement) -> NDArray[np.bool_]:
+    """Return where no difference can judge the gradient, and nothing else has shown that it is wrong."""
+    open_ones = (measurement.outcome == Outcome.UNDECIDED) & ~measurement.agrees_with_autodiff
+    open_ones |= np.isin(measurement.label, list(_CAUSES))
+    known = measurement.wrong | measurement.nonfinite | measurement.lost | (measurement.label == Label.UNMEASURED)
+    return np.asarray(open_ones & ~known)
+
+
 def undecided(measurement: Measurement) -> Iterator[Finding]:
     """Yield a warning for each reason why elements cannot be judged, with the elements."""
     groups: dict[str, list[int]] = {}
-    open_ones = (measurement.outcome == Outcome.UNDECIDED) & ~measurement.agrees_with_autodiff
-    open_ones |= np.isin(measurement.label, list(_CAUSES))
-    open_ones &= (
-        ~measurement.wrong & ~measurement.nonfinite & ~measurement.lost & (measurement.label != Label.UNMEASURED)
-    )
-    for i in np.where(open_ones)[0]:
+    for i in np.where(undecided_elements(measurement))[0]:
         label = Label(measurement.label[i])
         if label in _CAUSES:
             groups.setdefault(_CAUSES[label], []).append(int(i))

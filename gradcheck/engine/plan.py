@@ -16,6 +16,7 @@ from gradcheck.diagnose.finding import completed
 from gradcheck.diagnose.mends import with_mend
 from gradcheck.diagnose.places import placed
 from gradcheck.diagnose.profiles import profiles_of
+from gradcheck.diagnose.undecided import undecided_elements
 from gradcheck.engine.limits import Limits
 from gradcheck.engine.phases import MENDS
 from gradcheck.engine.report import Facts, Report
@@ -178,7 +179,7 @@ def _facts(lab: Lab, limits: Limits) -> Facts:
         lab.known_coverage,
         lab.known_precision,
         lab.layout.inputs.width if lab.case.expectation else sum(int(m.outcome.size) for m in measurements),
-        sum(int((~m.decided).sum()) for m in measurements),
+        sum(int((~m.decided | undecided_elements(m)).sum()) for m in measurements),
         max((absolute for absolute, _ in worst), default=0.0),
         max((relative for _, relative in worst), default=0.0),
         profiles_of(lab) if limits.profiles else (),

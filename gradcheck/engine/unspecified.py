@@ -19,6 +19,7 @@ _EXPECTATION = (
     " in expectation"
 )
 CONFIRM = "confirm: surrogate"
+COMMAND = "gradcheck scaffold --from"
 
 
 def judged_without_spec(result: CaseResult, case: Case) -> CaseResult:
@@ -53,9 +54,15 @@ def judged_without_spec(result: CaseResult, case: Case) -> CaseResult:
 def needs_input(case: Case, why: str, result: CaseResult | None = None) -> str:
     """Return the reason for which an op without a spec is skipped, with the command to write."""
     if "` needs `" in why:
-        return f"needs `build`: {why}; write: gradcheck scaffold --from {case.id}, and fill in `build: {{...}}`"
+        return f"needs `build`: {why}; write: {COMMAND} {case.id}, and fill in {left_open(why)}"
     name = next(iter(result.guessed.inputs), "x") if result is not None and result.guessed else "x"
     return f"needs an input: {why}; write: gradcheck run {case.id} --input {name}=SHAPE"
+
+
+def left_open(why: str) -> str:
+    """Return the line of a spec that is to be filled in, with the arguments that a message says are needed."""
+    names = re.findall(r"`([^`]+)`", why.partition(" needs ")[2])
+    return f"`build: {{{', '.join(f'{name}: ...' for name in names)}}}`"
 
 
 def _with_warnings(result: CaseResult) -> CaseResult:

@@ -170,7 +170,7 @@ def _connect(address: str) -> Any:
     try:
         from distributed import Client
     except ImportError:
-        raise UsageError("--executor needs Dask: pip install 'gradcheck[dask]'") from None
+        raise UsageError("--executor needs Dask: pip install distributed") from None
     try:
         client = Client(address, timeout=CONNECT_S, set_as_default=False)
     except (OSError, TimeoutError) as error:

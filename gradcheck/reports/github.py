@@ -107,7 +107,7 @@ def summary_markdown(cases: list[CaseResult], summary: RunSummary) -> str:
     parts = [head, "| case | findings | max relative error |\n|---|---|---|\n"]
     size, shown = len(head.encode()), 0
     for case in bad:
-        row = f"| `{_cell(case.id)}` | {_cell(outcome_of(case))} | {case.max_rel_error:.3g} |\n"
+        row = f"| {_code(case.id)} | {_cell(outcome_of(case))} | {case.max_rel_error:.3g} |\n"
         size += len(row.encode())
         if size > MAX_SUMMARY_BYTES // 2:
             break
@@ -130,13 +130,19 @@ def coverage_markdown(scan: Scan) -> str:
     head = f"\n{len(scan.sites)} custom gradients in the checked modules, {scan.percent:.0f} % covered\n"
     if not missing:
         return head
-    rows = [f"| `{_cell(s.file)}:{s.line}` | `{_cell(s.name)}` | {s.kind} |\n" for s in missing[:MAX_UNCOVERED]]
+    rows = [f"| {_code(f'{s.file}:{s.line}')} | {_code(s.name)} | {s.kind} |\n" for s in missing[:MAX_UNCOVERED]]
     more = f"\n{len(missing) - MAX_UNCOVERED} more\n" if len(missing) > MAX_UNCOVERED else ""
     return f"{head}\n| not covered | custom gradient | kind |\n|---|---|---|\n{''.join(rows)}{more}"
 
 
 def _cell(text: str) -> str:
     return clean(text).replace("\n", " ").replace("|", "\\|").replace("`", "'").replace("<", "&lt;")
+
+
+def _code(text: str) -> str:
+    """Return text between backticks, in which no entity is decoded."""
+    plain = clean(text).replace("\n", " ").replace("|", "\\|").replace("`", "'")
+    return f"`{plain}`"
 
 
 def _html(text: str) -> str:

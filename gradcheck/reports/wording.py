@@ -84,6 +84,10 @@ def _listed(values: Any) -> str:
     return str(values).lower() if isinstance(values, bool) else repr(values)
 
 
+# Of less than that a reader of `1.0x faster` sees nothing.
+SAME_SPEED = 1.05
+
+
 def reach_lines(reach: Reach) -> list[str]:
     """Return how many sides of conditions were reached, and each that was not with its line and the reason."""
     if not reach.sides:
@@ -130,7 +134,9 @@ def more_text(finding: Finding, show: int) -> str:
 
 def cost_line(cost: Cost) -> str:
     """Return what a custom gradient costs: `cost eager, 4 rows: 2.1x faster, 0.4x memory (...)`."""
-    speed = f"{cost.speed:.1f}x faster" if cost.speed >= 1 else f"{1 / max(cost.speed, 1e-9):.1f}x slower"
+    ratio = max(cost.speed, 1e-9)
+    speed = f"{ratio:.1f}x faster" if ratio >= SAME_SPEED else f"{1 / ratio:.1f}x slower"
+    speed = "as fast" if 1 / SAME_SPEED < ratio < SAME_SPEED else speed
     memory = "" if cost.memory is None else f", {cost.memory:.1f}x memory"
     times = [f"{1000 * seconds:.3g} ms" for seconds in (cost.forward_s, cost.gradient_s, cost.autodiff_s)]
     rows = f"{cost.rows} row{'s' * (cost.rows != 1)}"

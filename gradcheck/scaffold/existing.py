@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from gradcheck.engine.unspecified import CONFIRM
+from gradcheck.engine.unspecified import COMMAND, CONFIRM
 from gradcheck.results import FAILED, SKIPPED, CaseResult
 from gradcheck.scaffold import SCHEMA_FILE, filled_template, schema_text
 from gradcheck.spec.model import Case
@@ -38,7 +38,7 @@ def summary_of(results: Iterable[CaseResult]) -> list[str]:
     lines = []
     for result in results:
         if result.status == SKIPPED:
-            lines.append(f"{result.case}: {result.reason}")
+            lines.append(f"{result.case}: {_left(result.reason or 'needs an input')}")
         elif result.status == FAILED:
             labels = dict.fromkeys(f.label for f in result.findings if f.level == "error")
             lines.append(f"{result.case}: its gradient is wrong with these inputs: {', '.join(labels)}")
@@ -54,7 +54,8 @@ def _block(case: Case, result: CaseResult) -> str:
     if guess is not None and guess.build:
         lines.append(f"    build: {_inline(dict(guess.build))}")
     if guess is None or not guess.inputs:
-        lines += ["    inputs: {}", f"    skip: {_inline(result.reason or 'needs an input')}"]
+        left = _left(result.reason or "needs an input")
+        lines += ["    inputs: {x: {shape: [4, 3]}}  # the shapes that it takes", f"    skip: {_inline(left)}"]
         return "\n".join(lines) + "\n"
     lines.append("    inputs:")
     lines += [f"      {key}: {_inline(value)}" for key, value in guess.inputs.items()]
@@ -66,6 +67,13 @@ def _block(case: Case, result: CaseResult) -> str:
     elif result.status == SKIPPED:
         lines.append(f"    skip: {_inline(result.reason or '')}")
     return "\n".join(lines) + "\n"
+
+
+def _left(reason: str) -> str:
+    """Return what is to be done in the spec that is written, in place of the command that has written it."""
+    said, command, rest = reason.partition(f"; write: {COMMAND}")
+    wanted = rest.partition("fill in ")[2]
+    return f"{said}; add {wanted}, give `inputs`, and delete `skip`" if command and wanted else reason
 
 
 def _confirmation(labels: list[str]) -> list[str]:

@@ -117,6 +117,8 @@ def _reached(modules: Mapping[Path, Module], cases: Iterable[Case]) -> _Reached:
     for path in modules:
         by_stem.setdefault(path.stem if path.stem != "__init__" else path.parent.name, []).append(path)
     for case in cases:
+        if case.skip:
+            continue
         for path in _files_of(case.module, by_stem):
             _follow(path, (case.factory or case.op).split(".")[0], case.id, modules, by_stem, reached)
     return reached

@@ -30,7 +30,8 @@ FILE_KEYS: Mapping[str, Key] = {
         "module: ops.py",
     ),
     "defaults": Key(
-        "a mapping of case keys", "nothing", "Keys that hold for every case of the file; a case's own win.",
+        "a mapping of case keys", "nothing",
+        "Keys that hold for every case of the file, all but `op` and `inputs`; a case's own win.",
         "defaults: {modes: [eager, function], rtol: 1.0e-4}",
     ),
     "cases": Key(
@@ -76,7 +77,8 @@ CASE_KEYS: Mapping[str, Key] = {
     "reference": Key(
         "a name", "the op without its custom gradients",
         "A plain function of the module that computes the same; its autodiff is the reference. Or `exact`: compare in"
-        " exact arithmetic too, to 80 digits (needs `pip install 'gradcheck[exact]'`); `auto`: where that can be done.",
+        " exact arithmetic too, to 80 digits (needs python-flint: `pip install python-flint`);"
+        " `auto`: where that can be done.",
         "reference: plain_square",
     ),
     "surrogate": Key(
@@ -102,7 +104,10 @@ CASE_KEYS: Mapping[str, Key] = {
         "The errors that this case has today, as `code` or `code/cause`. It passes if exactly these are found.",
         "expect: [gradient-mismatch/straight-through]",
     ),
-    "reason": Key("a text", "nothing", "Why the case expects an error.", "reason: known, see issue 12"),
+    "reason": Key(
+        "a text", "nothing", "Why the case expects an error, or declares a gradient that is not the derivative.",
+        "reason: known, see issue 12",
+    ),
     "modes": Key(
         "a list, or `all`", "[eager, function, xla]",
         "Where the gradient is run: `eager`, `function` (tf.function), `xla`; and `forward`, `vectorized`, `saved`, the"
@@ -126,8 +131,9 @@ CASE_KEYS: Mapping[str, Key] = {
     ),
     "expectation": Key(
         "a mapping", "nothing",
-        "The gradient is a random estimate: the mean over `samples` draws is compared with the reference, by its"
-        " standard error.",
+        "The gradient is a random estimate: the mean over `samples` draws (1000) from `seed` (that of the run) is"
+        " compared with the reference, by its standard error. Where the value itself is random name the function of"
+        " its mean with `reference`.",
         "expectation: {samples: 1000, seed: 0}",
     ),
     "cost": Key(
@@ -152,7 +158,8 @@ CASE_KEYS: Mapping[str, Key] = {
     ),
     "dynamic_shapes": Key(
         "true or false", "tried, without failing the case",
-        "Trace the op with unknown dimensions. With `true` an op that refuses them fails.", "dynamic_shapes: true",
+        "Trace the op with unknown dimensions. With `true` an op that refuses them fails, with `false` none are tried.",
+        "dynamic_shapes: true",
     ),
     "rtol": Key(
         "a number", "derived from the precision of the op",
@@ -219,7 +226,11 @@ INPUT_KEYS: Mapping[str, Key] = {
         "The matrix is drawn so and moved only so; gradients are compared on such matrices.",
         "{shape: [3, 3], structure: spd}",
     ),
-    "sparse": Key("true or false", "false", "Hand it over as tf.SparseTensor.", "{shape: [4, 3], sparse: true}"),
+    "sparse": Key(
+        "true or false", "false",
+        "Hand it over as tf.SparseTensor. XLA has few kernels for sparse tensors: add `modes: [eager, function]`.",
+        "{shape: [4, 3], sparse: true}",
+    ),
     "ragged": Key("a list of row lengths", "nothing", "Hand it over as tf.RaggedTensor.", "{ragged: [2, 0, 3]}"),
     "items": Key(
         "a mapping or a list of inputs", "nothing", "A dictionary or list of tensors; a list also fills `*args`.",

@@ -19,6 +19,7 @@ from gradcheck.ways import EXACT, EXACT_AUTO, expanded
 MAX_CASES = 10_000
 # More numbers in a row than any key but a literal takes; more words than a message lists.
 MANY = 40
+PARENTHESES = "write a list, `[4, 3]`: YAML knows no parentheses"
 
 
 def parse(path: Path, name: str | None = None) -> Spec:
@@ -89,16 +90,17 @@ def _describe(document: Document, error: Any) -> Iterator[tuple[Problem, tuple[K
     if kind == "additionalProperties" and isinstance(value, dict):
         allowed = list(error.schema.get("properties", {}))
         for key in [k for k in value if k not in allowed]:
-            message, hint = f"unknown key '{key}'", _nearest(key, allowed)
+            message, hint = f"unknown key '{key}'", PARENTHESES if key.endswith(")") else _nearest(key, allowed)
             yield document.problem((*path, key), message, hint, at_key=True), ((*path, key), "unknown")
         return
     if (error.parent is not None and error.parent.validator == "propertyNames") or "propertyNames" in error.schema_path:
         key_path = (*path, str(value))
         message = f"'{value}' is not a valid name"
-        yield document.problem(key_path, message, "no spaces, colons or slashes", at_key=True), (key_path, "name")
+        hint = PARENTHESES if str(value).endswith(")") else "no spaces, colons or slashes"
+        yield document.problem(key_path, message, hint, at_key=True), (key_path, "name")
         return
     message, hint = _explain(kind, limit, value, error)
-    hint = (instead(path, limit, value) if kind == "type" else "") or hint
+    hint = (instead(path, limit, value) if kind in ("type", "enum") else "") or hint
     yield document.problem(path, message, hint), (path, "missing" if kind in ("required", "anyOf") else kind)
 
 

@@ -25,6 +25,10 @@ def instead(path: Sequence[Any], wanted: Any, value: Any) -> str:
     `wanted` is the type, or list of types, that the JSON Schema asks for.
     """
     key, parent = (*reversed(path), "", "")[:2]
+    if isinstance(value, str) and value.startswith("("):
+        return f"write a list, `{key}: [4, 3]`: YAML knows no parentheses"
+    if key in ("modes", "tapes", "devices", "dtypes", "variables") and isinstance(value, str) and value:
+        return f"write a list: `{key}: [{value}]`"
     if key == "skip" and value is True:
         return 'say why: `skip: "needs a GPU"`'
     if parent == "shape" and value in _UNKNOWN_SIZES:

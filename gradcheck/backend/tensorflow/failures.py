@@ -56,6 +56,27 @@ _HINTS = (
         r"No registered '(?:StringFormat|PrintV2|Print|_Arg)'.*(?:XLA|\n)|DT_STRING.*XLA|XLA.*DT_STRING",
         "XLA compiles neither tf.print nor strings: leave it out with `modes: [eager, function]`",
     ),
+    (r"XLA has no kernel|No registered '\w+' OpKernel for XLA", "leave XLA out with `modes: [eager, function]`"),
+    (
+        r"[Ii]terating over a symbolic|Iterating over `?tf\.Tensor|OperatorNotAllowedInGraphError.*[Ii]terat",
+        "Python cannot loop over a tensor in a graph: write tf.while_loop, tf.map_fn or tf.scan",
+    ),
+    (
+        r"'(?:Symbolic)?Tensor' object cannot be interpreted as an integer|cannot be interpreted as an integer",
+        "under tf.custom_gradient every argument is a tensor: close over a Python number",
+    ),
+    (
+        r"Node with id \d+ already|Node with id",
+        "TensorFlow cannot take this tensor twice: give the ids to tf.IndexedSlices as tf.identity(ids)",
+    ),
+    (
+        r"is not in \[0, \d+\)|[Ll]abel value.*outside the valid range",
+        "whole numbers lie outside of what the op takes: give that input `integers: {low: 0, high: N}`",
+    ),
+    (
+        r"Cholesky decomposition was not successful|positive definite|Input is not invertible",
+        "the op takes positive definite matrices: give that input `structure: spd`",
+    ),
     (r"found return value of type .*[fF]unction", "swap the decorators: tf.function above tf.custom_gradient"),
     (
         r"convert a value \(None\)|None values not supported|NoneType",

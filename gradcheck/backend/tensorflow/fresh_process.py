@@ -31,13 +31,17 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Say what is loaded: a SavedModel, or a .keras file with the module that defines its layer."""
+    """Say what is loaded: a SavedModel, or a .keras file with the module that defines its layer.
+
+    `weights` are the places of what is differentiated among a layer's trainable variables.
+    """
 
     folder: str
     sources: tuple[int, ...]
     traced: bool
     module: str = ""
     layer: str = ""
+    weights: tuple[int, ...] = ()
 
 
 class FreshProcess:
@@ -184,7 +188,8 @@ def _keras_layer(job: Job) -> tuple[Any, list[Any]]:
     path = os.path.join(job.folder, "layer.keras")
     model = tf.keras.models.load_model(path, custom_objects={job.layer.rpartition(".")[2]: kind})
     layer = model.layers[-1]
-    variables = [getattr(v, "value", v) for v in layer.trainable_variables]
+    every = [getattr(v, "value", v) for v in layer.trainable_variables]
+    variables = [every[place] for place in job.weights]
     return lambda tensors: tf.nest.flatten(layer(*tensors)), variables
 
 

@@ -41,6 +41,16 @@ def save_layer(layer: Any, values: Sequence[Any], folder: str) -> None:
     model.save(os.path.join(folder, "layer.keras"))
 
 
+def places_of(layer: Any, variables: Sequence[Any]) -> tuple[int, ...] | None:
+    """Return the places of variables among the trainable ones of a layer, which keep their order in a file.
+
+    None where one of them is not tracked: the file does not hold it.
+    """
+    places = {id(getattr(v, "value", v)): place for place, v in enumerate(layer.trainable_variables)}
+    found = [places.get(id(variable)) for variable in variables]
+    return None if None in found else tuple(place for place in found if place is not None)
+
+
 def save_values(values: Sequence[Any], upstream: Sequence[Any], folder: str) -> None:
     """Write inputs and upstream; half precision is written in float32, which holds it exactly."""
     dtypes = {"values": [dtype_name(v) for v in values], "upstream": [dtype_name(u) for u in upstream]}

@@ -25,5 +25,5 @@ def test_the_domain_holds_the_good_values_and_no_other(values, good, domain):
 def test_a_region_separates_wrong_from_right():
     values = np.linspace(-2.0, 2.0, 21)
     assert region_of(values, values > 1.0, values <= 1.0) == "is above 1"
-    assert region_of(values, np.abs(values) > 1.5, np.abs(values) <= 1.5) == "in size is above 1.5"
+    assert region_of(values, np.abs(values) > 1.5, np.abs(values) <= 1.5) == "is above 1.5 in absolute value"
     assert region_of(values, values > 9.0, values <= 9.0) is None
