@@ -5,6 +5,8 @@ python -m tests.reference
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from gradcheck.advice import ADVICE, CAUSES, accepted
@@ -89,6 +91,10 @@ def command_line() -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def _row(name: str, schema: dict[str, Any]) -> str:
+    return f"| `{name}` | {schema['description']} |\n"
+
+
 def report() -> str:
     """Return the page of the JSON report."""
     definitions = REPORT_SCHEMA["properties"]["cases"]["items"]["properties"]
@@ -99,7 +105,10 @@ def report() -> str:
         ("A finding", finding_keys),
         ("An element", finding_keys["elements"]["items"]["properties"]),
     ]
-    said = [f"## {title}\n\n" + ", ".join(f"`{name}`" for name in keys) + "\n" for title, keys in lists]
+    said = [
+        f"## {title}\n\n| key | is |\n|---|---|\n" + "".join(_row(*pair) for pair in keys.items())
+        for title, keys in lists
+    ]
     return (
         "# The JSON report\n\n`--json FILE` writes it, `--format json` prints it; `gradcheck schema --report` prints"
         " its JSON Schema. Not-a-number and infinities are the strings `nan`, `inf`, `-inf`. Keys may be added; none is"

@@ -63,7 +63,9 @@ complete -o nosort -F _gradcheck_completion gradcheck
 """
 
 
-@click.command(epilog='Example: eval "$(gradcheck completion bash)"')
+@click.command(
+    epilog='bash: eval "$(gradcheck completion bash)", zsh: the same with zsh, fish: gradcheck completion fish | source'
+)
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> int:
