@@ -107,7 +107,7 @@ def _used_up(lab: Lab) -> Finding | None:
 
 def _raised_once(lab: Lab) -> Finding | None:
     """Return a finding if a function of the op raised in one call and returned in another with the same inputs."""
-    error = lab.recorder.calls.odd
+    error = lab.recorder.calls.odd()
     if error is None:
         return None
     finding = Finding(

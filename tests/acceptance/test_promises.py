@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -90,6 +91,51 @@ def test_an_op_that_is_used_up_at_any_call_is_stale_state(run_cli, write_spec):
     ).report
     found = {case["case"]: [f["code"] for f in case["findings"] if f["level"] == "error"] for case in report["cases"]}
     assert found == {f"at_{k}": ["stale-state"] for k in range(2, 24)}
+
+
+RAISES_ONCE = """
+import pathlib
+
+
+def once(k, where):
+    calls = [0]
+
+    def count(place):
+        calls[0] += place == where
+        if place == where and calls[0] == k:
+            pathlib.Path(__file__).with_name(f"{where}_{k}.raised").touch()
+            raise RuntimeError("once")
+
+    @tf.custom_gradient
+    def op(x):
+        count("forward")
+
+        def grad(u):
+            count("backward")
+            return tf.convert_to_tensor(u) * 2.0 * x
+
+        return x * x, grad
+
+    return op
+"""
+
+
+def test_an_op_that_raises_in_any_one_of_its_calls_does_not_pass(run_cli, write_spec, tmp_path):
+    cases = "".join(
+        f"  {where}_{k}: {{op: once, build: {{k: {k}, where: {where}}}, inputs: {{x: {{shape: [3]}}}}}}\n"
+        for where in ("forward", "backward")
+        for k in range(1, 61)
+    )
+    spec = write_spec(f"module: ops.py\ncases:\n{cases}", RAISES_ONCE)
+    report = run_cli("run", spec, "-j", "2", "--format", "json").report
+    raised = {path.stem for path in Path(spec).parent.glob("*.raised")}
+    found = {case["case"]: {f["code"] for f in case["findings"] if f["level"] == "error"} for case in report["cases"]}
+    assert len(raised) > 60
+    assert not [name for name in raised if not found[name]]
+    # In the first few calls nothing else is known yet.
+    early = {f"{where}_{k}" for where in ("forward", "backward") for k in range(1, 5)}
+    assert not [name for name in raised - early if "stale-state" not in found[name]]
+    assert not [name for name in found if name not in raised and found[name]]
 
 
 def test_a_backward_pass_that_uses_up_the_forward_is_stale_state(run_cli, write_spec):

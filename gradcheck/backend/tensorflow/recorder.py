@@ -165,7 +165,7 @@ class Recorder:
     def _call(self, wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
         name = getattr(wrapped, "__name__", "op")
         if self.bypass and not self._is_intended(wrapped):
-            result = wrapped(*args, **kwargs)
+            result = self._logged(lambda: wrapped(*args, **kwargs), name, args, kwargs)
             check_return(result, name)
             return result[0]
         self.called.append(getattr(wrapped, "__qualname__", name))
@@ -179,12 +179,7 @@ class Recorder:
 
     def _recorded(self, wrapped: Callable[..., Any], name: str) -> Any:
         def recorded(*args: Any, **kwargs: Any) -> Any:
-            try:
-                result = wrapped(*args, **kwargs)
-            except Exception as error:
-                self._log(error, name, args, kwargs)
-                raise
-            self._log(None, name, args, kwargs)
+            result = self._logged(lambda: wrapped(*args, **kwargs), name, args, kwargs)
             try:
                 check_return(result, name)
             except ContractBroken as broken:
@@ -202,19 +197,19 @@ class Recorder:
             self.rules[name] = Rule(name, *place, tuple(names))
 
         def call(upstream: Any, variables: Any, given: bool) -> Any:
-            try:
+            def once() -> Any:
                 self._check_upstreams(grad_fn, upstream, name)
                 if not given:
-                    result = grad_fn(*upstream)
-                else:
-                    result = self._with_variables(grad_fn, upstream, variables, name)
+                    return grad_fn(*upstream)
+                return self._with_variables(grad_fn, upstream, variables, name)
+
+            try:
+                result = self._logged(once, "grad_fn", name, args, upstream)
             except BaseException as error:
                 self.gradient_failure = error
-                self._log(error, "grad_fn", name, args, upstream)
                 raise
             finally:
                 self.end_if_copy()
-            self._log(None, "grad_fn", name, args, upstream)
             try:
                 self._note(result[0] if given else result, names, args, name)
                 if given:
@@ -236,14 +231,18 @@ class Recorder:
 
         return watched_without
 
-    def _log(self, error: BaseException | None, *given: Any) -> None:
-        """Note how a call ended, but where the recorder itself changes what the op sees."""
-        if self.permute_variables or self.edited or self.intended:
-            return
-        if error is None:
+    def _logged(self, call: Callable[[], Any], *given: Any) -> Any:
+        """Make a call and note how it ended, but where the recorder itself changes what the op sees."""
+        changes = self.permute_variables or self.edited or self.intended
+        try:
+            result = call()
+        except Exception as error:
+            if not changes:
+                self.calls.failed(error, call, *given)
+            raise
+        if not changes:
             self.calls.succeeded(*given)
-        else:
-            self.calls.failed(error, *given)
+        return result
 
     def _check_upstreams(self, grad_fn: Callable[..., Any], upstream: Any, name: str) -> None:
         count = positional_count(grad_fn)
