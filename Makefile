@@ -26,7 +26,7 @@ help:
 	@echo "make bench     times against the peers, each a ratio with its bound"
 	@echo "make faults    every fault of users' code, machine and specs, for real"
 	@echo "make soak      five hundred cases in one run: memory and open files of the parent"
-	@echo "make fuzz      random specs (10^5) and ops (500) through the reader and the whole checker"
+	@echo "make fuzz      random specs (10^5), .npy files and caches (10^4) and ops (500) through reader and checker"
 	@echo "make mistakes  write the table of classic mistakes into specs/README.md"
 	@echo "make readme    draw the README's picture"
 	@echo "make format    let ruff format the code"
@@ -93,7 +93,7 @@ soak: $(VENV)/.ready
 	$(BIN)/python -m tests.faults.soak
 
 fuzz: $(VENV)/.ready
-	FUZZ_SPECS=100000 FUZZ_CASES=63 $(BIN)/python -m pytest -q tests/fuzz
+	FUZZ_SPECS=100000 FUZZ_FILES=10000 FUZZ_CASES=63 $(BIN)/python -m pytest -q tests/fuzz
 
 mistakes: $(VENV)/.ready
 	$(BIN)/python -m tests.mistakes

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Check hand-written TensorFlow gradients.
 
 From Python: `gradcheck.check(fn, inputs)` returns what was found, `assert_gradients`

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Run the command line, as `gradcheck` and as `python -m gradcheck`."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is worth knowing of each finding: why it matters, what the check cannot see, how it is accepted.
 
 `gradcheck explain CODE` and the pages of the documentation print it.

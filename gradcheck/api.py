@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Check gradients from Python, inside test suites that already exist."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which calls of a custom gradient are kept: the first of each signature, and a fair draw of the later ones."""
 
 from __future__ import annotations

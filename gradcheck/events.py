@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What happens during a run, in the order in which it happens."""
 
 from __future__ import annotations

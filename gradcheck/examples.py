@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A wrong op and its right twin for every finding code, each with the case of a spec that shows it.
 
 `gradcheck explain CODE` and the pages of the documentation print them; a test runs all of them.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The catalogue of finding codes: what each means, the usual mistake, and the way out.
 
 Console, `gradcheck explain` and the spec schema read it, so that they use the same words.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What earlier runs in this folder found: which cases did not pass, and how long each took."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Collect specs as pytest tests: one test per case, each in a process of its own.
 
 With `--gradcheck-record`, check the custom gradients that the tests call, when all tests have run.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a recorded program has shown: results of checks, every site with its verdict, and the specs written."""
 
 from __future__ import annotations

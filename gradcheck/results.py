@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a check finds: frozen records that go over a pipe and into JSON."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Run cases and yield events: the one loop of a run."""
 
 from __future__ import annotations

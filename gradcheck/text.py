@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Text and places that come from outside: what is the user's, and what may be shown."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The ways in which a gradient is run: eager; traced or compiled, with the tape inside or outside of the function.
 
 Beside these there are other uses of an op, each looked at by a check of its own.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The checks, in the order in which they run: the first message is the root cause."""
 
 from __future__ import annotations

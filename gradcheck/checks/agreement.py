@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How another use of a gradient agrees with the first run: where they differ, and the comparison of each input."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where a gradient and its value differ between two ways by more than rounding, and the reasons not to blame that."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The gradient on both sides of every condition that the forward or grad_fn has.
 
 It is compared with autodiff, which is cheap; only a finite difference may blame it.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the op captures: the order of its variables, untracked variables, outer tensors."""
 
 from __future__ import annotations

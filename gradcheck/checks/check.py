@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a check is: one question about an op, what it needs, and the findings after which its answer means nothing."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Does anything reach the inputs? An output that depends on none of them, and one from which no gradient comes back."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Return value, count, None, shape, dtype: what can be said before any number is compared."""
 
 from __future__ import annotations

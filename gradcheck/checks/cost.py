@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the custom gradient costs beside autodiff of the plain forward, and whether it is worth having (`--cost`)."""
 
 from __future__ import annotations

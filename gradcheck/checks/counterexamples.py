@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The smallest input at which a finding shows, which a spec can hold."""
 
 from __future__ import annotations

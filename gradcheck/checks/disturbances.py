@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What may come between two calls of an op without changing its gradient: other calls, assignments, tracing."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The gradient against the derivative in exact arithmetic, to 80 digits: no step, no noise, no rounding."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Is a gradient that is a random estimate right in expectation?
 
 Its mean over draws is compared with the reference by its standard error: that of score functions, of

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Does forward mode (tf.autodiff.ForwardAccumulator) give what the gradient gives?
 
 For every tangent v and upstream u, <u, J v> = <J^T u, v>.  TensorFlow's forward mode does not look at a custom

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Forward values: the op against its `reference`."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Is grad_fn linear in its upstream, and does it take every kind of upstream?"""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Does the gradient survive loss scaling, under which mixed precision training multiplies the upstream by 2^15?"""
 
 from __future__ import annotations

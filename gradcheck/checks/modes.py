@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The same gradient in every mode, tape position and device."""
 
 from __future__ import annotations

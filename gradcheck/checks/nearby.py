@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Ordinary values beside the sample: where the gradient is autodiff's there, and in which range it is not."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The op set up anew: other values of its variables, other integers, ties, other numbers of rows.
 
 The gradient is compared with autodiff there, which is cheap; only where they disagree is the whole

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The gradient at other values of its inputs: ordinary ones that the sample does not hold, and ones far from it.
 
 It is compared with autodiff, which is cheap; only a finite difference may blame it.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The gradient in the op's own dtype against the same code in float64."""
 
 from __future__ import annotations

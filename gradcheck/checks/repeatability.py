@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Twice the same, and untouched by what was called before, in between or at trace time."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The gradient in the replicas of a tf.distribute.MirroredStrategy, and the sum that an optimizer takes."""
 
 from __future__ import annotations

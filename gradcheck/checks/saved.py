@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The op saved, loaded in a fresh process, and differentiated there: eager and traced, with and without its rules."""
 
 from __future__ import annotations

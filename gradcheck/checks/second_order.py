@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The gradient of the gradient, against finite differences of it and autodiff's second derivative."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Is the second derivative right on the other sides of the conditions that the op has?"""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The gradient in float64 against finite differences and autodiff, element by element."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Is the gradient a number where an input is infinite, subnormal or minus zero, and value and autodiff are numbers?"""
 
 from __future__ import annotations

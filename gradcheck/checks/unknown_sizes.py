@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The op traced with unknown dimensions and called with two sizes."""
 
 from __future__ import annotations

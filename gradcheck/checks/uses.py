@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Does TensorFlow use the custom gradient at all where the op is called?"""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Jacobians, with and without vectorization, and the op mapped over a stack by tf.vectorized_map and tf.map_fn."""
 
 from __future__ import annotations

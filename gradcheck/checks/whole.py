@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whether an op passes every check, as its code is now: a mend is shown only if it does."""
 
 from __future__ import annotations

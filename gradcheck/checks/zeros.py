@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Is the gradient right where one number is zero, although TensorFlow's own rule may be wrong there too?
 
 The rule of a product that divides by its factors gives 0 there, as a custom gradient that was written like it does.

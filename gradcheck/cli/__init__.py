@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The command line; `main` is the one place where exceptions become exit codes."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`--accept`: today's errors become what the specs expect, so that a check begins green on an existing code base."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the shell offers after Tab: case ids and finding codes, without importing TensorFlow."""
 
 from __future__ import annotations

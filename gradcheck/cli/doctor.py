@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`gradcheck doctor`: versions, devices, and whether XLA works."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`gradcheck explain`: what a finding or a key of a spec means, and how to correct it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`gradcheck list`: case ids, one per line."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where a run reports: standard output in one format, and any number of files."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`gradcheck record`: check the custom gradients that the user's own program calls."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`gradcheck run`: check specs."""
 
 from __future__ import annotations

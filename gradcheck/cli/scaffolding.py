@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`gradcheck scaffold`: a new op with its spec and test."""
 
 from __future__ import annotations

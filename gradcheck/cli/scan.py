@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`gradcheck scan`: list the custom gradients of a source tree."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`gradcheck schema`: the JSON Schema of the spec file, or of the report."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which cases of the given paths run, and with what: options that replace what the specs say."""
 
 from __future__ import annotations

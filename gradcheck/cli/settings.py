@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What holds without an option: GRADCHECK_* variables, then `[tool.gradcheck]` of the project's pyproject.toml."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Ctrl-C, SIGTERM and SIGHUP: the first ends the run, those that follow in haste do not cost the reports."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Standard streams that are closed, or that nobody reads any more, lead nowhere."""
 
 from __future__ import annotations

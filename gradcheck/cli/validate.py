@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`gradcheck validate`: check specs without running anything."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`gradcheck watch`: check again what an edit touched."""
 
 from __future__ import annotations

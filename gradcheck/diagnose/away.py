@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Write the findings for what is wrong away from the sample, with the inputs that must be away."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Name the mistake behind a wrong gradient, each cause by a stated test; `unknown`, never a guess."""
 
 from __future__ import annotations

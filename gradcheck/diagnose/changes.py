@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a rule of one op would give if it were changed as people change it by mistake."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Write the finding for an op in which a change of one rounding grows to order one."""
 
 from __future__ import annotations

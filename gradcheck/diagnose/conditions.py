@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Words for a condition of the user's code and the side on which it is."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which of the three gradients differs from the two others."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Find the one rule that, changed, gives the gradient under test: it is right but for that.
 
 The gradient of the bare forward is a sum over the ops' rules, so that a changed rule costs one product

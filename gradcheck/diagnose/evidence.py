@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is known about one wrong gradient, and what is said of it."""
 
 from __future__ import annotations

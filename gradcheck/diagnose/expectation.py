@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Words for a gradient that is right, or not, in expectation: its bias, its variance, and what to do."""
 
 from __future__ import annotations

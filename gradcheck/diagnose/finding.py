@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fill in what a check leaves open in a finding: level, mode, tape, device and dtype."""
 
 from __future__ import annotations

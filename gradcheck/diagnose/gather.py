@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Gather the evidence for a diagnosis: other inputs, outputs one by one, further draws."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Find the inner custom gradient whose rule makes a gradient what it is: a straight-through step inside a larger op."""
 
 from __future__ import annotations

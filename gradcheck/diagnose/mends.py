@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Mends that were tried: a line of code with which the gradient passes the whole comparison on fresh draws."""
 
 from __future__ import annotations

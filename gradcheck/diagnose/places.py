@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fill in what people look for first: the line of the user's file that a finding is about, and the upstream."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What pictures need beyond the measurement: every element, and the difference over its steps."""
 
 from __future__ import annotations

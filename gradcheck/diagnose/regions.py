@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Name the place of a mistake: a range of the input, some elements, a part of complex numbers, the diagonal."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The rows of a finding's table: the worst elements with the three gradients, worst first."""
 
 from __future__ import annotations

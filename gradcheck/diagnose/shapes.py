@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Say how the shape of a gradient came to differ from the shape of its input."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A gradient that is the slope of a smooth function, which the forward follows in fine steps."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Elements at which finite differences cannot decide, and why."""
 
 from __future__ import annotations

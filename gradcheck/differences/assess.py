@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Decide element by element whether a gradient agrees with finite differences."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Find the wrong elements of a long gradient by bisection along random directions."""
 
 from __future__ import annotations

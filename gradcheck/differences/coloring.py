@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Find inputs and outputs that fall into independent blocks: elements, rows, columns, items of a batch.
 
 Coordinates of one input in different blocks do not meet in any output, so one evaluation moves one of

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Differences along random directions."""
 
 from __future__ import annotations

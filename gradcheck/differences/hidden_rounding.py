@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Find low precision hidden inside a function that takes float64."""
 
 from __future__ import annotations

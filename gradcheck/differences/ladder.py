@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Read a derivative, its error bound and the kind of point off a ladder of central differences.
 
 A ladder is a sequence of central differences with shrinking half-widths (coarsest level

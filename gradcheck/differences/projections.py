@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Decide about a long gradient: along random directions, and element by element only where something is wrong."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Central differences of a vector function: per coordinate, at one step or along a ladder.
 
 Differences are taken per output and only then contracted with the cotangent, so that the

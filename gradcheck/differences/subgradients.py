@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Judge a gradient where values tie: at max(a, b) with a = b, (1, 0) and (0.5, 0.5) will do, (1, 1) will not.
 
 Each coordinate alone allows any slope between its one-sided ones; coordinates that meet in one

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A vector function at a point: what is differenced, how large its coordinates are, and where it may be evaluated."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Check one case: a picklable case in, a picklable result out."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Check a function in this process, which goes on afterwards as if nothing had been checked."""
 
 from __future__ import annotations

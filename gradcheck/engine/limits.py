@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a case may use, and what it is to bring back."""
 
 from __future__ import annotations

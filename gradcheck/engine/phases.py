@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How long each phase of a case takes."""
 
 from __future__ import annotations

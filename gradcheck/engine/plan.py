@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Run the checks in their order: which of them run, what they find, and why others do not."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the checks find at one sample in one dtype, and the case's result made of all of these."""
 
 from __future__ import annotations

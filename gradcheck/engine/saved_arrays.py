@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Write the numbers of a failed case to disk: inputs, upstream and the three gradients."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whether a case passed: by its errors, or by what it expects."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The status of a case for which nobody wrote a spec: its inputs were guessed, or recorded in a program."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Evaluate a traced function and its directional derivatives in ball arithmetic: to 80 digits, without any step.
 
 The other modules of this package need python-flint, which only who asks for exact arithmetic has.

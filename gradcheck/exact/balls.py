@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Arrays of balls with directional derivatives: numbers known to some 90 digits, each with a bound of its error.
 
 A ball is a real number of python-flint's (Arb: Johansson, 2017, doi:10.1109/TC.2017.2690633); derivatives are carried

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Do two gradients agree in ball arithmetic: the derivative of a forward along directions, and what a rule gives."""
 
 from __future__ import annotations

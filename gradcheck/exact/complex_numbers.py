@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Kinds of ops on complex numbers, by their name: as for real ones, where these are differentiable, and the parts.
 
 A slope is that along a direction, so that conjugates and parts, which have no complex derivative, are linear here.

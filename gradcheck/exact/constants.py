@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How far a written constant may be from the number that is meant: a third, pi, or a decimal that was cut."""
 
 from __future__ import annotations

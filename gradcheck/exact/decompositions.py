@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Kinds of ops that take matrices apart: eigenvectors, singular vectors, and orthogonal times triangular.
 
 Their vectors are known up to a sign; `like` are the numbers of TensorFlow, which say which one is meant.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Kinds of ops that work element by element: values and derivatives of functions of one and of two numbers."""
 
 from __future__ import annotations

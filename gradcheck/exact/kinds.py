@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every kind of op of TensorFlow that is known exactly, by its name: what it makes of balls."""
 
 from __future__ import annotations

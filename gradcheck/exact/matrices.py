@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Kinds of ops of linear algebra: products, solutions, inverses, determinants and factors of each last matrix."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Kinds of ops of neural networks: softmax and its losses, convolutions and pools over given patches.
 
 A convolution is a product of patches and filters.  Which numbers a patch holds is known from `Patches`: for each output

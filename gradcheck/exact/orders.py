@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Kinds of ops that compare, choose and step: a ball has to lie on one side, or nothing is decided."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Kinds of ops that reduce, accumulate and scatter."""
 
 from __future__ import annotations

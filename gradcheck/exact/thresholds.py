@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The numbers that a verdict in exact arithmetic rests on."""
 
 from __future__ import annotations

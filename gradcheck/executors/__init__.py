@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where cases run: in processes of this machine, or on the workers of a cluster."""
 
 from __future__ import annotations

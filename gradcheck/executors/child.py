@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The case's side of the pipe: a process of its own group that checks one case and says so."""
 
 from __future__ import annotations

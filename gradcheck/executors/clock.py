@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A clock that stands still while this process is stopped."""
 
 from __future__ import annotations

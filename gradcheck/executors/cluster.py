@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Run cases on the workers of an existing Dask cluster, with the same verdicts and report."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The files that AutoGraph writes its conversions to."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is said of a case whose process did not come to its end."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The processes of a case: how much memory they may use, how much they do use, and their end."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Processes that end with the process that started them, also when that one is killed."""
 
 from __future__ import annotations

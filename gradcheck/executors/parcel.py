@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The files a case needs, packed to travel to a machine that does not share this disk."""
 
 from __future__ import annotations

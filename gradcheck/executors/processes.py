@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Run cases in processes: each forked afresh from a server that has only imported TensorFlow.
 
 A case that dies, hangs, prints without end or takes all memory takes nobody along.  Where

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What runs on a Dask worker: a process of its own that checks cases one after another.
 
 Dask's workers may be daemonic and may not start the processes that a case needs, so a plain

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the fork server imports before it forks; it must run no TensorFlow op."""
 
 from __future__ import annotations

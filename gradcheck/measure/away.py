@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The gradient at a site away from the sample: where it is wrong there, and which inputs make it so."""
 
 from __future__ import annotations

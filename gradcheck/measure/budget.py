@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Choose by cost whether every element of a gradient is differenced, or random directions."""
 
 from __future__ import annotations

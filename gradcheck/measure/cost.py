@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Time and memory of the custom gradient beside autodiff of the plain forward."""
 
 from __future__ import annotations

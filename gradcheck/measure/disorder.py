@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whether the slopes around a place follow no order, as those of an iteration that does not converge."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The bare forward taken apart at two independent points, with the gradient under test at both."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The gradients that small edits of a grad_fn give, and whether one of them passes the whole comparison."""
 
 from __future__ import annotations

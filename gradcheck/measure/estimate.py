@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The mean of a gradient that is a random estimate, with its standard error."""
 
 from __future__ import annotations

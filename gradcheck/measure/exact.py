@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The gradient and the derivative of the forward in ball arithmetic: without steps, noise, or rounding."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The first run of a gradient: what it gives, what every grad_fn returned, and which variables it changed."""
 
 from __future__ import annotations

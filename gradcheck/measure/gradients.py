@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The gradients that a case has in its widest precision: the one under test, autodiff's, and a declared one."""
 
 from __future__ import annotations

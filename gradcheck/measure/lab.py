@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One op at one sample in one dtype: how its gradient is run, and what is measured of it once for all checks."""
 
 from __future__ import annotations
@@ -47,8 +48,7 @@ if TYPE_CHECKING:
 class Lab:
     """Hold the op at a sample: tensors, variables, upstream, and what was measured there.
 
-    `slots` are what is differentiated (leaves, then variables); `cotangent` is the packed upstream; `asked` the dtype
-    that replaces the inputs' own; `changed_by_call` the variables that the first call changed.
+    `slots` are what is differentiated; `cotangent` is the packed upstream; `asked` replaces the inputs' own dtype.
     """
 
     loaded: Loaded

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The three gradients of an op at its sample, input by input, and which elements stay blamed."""
 
 from __future__ import annotations

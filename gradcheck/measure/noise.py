@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the op's own dtype leaves to chance: how its results move when its inputs move by their last digit."""
 
 from __future__ import annotations

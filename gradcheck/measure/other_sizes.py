@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The op at other sizes: one row more, one row, an axis of twice the size; and what the bare forward gives there."""
 
 from __future__ import annotations

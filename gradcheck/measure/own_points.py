@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A point in packed coordinates as the op takes it: inputs and variables rounded to their own dtypes."""
 
 from __future__ import annotations

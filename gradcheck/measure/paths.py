@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Follow a gradient from the sample to a far point at which it is wrong: which inputs matter, and how it goes wrong."""
 
 from __future__ import annotations

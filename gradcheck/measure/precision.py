@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Choose the precision in which a gradient is compared with finite differences: the widest in which the op runs."""
 
 from __future__ import annotations

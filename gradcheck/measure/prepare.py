@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Draw the inputs of an op, call it once, and set up the lab in which its gradient is measured."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Outputs and gradients of an operation at other leaves and variables than the sample's."""
 
 from __future__ import annotations

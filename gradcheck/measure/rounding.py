@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What rounding in the op's own dtype may do to its gradient and its value at the sample."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whether two runs of one op are the same."""
 
 from __future__ import annotations

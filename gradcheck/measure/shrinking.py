@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Make an input at which a gradient is wrong small: few numbers that are not zero, round ones, few rows."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What steers the values of an op and of its gradient: the conditions of the traced gradient, at any point."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Walk long arrays in parts that stay in the cache."""
 
 from __future__ import annotations

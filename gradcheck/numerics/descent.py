@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Move a point to the place where a distance is zero, by Newton's steps on the distance alone."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pack differentiated tensors into one vector of reals and back.
 
 Complex numbers become two reals, with TensorFlow's convention: for phi = Re sum conj(v) f the

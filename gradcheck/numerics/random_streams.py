@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Random numbers of a case, reproducible in any order of asking."""
 
 from __future__ import annotations

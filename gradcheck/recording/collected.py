@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the processes of a recorded program have left: sites, results of checks, and calls to check apart."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Check recorded calls in the program's own process, when the program has ended."""
 
 from __future__ import annotations

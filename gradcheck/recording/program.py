@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Run the user's program with the recorder in it, and wait until its last check is done."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the inputs of recorded calls have in common, and the case that checks such a call."""
 
 from __future__ import annotations

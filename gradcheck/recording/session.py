@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The recorder in the user's process: it starts with the program and checks what was recorded at its end."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What `gradcheck record` asks of the programs that it starts, handed on in the environment."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Specs of recorded calls: one per module, the arrays beside it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Recorded calls on disk: the list of sites, and the arrays of the calls of each."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Record a suite of pytest: in its own process, and in the workers of pytest-xdist."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Findings by file and line, in the formats that code hosts show: SARIF 2.1.0 and GitLab's code quality report."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A case as people read it: its line, and below it one block for each finding."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What reports that are written at the end of a run collect while it goes on."""
 
 from __future__ import annotations

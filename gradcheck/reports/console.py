@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What people read while a run goes on: one line per case, what failed in full, a list of failures, a summary."""
 
 from __future__ import annotations

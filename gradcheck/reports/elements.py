@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The table of the worst elements: which columns it has, and the text of their cells, for every report."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Beside the saved numbers of each failed case, a spec that checks exactly them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Annotations and a step summary for GitHub Actions."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One self-contained page: what failed first, with numbers and pictures; no script, no network."""
 
 from __future__ import annotations

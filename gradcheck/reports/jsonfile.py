@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The JSON report: one object with environment, options, summary and cases."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One JSON object a line while the run goes on, for programs that follow it."""
 
 from __future__ import annotations

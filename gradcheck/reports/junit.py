@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """JUnit XML, the format that CI systems read: failure, error and skipped apart."""
 
 from __future__ import annotations

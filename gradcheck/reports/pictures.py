@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Small SVG pictures of a profile: heat maps, a scatter, the convergence of a difference.
 
 Colours are safe for colour-blind readers: blue to orange around zero for gradients, dark to

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Findings and results as plain text, for reports that have no layout of their own."""
 
 from __future__ import annotations

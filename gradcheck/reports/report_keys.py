@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the keys of the JSON report mean, in a line each: for its JSON Schema and its page."""
 
 from __future__ import annotations

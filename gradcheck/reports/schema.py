@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The JSON Schema of the JSON report (`gradcheck schema --report`)."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Words and numbers as every report shows them."""
 
 from __future__ import annotations

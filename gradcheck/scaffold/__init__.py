@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A new op with its spec and test: right as it is, and showing the idioms."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A spec and a test for ops that exist, with the inputs that were found by trying."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which case of a spec, or which recording, reaches each custom gradient of a source tree."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Find custom gradients in one Python file by its syntax tree."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Small edits of a grad_fn that undo what people get wrong in one place: pure syntax, nothing is run.
 
 An edit replaces part of one line; which of them mends a gradient is for others to try (program repair by

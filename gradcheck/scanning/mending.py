@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Lines of code in which a gradient is divided by a factor, in the words of the line as it is."""
 
 from __future__ import annotations

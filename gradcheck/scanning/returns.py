@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The line of a function's source that returns a value."""
 
 from __future__ import annotations

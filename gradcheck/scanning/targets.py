@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Cases of a Python file that has no spec: `ops.py`, `ops.py::square`, with inputs given or to be guessed."""
 
 from __future__ import annotations

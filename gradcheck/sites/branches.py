@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Points on both sides of every condition that steers the values of the forward or of grad_fn."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Other points at which an op may be called: which coordinates are free, which keep a sign, and points near by."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The op with other integers: indices that repeat, labels and switches that the sample does not hold.
 
 Integers and masks that are given keep their numbers and change places: whatever they mean, they still mean it.

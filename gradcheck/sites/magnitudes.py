@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Inputs far from the sample: the ends of what may come, large, small and mixed magnitudes, and zeros."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The sample drawn anew, and ordinary values on a fine grid and on both sides of the op's constants.
 
 A threshold that differs between forward and grad_fn shows only between the two, and a dozen random

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a site is: other coordinates of the same op, or the same op set up anew."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The op at other sizes: a batch of four hides what is right for four rows only, and chunks of 64 what is wrong in 70.
 
 Sizes beyond the whole numbers that are written in the op are tried, a few of them.

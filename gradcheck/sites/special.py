@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rows that random numbers seldom make: equal, ascending and descending ones, one-hot ones, all of one sign."""
 
 from __future__ import annotations

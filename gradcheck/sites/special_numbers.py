@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Inputs that hold a number at the edge of their dtype: infinities, the smallest normal number, a subnormal one."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The op with whole numbers and truth values that turn a condition of its graph: switches, counters, levels."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The op where values tie: two largest numbers in a row, few levels, one input equal to another."""
 
 from __future__ import annotations

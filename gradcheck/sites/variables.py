@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The op with other values of its variables: weights of one and biases of zero hide factors and terms."""
 
 from __future__ import annotations

@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """The spec file: read with locations, validated against one schema, turned into frozen records."""

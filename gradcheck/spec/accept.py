@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Write what was found today into a spec as `expect`, by editing its text: comments and layout stay."""
 
 from __future__ import annotations

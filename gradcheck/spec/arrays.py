@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Read what a .npy file says of itself, without NumPy, whose import would double the start-up."""
 
 from __future__ import annotations
@@ -57,6 +58,9 @@ def _described(header: str) -> tuple[tuple[int, ...], int]:
     kind = NUMBERS.fullmatch(descr) if isinstance(descr, str) else None
     if kind is None:
         raise ValueError(f"holds {str(descr)[:40]!r}, no plain numbers; save numbers with np.save")
+    if math.prod(max(n, 1) for n in shape) * int(kind[1]) >= 2**63:
+        # NumPy counts the bytes of the other axes even where one is empty.
+        raise ValueError(DAMAGED)
     return shape, int(kind[1])
 
 
@@ -64,4 +68,4 @@ def _is_shape(shape: object) -> bool:
     """Return whether a header's shape is one that an array can have."""
     if not isinstance(shape, tuple) or len(shape) > MOST_AXES:
         return False
-    return all(type(size) is int and size >= 0 for size in shape) and math.prod(max(n, 1) for n in shape) < 2**63
+    return all(type(size) is int and size >= 0 for size in shape)

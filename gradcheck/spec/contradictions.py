@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a schema cannot say of an input: bounds in order, sizes that fit, numbers that fit the dtype."""
 
 from __future__ import annotations
@@ -13,8 +14,7 @@ from gradcheck.spec.arrays import npy_shape
 from gradcheck.spec.model import DRAWN_BETWEEN
 from gradcheck.spec.nodes import Document, KeyPath
 
-MAX_ELEMENTS = 2**28
-MARGIN = 0.05
+MAX_ELEMENTS, MARGIN = 2**28, 0.05
 # How far entries that are to be the same may be apart, beside themselves.
 SAME = 1e-5
 _FLOAT32_MAX = 3.4028234663852886e38
@@ -110,9 +110,8 @@ def _bound_problems(document: Document, path: KeyPath, value: dict[str, Any]) ->
     if strange:
         return
     for source, (low, high) in {**DRAWN_BETWEEN, "integers": (0, 10)}.items():
-        if source not in value:
-            continue
-        a, b = value[source].get("low", low), value[source].get("high", high)
+        drawn = value.get(source, {})
+        a, b = drawn.get("low", low), drawn.get("high", high)
         if not a <= b or (source == "integers" and a == b):
             yield document.problem((*path, source), f"low {a} is not below high {b}")
     yield from _room_problems(document, path, value)

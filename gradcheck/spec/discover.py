@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Find spec files, read them all, and select cases."""
 
 from __future__ import annotations

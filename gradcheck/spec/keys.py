@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every key of a spec in words: what may stand there, what holds without it, what it means, an example.
 
 The JSON Schema (hover texts of editors), `gradcheck explain KEY`, the reference pages and the README take

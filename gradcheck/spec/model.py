@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a spec says, as frozen records with the defaults filled in."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Read YAML 1.2 scalars with PyYAML and keep where every key and value stands."""
 
 from __future__ import annotations

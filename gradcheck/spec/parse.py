@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Turn a spec file into records, reporting every mistake with its place."""
 
 from __future__ import annotations
@@ -12,14 +13,12 @@ from gradcheck.spec.contradictions import case_problems, input_problems, is_file
 from gradcheck.spec.model import Case, Input, Spec
 from gradcheck.spec.nodes import Document, KeyPath, read_document
 from gradcheck.spec.schema import PATTERNS, SCHEMA, is_attribute
-from gradcheck.spec.slips import instead, nearest_file
+from gradcheck.spec.slips import PARENTHESES, instead, nearest_file
 from gradcheck.spec.synonyms import SYNONYMS
 from gradcheck.ways import EXACT, EXACT_AUTO, expanded
 
-MAX_CASES = 10_000
-# More numbers in a row than any key but a literal takes; more words than a message lists.
-MANY = 40
-PARENTHESES = "write a list, `[4, 3]`: YAML knows no parentheses"
+# Cases of a file; more numbers in a row than any key but a literal takes, and more words than a message lists.
+MAX_CASES, MANY = 10_000, 40
 
 
 def parse(path: Path, name: str | None = None) -> Spec:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The one definition of the spec format: a JSON Schema (draft 7).
 
 Editors read it (`gradcheck schema`) and the reader validates with it, so the two cannot

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What to write instead, where beginners write something close to a spec."""
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ _WORDS = {
     "integers": ("low", "high"),
     "linspace": ("start", "stop"),
 }
+PARENTHESES = "write a list, `[4, 3]`: YAML knows no parentheses"
 _INFINITE = ("inf", "infinity", "+inf", "np.inf", "math.inf", "oo")
 _UNKNOWN_SIZES = (None, "None", "none", "null", "?", "N", -1)
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the keys and words of a spec are called elsewhere."""
 
 from __future__ import annotations

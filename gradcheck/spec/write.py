@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Turn a case back into a spec file that reproduces it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How far a gradient may be from its reference: the tolerances made of the numbers in the table."""
 
 from __future__ import annotations

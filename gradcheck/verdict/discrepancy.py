@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What goes through the verdict: an accusation, the exemptions that were granted, and who stays blamed."""
 
 from __future__ import annotations

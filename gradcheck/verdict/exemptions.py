@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every reason not to blame a gradient that differs, in one list that holds for every check, the cheapest first.
 
 An exemption covers elements: that one is exempt says nothing of the others.

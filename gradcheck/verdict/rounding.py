@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whether two results of one dtype differ by more than rounding explains."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every number that a verdict rests on: its name, its value, and the derivation or the measurement behind it."""
 
 from __future__ import annotations
@@ -326,10 +327,9 @@ CHANGED_COORDINATES = 400
 # Of the discrepancy (and where the gradient is known to float32 only), and of the whole gradient: central differences
 # of a long graph err by less, and a wrong explanation misses by far more than a millionth.
 CHANGED_RTOL, CHANGED_LOW_RTOL, CHANGED_SCALE = 1e-6, 1e-3, 1e-8
-# How far the second point is moved: enough for another gradient, near enough for the same branches.
-CHANGED_MOVE = 0.1
-# Simple changes that are tried two by two: 20,000 sums of vectors take a tenth of a second.
-CHANGED_PAIRS = 200
+# How far the second point is moved (enough for another gradient, near enough for the same branches), and simple changes
+# that are tried two by two: 20,000 sums of vectors take a tenth of a second.
+CHANGED_MOVE, CHANGED_PAIRS = 0.1, 200
 # A factor of one, of zero and of minus one are changes of their own.
 LEAST_INNER_FACTOR = 1e-6
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import yaml
 from hypothesis import strategies as st
 
@@ -94,3 +96,72 @@ def modules(draw) -> str:
 
 shapes = st.sampled_from([[], [0], [1], [3], [2, 3], [4, 1], [0, 3], [2, 2, 2], [40]])
 dtypes = st.sampled_from(["float16", "bfloat16", "float32", "float64", "complex64", "int32"])
+
+
+_DESCRIPTIONS = st.sampled_from(
+    [
+        "<f4",
+        "<f8",
+        ">f8",
+        "|b1",
+        "<i4",
+        "|u1",
+        "<c8",
+        "<c16",
+        "<f2",
+        "<f3",
+        "O",
+        "<U4",
+        "<M8[s]",
+        "V8",
+        "",
+        "<f4\n",
+        "[('a', '<f4')]",
+        "=f4",
+        "|i8",
+        ">i2",
+    ]
+)
+_SIZES = st.one_of(st.integers(0, 4), st.sampled_from([-1, 2**31, 2**62, 2**64, 10**400]))
+_SHAPES = st.one_of(
+    st.lists(_SIZES, max_size=4).map(lambda sizes: f"({''.join(f'{size}, ' for size in sizes)})"),
+    st.sampled_from(
+        ["(1e999,)", "[2]", "2", "(True,)", "((2,),)", "(2,) * 10**9", "None", "(" + "1," * 70 + ")", "-1"]
+    ),
+)
+
+
+@st.composite
+def npy_bytes(draw) -> bytes:
+    """Return the bytes of a file that looks like one of np.save's: header and data may be anything."""
+    order = draw(st.sampled_from(["True", "False", "1", "None"]))
+    header = f"{{'descr': {draw(_DESCRIPTIONS)!r}, 'fortran_order': {order}, 'shape': {draw(_SHAPES)}, }}"
+    for place, character in draw(_edits):
+        place = min(place, len(header))
+        header = header[:place] + character + header[place:]
+    text = header.encode("utf-8", "replace")
+    version = draw(st.sampled_from([1, 1, 1, 2, 3, 0, 9]))
+    length = draw(st.one_of(st.just(len(text)), st.integers(0, 2**16 - 1)))
+    start = b"\x93NUMPY" + bytes([version, 0]) + length.to_bytes(2 if version == 1 else 4, "little")
+    return start + text + draw(st.one_of(st.binary(max_size=64), st.integers(0, 1024).map(bytes)))
+
+
+_RECORDS = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8)),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=8), inner, max_size=3)),
+    max_leaves=8,
+)
+
+
+@st.composite
+def cache_bytes(draw) -> bytes:
+    """Return the bytes of a file that looks like the history of earlier runs."""
+    good = {"ops.yaml::op": {"status": "failed", "duration_s": 0.5}}
+    cases = draw(st.one_of(st.dictionaries(st.text(max_size=8), _RECORDS, max_size=4), _RECORDS))
+    data = draw(st.sampled_from([{"cases": cases}, {"cases": {**good, "other": cases}}, cases, {"cases": [cases]}]))
+    text = json.dumps(data)
+    for place, character in draw(_edits):
+        place = min(place, len(text))
+        text = text[:place] + character + text[place:]
+    deep = draw(st.sampled_from(["", "", "[" * 100_000, '{"cases": ' * 5_000]))
+    return (deep + text).encode("utf-8", "surrogatepass")

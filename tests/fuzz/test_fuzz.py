@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import tempfile
@@ -10,17 +11,22 @@ from pathlib import Path
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from gradcheck.backend.tensorflow.inputs import InputError, load_file
 from gradcheck.errors import SpecError
+from gradcheck.history import Record, add, failed, read
+from gradcheck.results import CaseResult
+from gradcheck.spec.arrays import npy_shape
 from gradcheck.spec.discover import load, select
 from gradcheck.spec.parse import parse
 from gradcheck.spec.write import reproduction
-from tests.fuzz.strategies import dtypes, modules, shapes, spec_bytes
+from tests.fuzz.strategies import cache_bytes, dtypes, modules, npy_bytes, shapes, spec_bytes
 from tests.rates.composed import misjudged, write
 from tests.rates.verdicts import own_verdicts
 
 SPECS = int(os.environ.get("FUZZ_SPECS", "150"))
 COMPOSED = int(os.environ.get("FUZZ_COMPOSED", "8"))
 CASES = int(os.environ.get("FUZZ_CASES", "3"))
+FILES = int(os.environ.get("FUZZ_FILES", "150"))
 AT_ONCE = 8
 LONG = "FUZZ_CASES" in os.environ
 # The short run of CI draws the same examples each time and does not shrink, which would take minutes.
@@ -49,6 +55,33 @@ def test_a_spec_is_read_or_refused_with_places(text):
         for problem in problems:
             assert problem.line >= 1
             assert problem.render().startswith("spec.yaml:")
+
+
+@settings(max_examples=FILES, **QUIET)
+@given(npy_bytes())
+def test_a_file_of_numbers_is_read_or_refused_and_validate_says_what_run_says(data):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "x.npy"
+        path.write_bytes(data)
+        shape = loaded = None
+        with contextlib.suppress(ValueError):
+            shape = npy_shape(path)
+        with contextlib.suppress(InputError):
+            loaded = load_file(str(path), "x")
+        if shape is not None:
+            assert loaded is not None
+            assert loaded.shape == shape
+
+
+@settings(max_examples=FILES, **QUIET)
+@given(cache_bytes())
+def test_a_history_is_read_as_far_as_it_can_be(data):
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "history.json"
+        file.write_bytes(data)
+        assert all(isinstance(record, Record) for record in read(Path(folder)).values())
+        add(Path(folder), [CaseResult("ops.yaml::new", "ops.yaml", 1, "new", "failed")])
+        assert "ops.yaml::new" in failed(read(Path(folder)))
 
 
 @settings(max_examples=CASES, **QUIET)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whether the `build` of a case fits the parameters of the class or function that is called with it."""
 
 from __future__ import annotations

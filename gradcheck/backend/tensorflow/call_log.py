@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which calls of the user's functions succeeded and which raised, by what went in: both for one call is a fault.
 
 A call that raised and was made once is made again at the end: an op may refuse inputs, but then it does so every time.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where a function under tf.custom_gradient is written, what declares its gradient, and how it can be imported."""
 
 from __future__ import annotations

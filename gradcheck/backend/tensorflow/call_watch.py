@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Watch the calls of custom gradients in a program that runs as it would without.
 
 Both functions through which tf.custom_gradient calls what it decorates are replaced where TensorFlow

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Host callbacks beside an op of a graph that come only when they are due.
 
 A callback costs about 100 microseconds, a count in the graph less than 10: the callback says how many

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What an op takes from its surroundings: tensors of closures and globals, variables that its layer does not list."""
 
 from __future__ import annotations

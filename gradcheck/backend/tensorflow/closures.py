@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Functions whose closures hold tensors of a graph: find these tensors, and put values in their place."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is noted of conditions while a graph is followed: on which sides they are, and how far from the other."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What single ops say of conditions: comparisons, logic, choices, counts, bends, stairs and orders."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which conditions steer the values of a traced function, on which sides they are, and how far from the other."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """End the copies of this process that an op makes with os.fork and that come back from its call."""
 
 from __future__ import annotations

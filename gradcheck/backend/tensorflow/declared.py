@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Call the gradient that a case declares with `expected_vjp`."""
 
 from __future__ import annotations

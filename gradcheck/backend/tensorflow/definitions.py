@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where functions and ops are defined in the user's files."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Take the bare forward apart: what each op's rule gives to its inputs, and how these depend on the sources."""
 
 from __future__ import annotations

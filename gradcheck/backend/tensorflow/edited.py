@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Run an op with one line of its gradient edited: the code of a function of the user's is exchanged for a while."""
 
 from __future__ import annotations

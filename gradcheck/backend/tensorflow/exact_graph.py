@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Follow a traced function in ball arithmetic: ops by what they make of balls, functions and loops as they run."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Lists of tensors, which loops keep, in ball arithmetic: what each of their ops makes of a list."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Call the factory of a case: it returns the op, or the op and its inputs."""
 
 from __future__ import annotations

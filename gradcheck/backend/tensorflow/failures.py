@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Turn exceptions of the user's code into findings that name the user's own line."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whether an exception comes from the op under check or is a fault of gradcheck's own."""
 
 from __future__ import annotations

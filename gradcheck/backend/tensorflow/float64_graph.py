@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rewrite a traced graph so that everything in it is computed in float64.
 
 Where an op refuses float64 tensors (float32 constants, variables, casts), the same code can

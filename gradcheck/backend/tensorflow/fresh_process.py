@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A fresh Python process that loads what an op was saved as, and differentiates it there.
 
     python -m gradcheck.backend.tensorflow.fresh_process

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Turn tensors and Python objects that somebody has at hand into a case: its inputs, its arguments."""
 
 from __future__ import annotations

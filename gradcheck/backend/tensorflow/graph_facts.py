@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a trace of the op holds: random numbers, half precisions, lists, constants."""
 
 from __future__ import annotations

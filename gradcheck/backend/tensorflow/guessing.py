@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Guess the inputs of an op that has no spec, by trying shapes and dtypes until it can be called."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Draw the inputs of a case: flat leaves with a name each, and how they nest."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Put the recorder in the place of what TensorFlow declares gradients with, for good or for a while."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What Keras calls a layer, a model and a variable: Keras 3, Keras 2 (tf_keras), or none that can be imported."""
 
 from __future__ import annotations

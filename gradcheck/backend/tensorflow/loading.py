@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The user's module imported, and the op found in it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Evaluate a traced function op by op in float64, so that what decides its branches can be seen and differentiated.
 
 Functions, conditionals and loops are entered: what runs is what the values choose.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The op as a function of a flat list of tensors, and the variables it reads."""
 
 from __future__ import annotations

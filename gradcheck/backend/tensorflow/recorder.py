@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Stand between the user's code and tf.custom_gradient: watch what passes, or bypass it.
 
 Stand before tf.function too, which keeps what it traced: with and without the bypass are two.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Call a recorded function again: its arguments with the values that it had, its closure with what it held."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An op in the replicas of a tf.distribute.MirroredStrategy: its variables mirrored, its gradient taken in each."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One program for many points: a traced loop over rows, plain or compiled."""
 
 from __future__ import annotations

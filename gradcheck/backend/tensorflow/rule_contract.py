@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a function under tf.custom_gradient and its grad_fn have to return, and a note of each gradient."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The five ways to run a gradient: eager, and compiled or traced with the tape inside or outside."""
 
 from __future__ import annotations

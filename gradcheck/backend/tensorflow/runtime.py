@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Set TensorFlow up for one case: threads, logical devices, quiet logs."""
 
 from __future__ import annotations

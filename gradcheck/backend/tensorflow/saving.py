@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Write an op as a SavedModel or a .keras file, with the values at which it is differentiated when it is loaded."""
 
 from __future__ import annotations

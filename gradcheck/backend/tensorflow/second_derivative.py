@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The gradient of the gradient: d/dx of directions . gradient, in every way and in float64."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the functions of the user's code take: names of arguments, counts of upstreams, `variables`."""
 
 from __future__ import annotations

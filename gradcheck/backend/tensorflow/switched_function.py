@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A tf.function that keeps what it traced under a switch apart from what it traced without."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Import the user's module, find the op in it, and build it where the spec says so."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Take the autodiff gradient apart: what comes through each use of an input, and by output."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """tf.function for gradcheck's own code, which AutoGraph is not to convert, around the user's, which it is."""
 
 from __future__ import annotations

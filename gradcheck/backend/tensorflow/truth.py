@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Truth values that know how far they are from being true and from being false.
 
 A comparison is true or false; its operands say by how much.  Distances combine through and, or, not,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The gradient of a function that is traced once, with unknown leading dimensions."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The gradient for upstreams that are not one dense tensor per output: of one output alone, and of gathered rows."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Other uses of an op than tape.gradient: forward mode, Jacobians, and the op mapped over a stack of inputs."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The op as a function of one real vector, in the widest precision in which it runs.
 
 Three realms, tried in this order (the second first for float32, whose rounded constants do no

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whole numbers that are written in an op: sizes, labels and steps from which on something else may happen."""
 
 from __future__ import annotations

@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """A folder for PYTHONPATH: every Python program that starts with it imports its `sitecustomize`."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Start the recorder in a Python program, then run the `sitecustomize` that the program would have had."""
 
 from __future__ import annotations
