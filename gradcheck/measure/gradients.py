@@ -17,7 +17,7 @@ from gradcheck.backend.tensorflow.runs import as_tensor
 from gradcheck.differences.assess import Tolerance
 from gradcheck.differences.vector_function import Point
 from gradcheck.exact import is_installed
-from gradcheck.measure.precision import Precision, choose
+from gradcheck.measure.precision import REWRITTEN, Precision, choose
 from gradcheck.numerics.arrays import Array
 from gradcheck.results import Finding
 from gradcheck.verdict.allowances import difference_tolerance
@@ -91,6 +91,20 @@ def autodiff_at(lab: Lab, point: Point) -> Array | None:
     if other is not None:
         return refused(lambda: other.op.gradient(point.x, point.cotangent))
     return refused(lambda: lab.precision.op.autodiff_gradient(point.x, point.cotangent))
+
+
+def unrounded_at(lab: Lab, point: Point) -> tuple[Array, Array | None] | None:
+    """Return gradient and autodiff at a point as they are where the op is run in float64 from the first line on.
+
+    None where constants are not rounded to float32 by the precision in which it is measured, or where it refuses that.
+    """
+    exact = lab.exact_constants
+    if lab.precision.op.name != REWRITTEN or exact is None:
+        return None
+    gradient = refused(lambda: exact.gradient(point.x, point.cotangent))
+    if gradient is None:
+        return None
+    return gradient, refused(lambda: exact.autodiff_gradient(point.x, point.cotangent))
 
 
 def exact_of(lab: Lab) -> ExactSample | None:

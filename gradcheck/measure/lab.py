@@ -23,12 +23,19 @@ from gradcheck.differences.vector_function import Point
 from gradcheck.measure.budget import Coverage, coverage_of
 from gradcheck.measure.dissected import Draw, dissected
 from gradcheck.measure.first_run import FirstRun, first_run, redraws
-from gradcheck.measure.gradients import autodiff_at, exact_of, gradient_at, measured_point, other_precision
+from gradcheck.measure.gradients import (
+    autodiff_at,
+    exact_of,
+    gradient_at,
+    measured_point,
+    other_precision,
+    unrounded_at,
+)
 from gradcheck.measure.measurement import Measurement, measurements_with
 from gradcheck.measure.noise import Noise, growth_of, noise_at
 from gradcheck.measure.other_sizes import one_row_more
 from gradcheck.measure.own_points import drawn_anew, movable_of, parameters_of
-from gradcheck.measure.precision import REWRITTEN, Precision, choose, exact_constants
+from gradcheck.measure.precision import Precision, choose, exact_constants
 from gradcheck.measure.pulled import Pulled
 from gradcheck.measure.rounding import Rounding, rounding_of
 from gradcheck.measure.steering import Steering, steering_of
@@ -207,11 +214,6 @@ class Lab:
         # A layer makes its variables at its first call, so that only a later one shows that it changes them.
         return tuple(dict.fromkeys([*self.changed_by_call, *self._first.changed]))
 
-    def has_rule(self, variable: str) -> bool:
-        """Return whether some grad_fn returned a gradient for a variable of this name."""
-        named = {v.variable.name.split(":")[0] for v in self.variables if v.name == variable}
-        return any(note.variable and note.argument in named for note in self.gradient_notes)
-
     def gradient_near(self, point: Point) -> Array | None:
         """Return the gradient under test at a point, None if the op refuses it."""
         return refused(lambda: self.precision.op.gradient(point.x, point.cotangent))
@@ -220,12 +222,9 @@ class Lab:
         """Return the gradient of the bare forward (or surrogate, or reference) at a point, None if there is none."""
         return autodiff_at(self, point)
 
-    def exact_gradient(self, point: Point) -> Array | None:
-        """Return the gradient with constants that are not rounded to float32, None if they are not rounded here."""
-        if self.precision.op.name != REWRITTEN or self.exact_constants is None:
-            return None
-        exact = self.exact_constants
-        return refused(lambda: exact.gradient(point.x, point.cotangent))
+    def unrounded(self, point: Point) -> tuple[Array, Array | None] | None:
+        """Return gradient and autodiff with constants that float32 does not round, None if none are rounded here."""
+        return unrounded_at(self, point)
 
     @cached_property
     def precision(self) -> Precision:

@@ -132,7 +132,7 @@ def _declared(lab: Lab, point: Point, gradient: Array) -> Declared | None:
         declared = expected_vjp(lab, point)
         wanted, covers = declared.gradient.copy(), declared.covers.copy()
         for slot, part in zip(lab.slots, lab.layout.inputs.ranges(), strict=True):
-            if not covers[part].all() and not lab.has_rule(slot.name):
+            if not covers[part].all() and not _has_rule(lab, slot.name):
                 wanted[part], covers[part] = gradient[part], True
         return Declared(wanted, covers)
     if not (lab.surrogate_stops or lab.case.intended):
@@ -319,3 +319,9 @@ def _wanted(g: Array, a: Array | None, s: Assessment) -> Array:
         wanted = np.where(undecided & ~unmeasured, a, wanted)
     inside = (s.label == Label.KINK) & (s.outcome == Outcome.AGREES)
     return np.where(inside, g, wanted) if inside.any() else wanted
+
+
+def _has_rule(lab: Lab, variable: str) -> bool:
+    """Return whether some grad_fn returned a gradient for a variable of this name."""
+    named = {v.variable.name.split(":")[0] for v in lab.variables if v.name == variable}
+    return any(note.variable and note.argument in named for note in lab.gradient_notes)

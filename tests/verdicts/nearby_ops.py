@@ -1,5 +1,7 @@
 """Gradients that a dozen random numbers do not show to be wrong, and right ones beside them."""
 
+import math
+
 import tensorflow as tf
 
 
@@ -305,5 +307,22 @@ def angle():
     @tf.custom_gradient
     def op(x):
         return tf.acos(x), lambda upstream: -tf.convert_to_tensor(upstream) / tf.sqrt(1.0 - x * x)
+
+    return op
+
+
+def rounded_constants(kind, off=0.0):
+    """Formulas whose constants float32 rounds, at inputs where the terms of the slope cancel."""
+
+    @tf.custom_gradient
+    def op(x):
+        if kind == "gelu":
+            c = 0.5 * (1.0 + tf.math.erf(x / math.sqrt(2.0)))
+            bell = tf.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
+            return x * c, lambda upstream: tf.convert_to_tensor(upstream) * (c + (1.0 + off) * x * bell)
+        if kind == "cubic":
+            return 0.1 * x**3 - 0.7 * x, lambda upstream: tf.convert_to_tensor(upstream) * ((0.3 + off) * x * x - 0.7)
+        y = ((0.2 * x - 0.7) * x + 0.1) * x + 0.3
+        return y, lambda upstream: tf.convert_to_tensor(upstream) * (0.6 * x * x - 1.4 * x + 0.1 + off)
 
     return op

@@ -20,8 +20,9 @@ class ArrayOp:
     rounds_to_half = False
     proved = False
 
-    def __init__(self, value, rule, autodiff, exact=None):
-        self.value, self.rule, self.slope, self.exact = value, rule, autodiff, exact
+    def __init__(self, value, rule, autodiff, exact=None, exact_autodiff=None):
+        self.value, self.rule, self.slope = value, rule, autodiff
+        self.exact, self.exact_autodiff = exact, exact_autodiff
 
     def gradient_near(self, point):
         return point.cotangent * self.rule(point.x)
@@ -29,8 +30,11 @@ class ArrayOp:
     def autodiff(self, point):
         return None if self.slope is None else point.cotangent * self.slope(point.x)
 
-    def exact_gradient(self, point):
-        return None if self.exact is None else point.cotangent * self.exact(point.x)
+    def unrounded(self, point):
+        if self.exact is None:
+            return None
+        autodiff = self.exact_autodiff and point.cotangent * self.exact_autodiff(point.x)
+        return point.cotangent * self.exact(point.x), autodiff
 
     def rng(self, *names):
         return np.random.default_rng(len("".join(names)))
@@ -108,6 +112,36 @@ def test_constants_that_were_rounded_are_exempt_where_exact_ones_agree():
     verdict = judge(accusation, op)
     assert not verdict.blamed.any()
     assert "constants" in reasons(verdict)[0]
+
+
+ROOT = 1.5274
+
+
+def rounded_cubic(third):
+    """0.1 x^3 - 0.7 x near its minimum, where float32 rounds both constants; `third` is what stands for 0.3."""
+    tenth, most = float(np.float32(0.1)), float(np.float32(0.7))
+    return ArrayOp(
+        lambda x: tenth * x**3 - most * x, lambda x: third(np.float32) * x * x - most,
+        lambda x: 3 * tenth * x * x - most, exact=lambda x: third(float) * x * x - 0.7,
+        exact_autodiff=lambda x: 3 * 0.1 * x * x - 0.7,
+    )  # fmt: skip
+
+
+def test_constants_are_exempt_at_the_sample_too_where_the_terms_cancel():
+    op = rounded_cubic(lambda dtype: float(dtype(0.3)))
+    accusation = accuse(op, [ROOT, 0.7])
+    assert accusation.elements.tolist() == [True, False]
+    assert not judge(accusation, op).blamed.any()
+
+
+def test_a_wrong_constant_is_not_exempt_where_the_terms_cancel():
+    op = rounded_cubic(lambda dtype: float(dtype(0.30001)))
+    assert judge(accuse(op, [ROOT, 0.7]), op).blamed[0]
+
+
+def test_an_op_that_is_right_in_float64_only_is_not_exempt():
+    op = rounded_cubic(lambda dtype: 0.3 if dtype is float else 0.4)
+    assert judge(accuse(op, [ROOT, 0.7]), op).blamed.all()
 
 
 def test_a_gradient_that_is_another_one_at_this_very_point_is_neither_rounding_nor_a_constant():
