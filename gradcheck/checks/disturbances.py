@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,7 @@ from gradcheck.measure.noise import explains, noise_at
 from gradcheck.measure.sameness import close_arrays, same_runs
 from gradcheck.numerics.closeness import wide
 from gradcheck.results import Finding
-from gradcheck.sites.coordinates import another_point
+from gradcheck.sites.coordinates import another_point, turned_round
 from gradcheck.verdict.tolerances import ASSIGNED_FACTOR, FLIPPED, OTHER_MODE_ROUNDINGS
 from gradcheck.ways import EAGER
 
@@ -75,7 +75,7 @@ def _second_backward(lab: Lab, first: Run) -> Finding | None:
 
 def _recorded(lab: Lab, persistent: bool = False) -> tuple[Any, list[Any], list[Any]]:
     """Return a tape of one forward at the sample in eager, the tensors that it watches, and the floating outputs."""
-    lab.gradients.state.restore()
+    lab.gradients.begin()
     tensors = [as_tensor(v) for v in lab.values]
     watched = [tensors[i] for i in lab.sources]
     with GradientTape(persistent=persistent) as tape:
@@ -100,11 +100,13 @@ def _pulled_twice(lab: Lab) -> tuple[list[Any], Any]:
 
 def _second_forward(lab: Lab, first: Run) -> Finding | None:
     """Call the op once more between forward and backward, first as it is, then with its variables put back."""
-    changed = _changed_by_second_forward(lab, first, put_back=False)
-    if changed is None:
+    points = [another_point(lab), *turned_round(lab)]
+    found = ((point, _changed_by_second_forward(lab, first, point, put_back=False)) for point in points)
+    point, changed = next(((point, name) for point, name in found if name is not None), (None, None))
+    if point is None:
         return None
     message = f"the gradient of `{changed}` changes when the op is called once more between forward and backward"
-    if lab.state_changed and _changed_by_second_forward(lab, first, put_back=True) is None:
+    if lab.state_changed and _changed_by_second_forward(lab, first, point, put_back=True) is None:
         names = ", ".join(lab.state_changed)
         finding = Finding(
             "state-changed",
@@ -122,12 +124,14 @@ def _second_forward(lab: Lab, first: Run) -> Finding | None:
     return seen_in(EAGER, finding)
 
 
-def _changed_by_second_forward(lab: Lab, first: Run, put_back: bool) -> str | None:
-    """Return the first input whose gradient another forward changes, None if it changes none."""
-    after = _taped(lab, again=True, put_back=put_back)
+def _changed_by_second_forward(lab: Lab, first: Run, point: Sequence[Any], put_back: bool) -> str | None:
+    """Return the first input whose gradient another forward changes, None if it changes none or is refused."""
+    after = refused(lambda: _taped(lab, point, put_back=put_back))
+    if after is None:
+        return None
     # In eager and on this device the gradient may be another one than in the first way.
     for before in (first.gradients, None):
-        known = _taped(lab, again=False) if before is None else before
+        known = _taped(lab) if before is None else before
         pairs = zip(lab.slots, known, after, strict=False)
         changed = next((slot.name for slot, a, b in pairs if not close_arrays(a, b, lab)), None)
         if changed is None:
@@ -135,12 +139,12 @@ def _changed_by_second_forward(lab: Lab, first: Run, put_back: bool) -> str | No
     return changed
 
 
-def _taped(lab: Lab, again: bool, put_back: bool = False) -> list[Any]:
-    """Return the gradients in eager; `again` calls the op once more at another point before the backward pass."""
+def _taped(lab: Lab, other: Sequence[Any] | None = None, put_back: bool = False) -> list[Any]:
+    """Return the gradients in eager; with `other` the op is called once more there before the backward pass."""
     tape, watched, outputs = _recorded(lab)
     left = State.of(lab.gradients.state.variables)
-    if again:
-        lab.operation([as_tensor(v) for v in another_point(lab)])
+    if other is not None:
+        lab.operation([as_tensor(v) for v in other])
     if put_back:
         left.restore()
     sources = [*watched, *lab.gradients.variables]
@@ -258,13 +262,14 @@ class Disturbance:
     needs: tuple[Need, ...] = ()
 
 
+_ONE_DRAW = Need(lambda lab: not lab.random or not lab.redraws, "grad_fn draws random numbers of its own")
 _FROM_FILE = Need(lambda lab: lab.case.module.endswith(".py"), "the module is not named as a file")
 _WITHOUT_VARIABLES = Need(lambda lab: not lab.variables, "the op has variables, which a fresh import makes anew")
 
 DISTURBANCES = (
     Disturbance("after another point", _after_another_point),
     Disturbance("second backward pass", _second_backward, (CUSTOM, FIXED)),
-    Disturbance("second forward before the backward pass", _second_forward, (CUSTOM, FIXED)),
+    Disturbance("second forward before the backward pass", _second_forward, (CUSTOM, _ONE_DRAW)),
     Disturbance("in a fresh import", _fresh_start, (CUSTOM, _WITHOUT_VARIABLES, _FROM_FILE)),
     Disturbance("at another point than the traced one", _frozen_by_tracing, (FIXED,)),
     Disturbance("after an assignment to variables", _after_assignment, (VARIABLES, FIXED)),

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from gradcheck.measure.lab import Lab
 from gradcheck.numerics.closeness import wide
-from gradcheck.verdict.tolerances import FLIPPED, POINT_FACTORS
+from gradcheck.verdict.tolerances import FLIPPED, LARGEST_INPUT, POINT_FACTORS
 
 
 def free_coordinates(lab: Lab) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -54,3 +55,16 @@ def another_point_of_like_signs(lab: Lab, name: str) -> list[Any]:
         np.copysign(new, own) if own.dtype.kind in "fV" and ((own >= 0).all() or (own <= 0).all()) else new
         for new, own in zip(moved, lab.values, strict=True)
     ]
+
+
+def turned_round(lab: Lab) -> Iterator[list[Any]]:
+    """Yield the inputs of the case in the opposite order along every axis, then with one row more.
+
+    What an op keeps of a call (a mask, an order, indices, a size) is another one there, though no number is.
+    """
+    yield [
+        value if leaf.structure else np.ascontiguousarray(np.flip(value))
+        for value, leaf in zip(lab.values, lab.leaves, strict=True)
+    ]
+    if lab.layout.inputs.width <= LARGEST_INPUT and lab.one_row_more is not None:
+        yield list(lab.one_row_more[0])

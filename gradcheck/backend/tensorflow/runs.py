@@ -47,6 +47,12 @@ class Gradients:
     seed: int | None = None
     _functions: dict[Any, Any] = field(default_factory=dict)
 
+    def begin(self) -> None:
+        """Put the state back, and let the op draw the random numbers that every run of it draws."""
+        self.state.restore()
+        if self.seed is not None:
+            tf.random.set_seed(self.seed)
+
     def run(self, way: Way, values: Sequence[Any], upstream: Sequence[Any], restore: bool = True) -> Run:
         """Return outputs and gradients at `values` with `upstream`, one per differentiable output."""
         if restore:
