@@ -16,7 +16,7 @@ from gradcheck.diagnose.rows import rows_between
 from gradcheck.differences.ladder import Label
 from gradcheck.measure.lab import Lab
 from gradcheck.measure.measurement import Measurement
-from gradcheck.measure.noise import own_gradient
+from gradcheck.measure.noise import own_gradient, own_values
 from gradcheck.measure.precision import FLOAT64, rewritten
 from gradcheck.numerics.arrays import Array
 from gradcheck.numerics.chunks import chunks_of
@@ -24,7 +24,7 @@ from gradcheck.numerics.closeness import largest
 from gradcheck.numerics.packing import Slot
 from gradcheck.results import Element, Finding
 from gradcheck.verdict.discrepancy import Mask
-from gradcheck.verdict.rounding import bias_of
+from gradcheck.verdict.rounding import beyond, bias_of
 from gradcheck.verdict.tolerances import (
     BRANCH_MARGIN,
     LOST_MARGIN,
@@ -33,6 +33,7 @@ from gradcheck.verdict.tolerances import (
     SHARED_BY_AUTODIFF,
     SHARED_BY_TRACE,
     SMALLEST,
+    TIE_SAFETY,
 )
 
 
@@ -150,7 +151,7 @@ def _lost_digits(lab: Lab, measurement: Measurement, own: Array) -> Iterator[Fin
     if bias is not None and not shared and _shared_with_a_trace(lab, measurement, exact, bias):
         yield _biased(lab, measurement, own, bias)
         return
-    if not excess.any():
+    if not excess.any() or not _draws_alike(lab):
         return
     worst, count = _worst(own[excess], exact[excess], exact), int(excess.sum())
     yield Finding(
@@ -162,6 +163,14 @@ def _lost_digits(lab: Lab, measurement: Measurement, own: Array) -> Iterator[Fin
         elements=_elements(lab, measurement, own, excess),
         wrong=count,
     )
+
+
+def _draws_alike(lab: Lab) -> bool:
+    """Return whether the op has the same values in float64: random numbers of another dtype are other numbers."""
+    if not (lab.random or lab.facts.stateless):
+        return True
+    wide, tolerance = lab.rounding.value, TIE_SAFETY * lab.rounding.value_tolerance
+    return not beyond(own_values(lab, lab.first), wide, wide, tolerance, lab.rounding.roundoff).any()
 
 
 def _worst(own: Array, exact: Array, whole: Array) -> str:
