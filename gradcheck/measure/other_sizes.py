@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,6 +30,55 @@ def one_row_more(lab: Lab, plain: Operation) -> tuple[list[Any], Pulled] | None:
         if pulled is not None and all(_reaches(pulled, lab, i, 0, len(lab.values[i])) for i in chosen):
             return values, pulled
     return None
+
+
+def one_row_of_integers_more(lab: Lab, plain: Operation) -> Iterator[tuple[int, list[Any], Pulled]]:
+    """Yield the place of integers whose rows no other input shares, leaves with one row more of them, and what is made.
+
+    Each output has to keep what it has and get something more.
+    """
+    for i in _dense(lab):
+        value = lab.values[i]
+        shared = sum(np.ndim(v) > 0 and len(v) == len(value) for v in lab.values) if np.ndim(value) else 0
+        if shared != 1 or value.dtype.kind not in "iu":
+            continue
+        values = [*lab.values[:i], np.concatenate([value, np.roll(value[:1], 1, axis=-1)]), *lab.values[i + 1 :]]
+        pulled = pulled_at(lab, plain, values, lab.gradients.state)
+        if pulled is not None and all(map(_leaves_others, pulled.outputs, lab.outputs)):
+            yield i, values, pulled
+
+
+def is_batch(lab: Lab, values: Sequence[Any], wanted: Pulled) -> bool:
+    """Return whether rows may come in any number: a further one leaves the others alone, or all may change places.
+
+    A matrix of three rows that mean three things (a projection, coordinates) can be given a fourth by accident.
+    """
+    chosen = [i for i, (a, b) in enumerate(zip(values, lab.values, strict=True)) if a is not b]
+    if all(_leaves_others(more, own) for more, own in zip(wanted.outputs, lab.outputs, strict=False)):
+        return True
+    turned = [value[::-1].copy() if i in chosen else value for i, value in enumerate(lab.values)]
+    found = pulled_at(lab, lab.bare, turned, lab.gradients.state)
+    own_rows = len(lab.values[chosen[0]])
+    if found is None or len(found.outputs) != len(lab.outputs):
+        return False
+    return all(_changes_places(a, b, own_rows) for a, b in zip(found.outputs, lab.outputs, strict=True))
+
+
+def _leaves_others(more: Any, own: Any) -> bool:
+    """Return whether an output has one row more along one axis, and before that is what it was."""
+    shapes = list(zip(np.shape(more), np.shape(own), strict=False))
+    longer = [axis for axis, (a, b) in enumerate(shapes) if a != b]
+    if np.ndim(more) != np.ndim(own) or len(longer) != 1 or np.shape(more)[longer[0]] != np.shape(own)[longer[0]] + 1:
+        return False
+    return _near(np.take(more, range(np.shape(own)[longer[0]]), axis=longer[0]), own)
+
+
+def _changes_places(turned: Any, own: Any, rows: int) -> bool:
+    """Return whether an output stays as it is, or turns round with the rows."""
+    if np.shape(turned) != np.shape(own):
+        return False
+    along = tuple(axis for axis, size in enumerate(np.shape(own)) if size == rows)
+    return _near(turned, own) or any(_near(turned, np.flip(own, axes)) for axes in (*((a,) for a in along), along))
 
 
 def one_row(lab: Lab, plain: Operation) -> tuple[list[Any], Pulled] | None:

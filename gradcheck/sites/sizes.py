@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from gradcheck.measure.lab import Lab
-from gradcheck.measure.other_sizes import grown, one_row, twice_along
+from gradcheck.measure.other_sizes import grown, is_batch, one_row, one_row_of_integers_more, twice_along
 from gradcheck.sites.site import SetUp
 from gradcheck.verdict.tolerances import AXES_RESIZED, SIZES_TRIED
 
@@ -20,7 +20,7 @@ def other_sizes(lab: Lab) -> Iterator[SetUp]:
     """Yield set-ups with one row more, with one row, and with a later axis of twice the size."""
     if lab.case.dynamic_shapes is False:
         return
-    state = lab.gradients.state
+    state, batch = lab.gradients.state, False
     for rows_more in (True, False):
         found = lab.one_row_more if rows_more else one_row(lab, lab.bare)
         lab.forget_row()
@@ -28,18 +28,27 @@ def other_sizes(lab: Lab) -> Iterator[SetUp]:
             values, wanted = found
             rows = next(len(a) for a, b in zip(values, lab.values, strict=True) if a is not b)
             said = f"with {rows} row{'s' * (rows != 1)}"
-            yield SetUp(said, tuple(values), state, resized=True, wanted=wanted)
+            batch = is_batch(lab, values, wanted) if rows_more else batch
+            yield SetUp(said, tuple(values), state, resized=True, asked=batch or not rows_more, wanted=wanted)
         del found
     for axis in range(1, AXES_RESIZED):
         found = twice_along(lab, lab.bare, axis)
         if found is not None:
             said = f"with axis {axis} of twice the size"
             yield SetUp(said, tuple(found[0]), state, resized=True, asked=False, wanted=found[1])
-    yield from _beyond_written_numbers(lab)
+    yield from _more_integers(lab)
+    yield from _beyond_written_numbers(lab, batch)
 
 
-def _beyond_written_numbers(lab: Lab) -> Iterator[SetUp]:
-    """Yield set-ups with one more along an axis than a number that is written in the op."""
+def _more_integers(lab: Lab) -> Iterator[SetUp]:
+    """Yield set-ups with one row more of integers that have a batch axis of their own, as the bags of an embedding."""
+    for i, values, wanted in one_row_of_integers_more(lab, lab.bare):
+        said = f"with {len(values[i])} rows of `{lab.leaves[i].name}`"
+        yield SetUp(said, tuple(values), lab.gradients.state, resized=True, wanted=wanted)
+
+
+def _beyond_written_numbers(lab: Lab, batch: bool) -> Iterator[SetUp]:
+    """Yield set-ups with one more along an axis than a number that is written in the op; `batch`: rows are one."""
     if not lab.written_numbers:
         return
     ranks = [np.ndim(lab.values[i]) for i in lab.sources]
@@ -50,4 +59,4 @@ def _beyond_written_numbers(lab: Lab) -> Iterator[SetUp]:
             found = grown(lab, lab.bare, axis, wanted)
             if found is not None:
                 said = f"with {wanted} rows" if axis == 0 else f"with axis {axis} of size {wanted}"
-                yield SetUp(said, tuple(found[0]), lab.gradients.state, True, asked=axis == 0, wanted=found[1])
+                yield SetUp(said, tuple(found[0]), lab.gradients.state, True, asked=not axis and batch, wanted=found[1])

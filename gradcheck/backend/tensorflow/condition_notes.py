@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from gradcheck.backend.tensorflow.op_by_op import Program, Step, place_of
-from gradcheck.backend.tensorflow.truth import Truth, positive
+from gradcheck.backend.tensorflow.truth import Truth, known, positive
 
 Key = tuple[str, str, str]
 # What two conditions can be together.
@@ -113,6 +113,13 @@ class Notes:
         key = (frame.program.name, step.op.name, tag)
         if self.only in (None, key) and not frame.live.isdisjoint(step.inputs):
             self.note(key, step.op, positive(self.part(margin), self.depth))
+
+    def record_case(self, frame: Frame, step: Step, chosen: int, count: int) -> None:
+        """Note which of several branches a number chooses: one condition for each."""
+        for number in range(count):
+            key = (frame.program.name, step.op.name, f"branch-{number}")
+            if self.only in (None, key) and step.inputs[0] in frame.live:
+                self.note(key, step.op, known(self.part(tf.constant(chosen == number))))
 
     def record_joint(self, frame: Frame, step: Step, one: Origin, other: Origin, second_only: bool = False) -> None:
         """Note two conditions together: that both hold, and that one holds without the other."""

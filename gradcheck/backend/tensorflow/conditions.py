@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from gradcheck.backend.tensorflow.condition_notes import Condition, Frame, Key, Notes, Sides
+from gradcheck.backend.tensorflow.condition_notes import Condition, Frame, Key, Notes, Origin, Sides
 from gradcheck.backend.tensorflow.condition_ops import HANDLERS, plain
 from gradcheck.backend.tensorflow.op_by_op import (
     CALLS,
@@ -29,6 +29,7 @@ from gradcheck.backend.tensorflow.op_by_op import (
 )
 from gradcheck.backend.tensorflow.runs import dense, to_array
 from gradcheck.backend.tensorflow.tracing import GradientTape
+from gradcheck.backend.tensorflow.truth import known
 
 __all__ = ["Condition", "Conditions", "Key", "Sides"]
 
@@ -162,12 +163,14 @@ class Conditions:
         if kind in CALLS:
             name = op.get_attr("f").name
         elif kind in CONDITIONALS:
-            self._notes.record(frame, slots[0])
+            given = Origin(known(self._notes.part(inputs[0])), frame.program.name, op)
+            self._notes.record(frame, slots[0], frame.truths.get(slots[0], given))
             name = op.get_attr("then_branch" if as_bool(inputs[0]) else "else_branch").name
             slots, inputs = slots[1:], inputs[1:]
         else:
             branches = op.get_attr("branches")
             chosen = int(inputs[0])
+            self._notes.record_case(frame, step, chosen, len(branches))
             name = branches[chosen if 0 <= chosen < len(branches) else -1].name
             slots, inputs = slots[1:], inputs[1:]
         inner = self._called(op.graph, name, frame, slots, inputs)
