@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -135,6 +136,18 @@ def expected_vjp(lab: Lab, point: Point) -> Declared:
             first = first or error
     assert first is not None
     raise Stopped(finding_from(first, "op-error")) from first
+
+
+def declared_at(lab: Lab, values: Sequence[Any], cotangent: Array) -> Declared:
+    """Return what `expected_vjp` gives at other leaves and with another upstream, in the op's own dtypes.
+
+    Raises what the function raises, and Stopped.
+    """
+    function = lab.function(str(lab.case.expected_vjp)).op
+    leaves = [replace(leaf, values=np.asarray(value)) for leaf, value in zip(lab.leaves, values, strict=True)]
+    outputs = lab.layout.outputs
+    upstream, dtypes = outputs.unpack(cotangent), [slot.dtype for slot in outputs.slots]
+    return _fitted(lab, declared_gradients(function, leaves, upstream, dtypes, wide=False))
 
 
 def _fitted(lab: Lab, found: list[Any]) -> Declared:

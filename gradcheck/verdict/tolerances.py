@@ -82,6 +82,8 @@ SWITCHES_TRIED, SWITCH_DRAWS, SWITCH_LOOKS = 12, 4, 48
 ELSEWHERE_RTOL, HALVES_ELSEWHERE_RTOL, ELSEWHERE_FLOOR = 1e-4, 5e-2, 1e-2
 # Roundings that a sum of terms which cancel leaves.
 ROUNDINGS_OF_A_SUM = 64
+# Upstreams with which a declared gradient is compared, as factors of the sample's, and points at which it is.
+DECLARED_FACTORS, DECLARED_POINTS = (1.0, 10.0, 100.0, 0.1), 8
 # What is tiny beside the gradient at the sample; how many times as large as there a gradient is where what either
 # formula loses is large too.
 NEGLIGIBLE, AMPLIFIED = 1e-7, 1e6
@@ -177,10 +179,9 @@ TANGENTS, JACOBIAN_NUMBERS = 2, 1_000_000
 # --- Lost digits ------------------------------------------------------------------------------------------------------
 # Roundings that a gradient in its own dtype may lose beside its conditioning, and times what that explains.
 LOST_ROUNDINGS, LOST_MARGIN = 64.0, 4
-# A smaller element is compared with the largest: it is what larger terms left.
-SMALLEST = 1e-3
-# Numbers within this factor of the largest of a dtype are not called finite in it.
-NEAR_OVERFLOW = 16
+# A smaller element is compared with the largest (it is what larger terms left); numbers within this factor of the
+# largest of a dtype are not called finite in it.
+SMALLEST, NEAR_OVERFLOW = 1e-3, 16
 # The share of a factor that autodiff or a trace shows where it shares it.
 SHARED_BY_AUTODIFF, SHARED_BY_TRACE = 1 / 4, 1 / 2
 
@@ -240,13 +241,11 @@ MOST_AXES = 6
 STAIRS_STEPS = (2.0**-3, 1.3 * 2.0**-4)
 # How close the gradient is to that slope, and how much closer than fine differences are.
 STAIRS_RTOL, STAIRS_SHARE = 0.05, 0.2
-# The largest exponent in float64.
-LARGEST_EXPONENT = 700.0
 # Wrong and right values that separate a region, the share of elements at which an error may fade, and of those that
 # are right by a zero that any formula has.
 SEPARATED, FADING, SELDOM = 3, 0.02, 0.05
-# The smallest matrix whose diagonal is looked at by itself.
-SMALLEST_MATRIX = 3
+# The largest exponent in float64; the smallest matrix whose diagonal is looked at by itself.
+LARGEST_EXPONENT, SMALLEST_MATRIX = 700.0, 3
 # Further draws for a diagnosis, the widest input that is drawn whole, entries that stand for a larger one.
 TRIALS, TRIAL_LIMIT, SAMPLED = 4, 256, 16
 # Relative gaps to autodiff: plainly wrong; and of the usual relative error, what is little.
