@@ -7,9 +7,14 @@ It is compared with autodiff, which is cheap; only a finite difference may blame
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 
+from gradcheck.backend.tensorflow.failures import finding_from
+from gradcheck.backend.tensorflow.faults import refused
+from gradcheck.backend.tensorflow.operation import floating_arrays
 from gradcheck.checks.check import DERIVATIVE, FIXED, INPUTS, OUTPUTS, RULE, Check, Item
 from gradcheck.checks.counterexamples import at_smallest
 from gradcheck.checks.nearby import SPOILT, compared_nearby, region_at
@@ -27,7 +32,9 @@ from gradcheck.measure.away import (
     with_shared_onset,
 )
 from gradcheck.measure.lab import Lab
+from gradcheck.measure.own_points import own_point
 from gradcheck.numerics.arrays import Array
+from gradcheck.numerics.closeness import wide
 from gradcheck.results import Exempted, Finding, Skipped
 from gradcheck.sites.magnitudes import magnitudes
 from gradcheck.verdict.tolerances import MOST_BLAMED, SITES_CONFIRMED
@@ -40,6 +47,7 @@ def ask_ordinary(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
         yield Skipped(ORDINARY.name, reason)
         return
     sites, compared = compared_nearby(lab)
+    yield from islice(_raising(lab, [x for x, masks in zip(sites, compared, strict=True) if not _any(masks)]), 1)
     odd = [i for i, (wrong, _) in enumerate(compared) if wrong.any()]
     wrong: list[Away] = []
     for i in sorted(odd, key=lambda i: -int(compared[i][0].sum()))[:SITES_CONFIRMED]:
@@ -51,6 +59,28 @@ def ask_ordinary(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
     if wrong:
         finding = _finding(lab, wrong, sites, compared)
         yield from at_smallest(lab, finding, _at(lab, wrong[0]))
+
+
+def _any(masks: tuple[Mask, Mask]) -> bool:
+    return bool(masks[0].any() or masks[1].any())
+
+
+def _raising(lab: Lab, sites: Sequence[Array]) -> Iterator[Finding]:
+    """Yield what grad_fn raises at inputs at which the forward and autodiff give numbers."""
+    for x in sites:
+        values = own_point(lab, x)
+        plain = lab.run_plain(values=values)
+        numbers = [] if plain is None else [*plain.outputs, *(g for g in plain.gradients if g is not None)]
+        if not numbers or not all(np.isfinite(wide(n)).all() for n in floating_arrays(numbers)):
+            continue
+        lab.recorder.clear()
+        if refused(lambda values=values: lab.run(values=values)) is None and lab.recorder.gradient_failure is not None:  # type: ignore[misc]
+            failure = finding_from(lab.recorder.gradient_failure, "gradient-error", lab.recorder)
+            message = (
+                f"grad_fn raises at other inputs, at which the forward and autodiff give numbers: {failure.message}"
+            )
+            hint = "let grad_fn take what the forward takes, or give the range of real inputs with `domain`"
+            yield replace(failure, message=message, hint=hint)
 
 
 def _at(lab: Lab, wrong: Away) -> Array:
