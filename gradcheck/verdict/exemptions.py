@@ -172,7 +172,9 @@ def rounded_constants(d: Discrepancy, op: Witness) -> Mask:
     if unrounded is None:
         return _nothing(d)
     exact, autodiff = unrounded
-    one_formula = _nothing(d) if autodiff is None else _one_formula(d, exact[d.coordinates], autodiff[d.coordinates])
+    one_formula = _nothing(d)
+    if autodiff is not None and d.autodiff is not None:
+        one_formula = _one_formula(d, d.autodiff, exact[d.coordinates], autodiff[d.coordinates])
     if d.sampled:
         return one_formula
     with np.errstate(all="ignore"):
@@ -182,14 +184,15 @@ def rounded_constants(d: Discrepancy, op: Witness) -> Mask:
         return np.asarray(gone & ~np.all(beside, axis=0) if beside else gone)
 
 
-def _one_formula(d: Discrepancy, exact: Array, autodiff: Array) -> Mask:
-    """Return where gradient and autodiff are one result with exact constants, and little is left between both ways.
+def _one_formula(d: Discrepancy, rounded: Array, exact: Array, autodiff: Array) -> Mask:
+    """Return where gradient and autodiff are one result with exact constants and another one with `rounded` ones.
 
     Where terms of the gradient cancel, what rounding makes of a constant is many digits of what is left.  An op that
     does something else in float64 moves by more.
     """
     with np.errstate(all="ignore"):
-        same = np.abs(exact - autodiff) <= TAKEN_AWAY * np.abs(d.found - d.wanted)
+        left = TAKEN_AWAY * np.abs(d.found - d.wanted)
+        same = (np.abs(exact - autodiff) <= left) & (np.abs(d.found - rounded) > left)
         scale = max(largest(d.found), largest(d.point.cotangent))
         return np.asarray(same & (np.abs(exact - d.found) <= DIFFERENCE_RTOL * scale))
 

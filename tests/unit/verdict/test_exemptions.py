@@ -11,7 +11,7 @@ from gradcheck.differences.assess import Outcome, Tolerance, assess
 from gradcheck.differences.ladder import Label
 from gradcheck.differences.vector_function import Point
 from gradcheck.verdict.discrepancy import Discrepancy
-from gradcheck.verdict.exemptions import EXEMPTIONS, Rule, judge
+from gradcheck.verdict.exemptions import EXEMPTIONS, Rule, judge, rounded_constants
 
 
 class ArrayOp:
@@ -137,6 +137,12 @@ def test_constants_are_exempt_at_the_sample_too_where_the_terms_cancel():
 def test_a_wrong_constant_is_not_exempt_where_the_terms_cancel():
     op = rounded_cubic(lambda dtype: float(dtype(0.30001)))
     assert judge(accuse(op, [ROOT, 0.7]), op).blamed[0]
+
+
+def test_what_gradient_and_autodiff_both_leave_out_is_not_exempt():
+    """As behind tf.stop_gradient: both are one result with any constants, and differences say otherwise."""
+    op = ArrayOp(lambda x: x * x, lambda x: x, lambda x: x, exact=lambda x: x, exact_autodiff=lambda x: x)
+    assert not rounded_constants(accuse(op, [0.4, 0.7]), op).any()
 
 
 def test_an_op_that_is_right_in_float64_only_is_not_exempt():
