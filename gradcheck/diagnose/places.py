@@ -8,11 +8,13 @@ from dataclasses import replace
 import numpy as np
 
 from gradcheck.backend.tensorflow.definitions import defined_at, registered_at
+from gradcheck.backend.tensorflow.faults import refused
 from gradcheck.backend.tensorflow.recorder import Rule
+from gradcheck.backend.tensorflow.returned import last_return
 from gradcheck.files import shown
 from gradcheck.measure.lab import Lab
 from gradcheck.results import Element, Finding, Source
-from gradcheck.scanning.returns import line_at, returning_line, source_at
+from gradcheck.scanning.returns import line_at, returning_line, returns_at_several, source_at
 
 # Findings about a variable, whose creation is what to look at.
 _OF_A_VARIABLE = frozenset({"variable-untracked"})
@@ -43,15 +45,21 @@ def source_of(finding: Finding, lab: Lab) -> Source | None:
     if rule is None:
         return _of_registered(lab) or _of_op(lab)
     position = rule.names.index(finding.wrt) if finding.wrt in rule.names else None
-    line = returning_line(rule.file, rule.line, rule.function, position, len(rule.names))
+    where, ran = (rule.file, rule.line, rule.function), 0
+    if returns_at_several(*where):
+        ran = refused(lambda: last_return(*where, lab.run)) or 0
+    line = returning_line(*where, position, len(rule.names), ran)
     return None if line is None else Source(shown(rule.file), line.line, rule.function, line.text)
 
 
 def _rule(finding: Finding, lab: Lab) -> Rule | None:
-    """Return the rule that a finding is about: the one that it names, or the first that was called."""
+    """Return the rule that a finding is about: the one that it names, or the first whose gradient was taken."""
     rules = list(lab.recorder.rules.values())
     named = [rule for rule in rules if f"`{rule.op}`" in finding.message]
-    return next(iter([*named, *rules]), None)
+    # The rule of an op inside another custom gradient does not run.
+    notes = lab.gradient_notes if lab.known_run is not None else ()
+    ran = [rule for rule in rules if any(note.function == rule.op for note in notes)]
+    return next(iter([*named, *ran, *rules]), None)
 
 
 def _of_registered(lab: Lab) -> Source | None:

@@ -19,7 +19,7 @@ from gradcheck.measure.disorder import in_disorder
 from gradcheck.measure.gradients import tolerance_of
 from gradcheck.measure.noise import own_gradient, own_values
 from gradcheck.measure.own_points import in_own_dtypes, moves_variables, own_point
-from gradcheck.measure.paths import fades, grows_slowly, moved, needed, onsets
+from gradcheck.measure.paths import fades, grows_slowly, moved, needed, onsets, proportional
 from gradcheck.numerics.arrays import Array
 from gradcheck.numerics.closeness import largest
 from gradcheck.verdict.discrepancy import Discrepancy, Exemption
@@ -277,7 +277,9 @@ def followed(lab: Lab, wrong: Away, far: Array) -> Away:
     rounded = CONSTANT_ROUNDINGS * lab.precision.op.constants_roundoff
     first, last = onsets(gap, sample, alone, max(UNSEEN, rounded))
     begin, onset = (sample + share * (alone - sample) for share in (first, last))
-    gradual = grows_slowly(first, last) or fades(begin[chosen], onset[chosen])
+    gradual = (grows_slowly(first, last) or fades(begin[chosen], onset[chosen])) and not proportional(
+        gap, sample, alone
+    )
     slowly = grows and np.isfinite(gap(alone)) and gradual
     restless = any(in_disorder(lab, wrong.coordinate, x, sample, chosen) for x in _beyond(sample, onset, alone))
     places = tuple((int(i), float(alone[i])) for i in chosen)
@@ -326,8 +328,7 @@ def _begins_beyond(lab: Lab, wrong: Away, other: Away) -> bool:
 
 def negligible(lab: Lab) -> float:
     """Return what is tiny against the gradient at the sample: far out it is rounding."""
-    sizes = (float(np.abs(np.nan_to_num(m.gradient)).max(initial=0.0)) for m in lab.measurements)
-    return NEGLIGIBLE * max(sizes, default=0.0)
+    return NEGLIGIBLE * max((largest(m.gradient) for m in lab.measurements), default=0.0)
 
 
 def _finite_slope(lab: Lab, found: Assessment) -> Mask:

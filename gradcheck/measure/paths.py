@@ -10,7 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.numerics.arrays import Array
-from gradcheck.verdict.tolerances import HALVINGS, NARROW, PATH_BUDGET, SEEN, TURNS, UNSEEN, WILD
+from gradcheck.verdict.tolerances import (
+    HALVINGS,
+    NARROW,
+    NEAR_ORDER,
+    PATH_BUDGET,
+    PROPORTIONAL_POWERS,
+    SEEN,
+    SEEN_CLEARLY,
+    TURNS,
+    UNSEEN,
+    WILD,
+)
 
 
 def needed(wrong: Callable[[Array], bool], sample: Array, far: Array) -> NDArray[np.int64]:
@@ -59,6 +70,18 @@ def fades(begin: Array, end: Array) -> bool:
     What goes wrong towards zero, and beyond, does so over a stretch that is short beside the whole way.
     """
     return bool(np.any(np.abs(end - begin) > NARROW * np.fmax(np.abs(begin), np.abs(end))))
+
+
+def proportional(gap: Callable[[Array], float], sample: Array, far: Array) -> bool:
+    """Return whether a gap grows like the distance from the sample, or its square, from the first steps on.
+
+    So does a term that an input takes part in which is zero at the sample; an iteration loses nothing near by.
+    """
+    gaps = np.array([gap(sample + 2.0**-power * (far - sample)) for power in PROPORTIONAL_POWERS])
+    if not np.all(np.isfinite(gaps)) or gaps.min() < SEEN_CLEARLY:
+        return False
+    orders = np.log2(gaps[:-1] / gaps[1:])
+    return any(bool(np.all(np.abs(orders - order) < NEAR_ORDER)) for order in (1, 2))
 
 
 def erratic(slopes: Array) -> bool:

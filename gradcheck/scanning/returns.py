@@ -23,11 +23,12 @@ class Line:
     text: str
 
 
-def returning_line(file: str, first: int, name: str, position: int | None, count: int) -> Line | None:
-    """Return the line on which a function returns its value, or the element of it that is asked for.
+def returning_line(file: str, first: int, name: str, position: int | None, count: int, ran: int = 0) -> Line | None:
+    """Return the line on which a function returns its value, or makes the element of it that is asked for.
 
     `first` and `name` are those of the function's code object; `position` is the place, among `count`
-    returned values, of the one that is meant.  None where the source cannot be read.
+    returned values, of the one that is meant; `ran` a line of the return that ran, 0 where that is not known.
+    None where the source cannot be read.
     """
     read = read_file(file)
     if read is None:
@@ -36,13 +37,36 @@ def returning_line(file: str, first: int, name: str, position: int | None, count
     function = function_at(file, first, name)
     if function is None:
         return _line(lines, first)
-    value = _value(function)
+    value = _value(function, ran)
     if value is None:
         return _line(lines, function.lineno)
     statement, expression = value
+    meant = statement
     if isinstance(expression, (ast.Tuple, ast.List)) and position is not None and len(expression.elts) == count:
-        return _line(lines, expression.elts[position].lineno)
-    return _line(lines, statement.lineno)
+        meant = expression = expression.elts[position]
+    made = None if isinstance(function, ast.Lambda) else _made(function, expression, statement.lineno)
+    return _line(lines, made or meant.lineno)
+
+
+def _made(function: _Function, expression: ast.expr, before: int) -> int | None:
+    """Return the line on which a name that is returned got its value last, None for what is no name of the function."""
+    if not isinstance(expression, ast.Name) or isinstance(function, ast.Lambda):
+        return None
+    lines = [
+        node.lineno
+        for node in own_nodes(function.body)
+        if isinstance(node, (ast.Assign, ast.AugAssign, ast.AnnAssign)) and node.lineno < before
+        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+        for name in ast.walk(target)
+        if isinstance(name, ast.Name) and name.id == expression.id and isinstance(name.ctx, ast.Store)
+    ]
+    return max(lines, default=None)
+
+
+def returns_at_several(file: str, first: int, name: str) -> bool:
+    """Return whether a function has several statements that return a value."""
+    function = function_at(file, first, name)
+    return function is not None and len(_returns(function)) > 1
 
 
 def line_at(file: str, line: int) -> Line:
@@ -56,13 +80,20 @@ def source_at(file: str, line: int) -> Source:
     return Source(shown(file), line, "", line_at(file, line).text)
 
 
-def _value(function: _Function) -> tuple[ast.stmt | ast.expr, ast.expr] | None:
-    """Return the last statement that returns a value, and the value."""
+def _value(function: _Function, ran: int) -> tuple[ast.stmt | ast.expr, ast.expr] | None:
+    """Return the statement that returns a value (the one that ran, else the last), and the value."""
     if isinstance(function, ast.Lambda):
         return function.body, function.body
-    found = [node for node in own_nodes(function.body) if isinstance(node, ast.Return) and node.value is not None]
-    last = max(found, key=lambda node: node.lineno, default=None)
+    found = _returns(function)
+    chosen = [node for node in found if node.lineno <= ran <= (node.end_lineno or node.lineno)]
+    last = max(chosen or found, key=lambda node: node.lineno, default=None)
     return (last, last.value) if last is not None and last.value is not None else None
+
+
+def _returns(function: _Function) -> list[ast.Return]:
+    if isinstance(function, ast.Lambda):
+        return []
+    return [node for node in own_nodes(function.body) if isinstance(node, ast.Return) and node.value is not None]
 
 
 def read_file(file: str) -> tuple[ast.Module, tuple[str, ...]] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gradcheck.scanning.returns import returning_line, source_at
+from gradcheck.scanning.returns import returning_line, returns_at_several, source_at
 
 SOURCE = """
 def op(x, y):
@@ -53,6 +53,21 @@ def test_the_element_of_a_returned_tuple_is_found(file):
 def test_without_a_position_it_is_the_statement(file):
     assert returning_line(file, 3, "grad", None, 2).text == "return ("
     assert returning_line(file, 2, "op", 5, 7).text == "return x * y, grad"
+
+
+def test_of_several_returns_the_one_that_ran_is_meant(file):
+    assert returning_line(file, 3, "grad", 0, 2, ran=10).text == "return None, None"
+    assert returning_line(file, 3, "grad", 1, 2, ran=13).text == "u * x,"
+    assert returns_at_several(file, 3, "grad")
+    assert not returns_at_several(file, 2, "op")
+
+
+def test_a_name_that_is_returned_stands_where_it_got_its_value(tmp_path):
+    path = tmp_path / "ops.py"
+    path.write_text("def grad(u):\n    a = u\n    a = 2 * a\n    b, c = u, u\n    return a, c\n")
+    assert returning_line(str(path), 1, "grad", 0, 2).text == "a = 2 * a"
+    assert returning_line(str(path), 1, "grad", 1, 2).text == "b, c = u, u"
+    assert returning_line(str(path), 1, "grad", None, 2).text == "return a, c"
 
 
 def test_decorators_and_lambdas_are_seen_through(file):
