@@ -207,11 +207,12 @@ def _gap(found: Array, wanted: Callable[[slice], Array], at_u: Array, at_v: Arra
 
 
 def _nan_for_zero(lab: Lab, precision: Precision, zero: Array, at_u: Array) -> NDArray[np.bool_]:
-    """Return where a zero upstream gives NaN although the forward is finite.
+    """Return where a zero upstream gives NaN although forward and gradient are finite.
 
-    Where the slope itself is infinite, 0 * inf is no mistake of the op.
+    Where the slope itself is infinite, 0 * inf is no mistake of the op; where the gradient is NaN for any upstream the
+    comparison says so.
     """
-    bad = ~np.isfinite(zero) & ~np.isinf(at_u)
+    bad = ~np.isfinite(zero) & np.isfinite(at_u)
     return np.asarray(bad & lab.custom & bool(precision.alive.all()))
 
 

@@ -134,8 +134,8 @@ def _undone(ratio: float) -> str:
 
 
 def _simple(ratio: float) -> bool:
-    """Return whether a ratio is a fraction people write; one element alone proves no factor."""
-    return any(abs(ratio * d - round(ratio * d)) < FRACTION_RTOL * abs(ratio * d) for d in range(1, DENOMINATORS + 1))
+    """Return whether a ratio is a fraction people write, to the last digits: one element alone proves no factor."""
+    return any(abs(ratio * d - round(ratio * d)) < VANISHING * abs(ratio * d) for d in range(1, DENOMINATORS + 1))
 
 
 def _element_count(ratio: float, e: Evidence) -> tuple[int, str] | None:

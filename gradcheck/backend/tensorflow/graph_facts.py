@@ -104,7 +104,7 @@ def graph_facts(gradients: Gradients, values: Sequence[Any]) -> GraphFacts:
     finally:
         gradients.state.restore()
     nodes = nodes_of(concrete)
-    drawing = [node.op for node in nodes if any(word in node.op for word in _RANDOM)]
+    drawing = [node.op for node in nodes if _draws(node.op)]
     random = any("Stateless" not in name for name in drawing)
     halves = halves_in(nodes)
     stops = any(node.op == "StopGradient" for node in nodes)
@@ -165,4 +165,9 @@ def _cast(node: Any) -> str:
 def drawn_in_gradient(gradients: Gradients, values: Sequence[Any], upstream: Sequence[Any]) -> int:
     """Return how many ops of the traced gradient draw stateful random numbers; raises what tracing raises."""
     nodes = nodes_of(gradients.traced_gradient(values, upstream))
-    return sum(any(word in node.op for word in _RANDOM) and "Stateless" not in node.op for node in nodes)
+    return sum(_draws(node.op) and "Stateless" not in node.op for node in nodes)
+
+
+def _draws(kind: str) -> bool:
+    """Return whether a kind of op draws random numbers; the derivative of a draw draws none."""
+    return any(word in kind for word in _RANDOM) and not kind.endswith("Grad")
