@@ -23,6 +23,7 @@ from gradcheck.verdict.tolerances import (
     LONG_ENOUGH,
     MAX_TERMS,
     MOST_AXES,
+    VANISHING,
     WEAK,
     ZERO_ATOL,
     ZERO_RTOL,
