@@ -29,9 +29,9 @@ from gradcheck.measure.away import (
     look_at,
     narrowed,
     reason_not_to_look,
-    with_shared_onset,
 )
 from gradcheck.measure.lab import Lab
+from gradcheck.measure.onsets import with_shared_onset
 from gradcheck.measure.own_points import own_point
 from gradcheck.numerics.arrays import Array
 from gradcheck.numerics.closeness import wide

@@ -310,7 +310,7 @@ def _nonfinite(lab: Lab, measurement: Measurement) -> Finding:
 def _mismatch(lab: Lab, measurement: Measurement, measurements: Sequence[Measurement]) -> Finding:
     inner = None if measurement.declared else inner_rule(lab, lab.precision.point.x, measurement.part)
     diagnosis = inner or slope_of_stairs(lab, measurement) or diagnosis_of(lab, measurement, measurements)
-    if diagnosis.cause == "unknown" and not diagnosis.hint:
+    if diagnosis.moving or (diagnosis.cause == "unknown" and not diagnosis.hint):
         diagnosis = counterfactual(lab, measurement) or diagnosis
     if diagnosis.moving and (region := region_nearby(lab, measurement.slot)) is not None:
         diagnosis = in_region(region)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -35,7 +34,6 @@ from gradcheck.verdict.tolerances import (
     NEGLIGIBLE,
     OVERFLOW_MARGIN,
     PLAIN_REACH,
-    SAME_ONSET,
     SAME_RTOL,
     SEEN,
     SHARED_REACH,
@@ -54,7 +52,8 @@ class Away:
     """Hold a coordinate at which the gradient is wrong away from the sample.
 
     `moved` are the coordinates (with their values) that must be away; `slowly` says that the gap
-    grows over a long stretch of the way there, `restless` that slopes beside it follow no order;
+    grows over a long stretch of the way there, `restless` that slopes beside it follow no order,
+    `in_proportion` that it grows like the way itself from the sample on;
     `onset` is the value of the first of `moved` from which on the gap is seen, `start` its value at
     the sample.
     """
@@ -69,6 +68,7 @@ class Away:
     moved: tuple[tuple[int, float], ...] = ()
     slowly: bool = False
     restless: bool = False
+    in_proportion: bool = False
     start: float = 0.0
     onset: float = 0.0
     inward: bool = False
@@ -277,10 +277,9 @@ def followed(lab: Lab, wrong: Away, far: Array) -> Away:
     rounded = CONSTANT_ROUNDINGS * lab.precision.op.constants_roundoff
     first, last = onsets(gap, sample, alone, max(UNSEEN, rounded))
     begin, onset = (sample + share * (alone - sample) for share in (first, last))
-    gradual = (grows_slowly(first, last) or fades(begin[chosen], onset[chosen])) and not proportional(
-        gap, sample, alone
-    )
-    slowly = grows and np.isfinite(gap(alone)) and gradual
+    gradual = grows_slowly(first, last) or fades(begin[chosen], onset[chosen])
+    in_proportion = gradual and proportional(gap, sample, alone)
+    slowly = grows and np.isfinite(gap(alone)) and gradual and not in_proportion
     restless = any(in_disorder(lab, wrong.coordinate, x, sample, chosen) for x in _beyond(sample, onset, alone))
     places = tuple((int(i), float(alone[i])) for i in chosen)
     start = float(sample[chosen[0]]) if chosen.size else 0.0
@@ -289,6 +288,7 @@ def followed(lab: Lab, wrong: Away, far: Array) -> Away:
         moved=places,
         slowly=slowly,
         restless=restless,
+        in_proportion=in_proportion,
         start=start,
         onset=float(onset[chosen[0]]) if chosen.size else 0.0,
         inward=not grows,
@@ -300,30 +300,6 @@ def _beyond(sample: Array, onset: Array, alone: Array) -> list[Array]:
     before, behind = onset - sample, alone - onset
     way = np.where(np.abs(before) < np.abs(behind), before, behind)
     return [onset + share * way for share in BEYOND_ONSET]
-
-
-def with_shared_onset(lab: Lab, wrong: Sequence[Away]) -> list[Away]:
-    """Return what is wrong, exempt too where the gap begins at or beyond the place at which an exempt one begins.
-
-    An iteration that stops to converge does so at a place, and what lies beyond means as little
-    wherever one looks, towards zero too.
-    """
-    exempt = [w for w in wrong if w.exempt and w.moved]
-    return [
-        replace(w, slowly=True) if not w.exempt and any(_begins_beyond(lab, w, other) for other in exempt) else w
-        for w in wrong
-    ]
-
-
-def _begins_beyond(lab: Lab, wrong: Away, other: Away) -> bool:
-    """Return whether one gap begins where another of the same input does, or further from the sample."""
-    if not wrong.moved or lab.slot_of(wrong.moved[0][0]) is not lab.slot_of(other.moved[0][0]):
-        return False
-    direction = np.sign(other.moved[0][1] - other.start)
-    if direction != np.sign(wrong.moved[0][1] - wrong.start):
-        return False
-    margin = SAME_ONSET * abs(other.onset - other.start)
-    return bool((wrong.onset - other.onset) * direction >= -margin)
 
 
 def negligible(lab: Lab) -> float:

@@ -12,7 +12,7 @@ import numpy as np
 from gradcheck.measure.lab import Lab
 from gradcheck.numerics.closeness import largest, wide
 from gradcheck.sites.site import SetUp
-from gradcheck.verdict.tolerances import LARGEST_INPUT, LEVELS
+from gradcheck.verdict.tolerances import AXES_RESIZED, LARGEST_INPUT, LEVELS
 
 
 def ties(lab: Lab) -> Iterator[SetUp]:
@@ -20,6 +20,7 @@ def ties(lab: Lab) -> Iterator[SetUp]:
     for said, tied in (
         ("where values tie", _tied(lab)),
         ("where values tie", _coarse(lab)),
+        *(("where neighbours are equal", _in_pairs(lab, axis)) for axis in range(AXES_RESIZED)),
         ("at rows of zeros", _zeros(lab, whole_row=True)),
         ("at a single zero", _zeros(lab, whole_row=False)),
     ):
@@ -61,6 +62,16 @@ def _coarse(lab: Lab) -> list[Any] | None:
         levels = ordered[(2 * np.arange(LEVELS) + 1) * ordered.size // (2 * LEVELS)]
         nearest = np.argmin(np.abs(wide(values[i])[..., None] - wide(levels)), axis=-1)
         values[i] = levels[nearest]
+    return values if chosen else None
+
+
+def _in_pairs(lab: Lab, axis: int) -> list[Any] | None:
+    """Return leaves in which each second number along an axis is the one before it, as windows of a pooling meet."""
+    values = list(lab.values)
+    chosen = [i for i in _tieable(lab) if np.ndim(values[i]) > axis and values[i].shape[axis] > 1]
+    for i in chosen:
+        size = values[i].shape[axis]
+        values[i] = np.take(values[i], [k - k % 2 for k in range(size)], axis=axis)
     return values if chosen else None
 
 

@@ -286,7 +286,7 @@ POINT_FACTORS = (0.6, 0.9)
 PATH_BUDGET, HALVINGS = 48, 24
 # A branch goes from right to wrong in a narrow stretch of the way, even if it is continuous; a term in proportion to
 # the way from its first thousandth on, by a gap that is no rounding, at an order that is this close to one or two.
-NARROW, PROPORTIONAL_POWERS, SEEN_CLEARLY, NEAR_ORDER = 0.03, (6, 7, 8, 9, 10), 1e-7, 0.15
+NARROW, PROPORTIONAL_POWERS, SEEN_CLEARLY, NEAR_ORDER = 0.03, (9, 10, 11, 12, 13), 1e-7, 0.15
 # The change between neighbours, beside the larger of both, that counts as wild, and how often they must turn.
 WILD, TURNS = 0.3, 3
 

@@ -103,7 +103,7 @@ def edge_lengths():
         length = tf.norm(ends, axis=-1)
 
         def grad(upstream):
-            along = ends * (upstream / length)[:, None]
+            along = tf.math.divide_no_nan(ends * upstream[:, None], length[:, None])
             both = tf.concat([along, -along], 0)
             places = tf.concat([edges[:, 0], edges[:, 1]], 0)
             return tf.math.unsorted_segment_sum(both, places, tf.shape(nodes)[0]), None
