@@ -47,7 +47,8 @@ class Tolerance:
         if self.given:
             return np.asarray(self.atol + self.rtol * size)
         largest = _largest(scale, groups)
-        return np.asarray(self.rtol * np.fmax(size, np.fmax(1e-2 * scale, 1e-4 * largest)))
+        # A subnormal number has no digits to compare.
+        return np.asarray(self.rtol * np.fmax(size, np.fmax(1e-2 * scale, 1e-4 * largest)) + np.finfo(float).tiny)
 
 
 def _largest(scale: Array, groups: NDArray[np.int64] | None) -> Array:

@@ -92,6 +92,7 @@ def test_points_without_a_derivative_get_their_label_and_no_blame(f, x, label):
 @settings(max_examples=60, deadline=None)
 @given(st.floats(-3, 3), st.floats(-3, 3), st.floats(1.3, 4), st.integers(0, 3))
 @example(0.0, 5.046119146740005e-14, 2.0, 2)
+@example(5e-324, 0.0, 2.0, 0)
 def test_at_an_end_of_the_domain_the_slope_of_the_one_side_judges(a, b, power, seed):
     """A line and a power that begin at zero: the slope there is the line's."""
     found = outcome(lambda x: a * x + b * x**power + seed, [0.0], a, low=0.0)
