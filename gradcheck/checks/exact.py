@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gradcheck.checks.check import DERIVATIVE, FIXED, INPUTS, OUTPUTS, Check, Item, Need, blamed_before
+from gradcheck.checks.check import FIXED, INPUTS, OUTPUTS, Check, Item, Need, blamed_before
 from gradcheck.diagnose.away import locate
 from gradcheck.diagnose.finding import hardened
 from gradcheck.exact import is_installed
@@ -46,7 +46,7 @@ def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
     if lab.exact.is_tie:
         items = _in_place_of(first.found, elsewhere)
         yield from (item for item in items if not blamed or isinstance(item, Exact))
-    elif not blamed and lab.exact.may_blame:
+    elif not blamed and lab.exact.may_blame and not any(f.code == "rule-bypassed" for f in found):
         yield from _on_sample(lab, first)
         yield from elsewhere if not _is_wrong(lab, first.found) else ()
 
@@ -55,7 +55,7 @@ CHECK = Check(
     "exact arithmetic",
     "exact",
     ask,
-    (ASKED, LIBRARY, INPUTS, OUTPUTS, DERIVATIVE, FIXED),
+    (ASKED, LIBRARY, INPUTS, OUTPUTS, FIXED),
     frozenset({"gradient-shape"}),
 )
 
@@ -126,7 +126,8 @@ def _is_wrong(lab: Lab, exact: Exact) -> bool:
 def _mismatch(lab: Lab, point: ExactPoint, where: str, cause: str = "unknown") -> Finding:
     exact = point.found
     ratio = None if exact.factor is None else f"{1 + exact.factor:.16g}"
-    said = f"{ratio} times the derivative" if ratio else f"off by {exact.size:.2g} of its terms"
+    reference = "what `expected_vjp` declares" if lab.case.expected_vjp else "the derivative"
+    said = f"{ratio} times {reference}" if ratio else f"off by {exact.size:.2g} of its terms"
     elements, name = _rows(lab, point)
     of = f" of `{name}`" if name else ""
     return Finding(

@@ -58,6 +58,18 @@ def along(
     return found
 
 
+def beside(declared: Sequence[Dual | None], gradients: Sequence[Dual | None], directions: Sequence[Any]) -> list[Along]:
+    """Return a declared gradient and the one under test along each direction; None is zero."""
+    found = []
+    for moved in directions:
+        reference, analytic = (
+            [_terms(g.value, v) for g, v in zip(side, moved, strict=True) if g is not None]
+            for side in (declared, gradients)
+        )
+        found.append(Along(_sum(reference), _sum(analytic), _sum(reference, True) + _sum(analytic, True)))
+    return found
+
+
 def _terms(balls: Balls, weights: Any) -> Balls:
     """Return the products of weights and balls that are not zero, of complex ones the real inner product."""
     chosen = np.asarray(weights) != 0

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gradcheck.backend.tensorflow.declared import traced_declared
 from gradcheck.backend.tensorflow.exact_graph import ExactGraph, NotExact
 from gradcheck.backend.tensorflow.faults import refused
 from gradcheck.backend.tensorflow.float64_graph import wide_dtype
 from gradcheck.backend.tensorflow.runs import Gradients
 from gradcheck.exact.balls import Dual, Operand, between, lift, objects
-from gradcheck.exact.comparison import Along, along, common_factor, verdict
+from gradcheck.exact.comparison import Along, along, beside, common_factor, verdict
 from gradcheck.exact.thresholds import (
     EXACT_DIGITS,
     EXACT_DIGITS_OF_NUMBERS,
@@ -33,6 +34,8 @@ from gradcheck.verdict.tolerances import CONSTANT_ROUNDINGS, SAME_VALUE_RTOL
 if TYPE_CHECKING:
     from gradcheck.measure.lab import Lab
 
+# In the place of a place: a declared gradient that is None, and one that the declaration does not speak of.
+NOTHING, UNSAID = -1, -2
 AS_NUMBERS = "the gradient cannot be followed, so that its numbers are compared"
 
 
@@ -41,7 +44,8 @@ class ExactOp:
     """Hold the traces of a forward and of the gradient under test, and which of its outputs are gradients.
 
     No gradient: it runs in Python only, is another one when it is traced (`parts`), or holds ops that are not known
-    exactly; its numbers are compared.
+    exactly; its numbers are compared.  With `declares` the forward is the function that `expected_vjp` names: for each
+    gradient the place of what it returns, NOTHING where that is None, UNSAID where it speaks of others only.
     """
 
     lab: Lab
@@ -49,6 +53,7 @@ class ExactOp:
     gradient: ExactGraph | None
     given: tuple[bool, ...] = ()
     parts: bool = False
+    declares: tuple[int, ...] | None = None
 
     def compare(self, x: Array, cotangent: Array, rounded: bool = False) -> list[Along]:
         """Return both sides at a point along single coordinates, or some random directions; raises NotExact."""
@@ -56,18 +61,28 @@ class ExactOp:
         upstream = [np.asarray(u) for u in layout.outputs.unpack(cotangent)]
         moved = [layout.inputs.unpack(row) for row in self.directions()]
         values, variables = self._entered(x)
+        every = self._gradients(x, cotangent, rounded)
+        if any(g is not None and g.shape != slot.shape for g, slot in zip(every, self.lab.slots, strict=True)):
+            raise NotExact("", "a gradient has another shape than its input", ("", 0))
+        if self.declares is not None:
+            found = self.forward.at([*values, *(lift(u) for u in upstream)], variables, rounded)
+            declared = [_as_dual(found[place]) if place >= 0 else None for place in self.declares]
+            spoken = [None if place == UNSAID else g for g, place in zip(every, self.declares, strict=True)]
+            return beside(declared, spoken, moved)
         dual_values, dual_variables = self._moving(values, variables, moved)
         outputs = [o for o in self.forward.at(dual_values, dual_variables, rounded) if isinstance(o, Dual)]
         self._expect(outputs)
-        if self.gradient is None:
-            every = self._numbers(x, cotangent)
-        else:
-            found = self.gradient.at([*values, *(lift(u) for u in upstream)], variables, rounded)
-            gradients = iter(found[len(found) - sum(self.given) :])
-            every = [_as_dual(next(gradients)) if there else None for there in self.given]
-        if any(g is not None and g.shape != slot.shape for g, slot in zip(every, self.lab.slots, strict=True)):
-            raise NotExact("", "a gradient has another shape than its input", ("", 0))
         return along(outputs, upstream, every, moved)
+
+    def _gradients(self, x: Array, cotangent: Array, rounded: bool) -> list[Dual | None]:
+        """Return the gradients under test at a point; raises NotExact."""
+        if self.gradient is None:
+            return self._numbers(x, cotangent)
+        upstream = [lift(np.asarray(u)) for u in self.lab.layout.outputs.unpack(cotangent)]
+        values, variables = self._entered(x)
+        found = self.gradient.at([*values, *upstream], variables, rounded)
+        gradients = iter(found[len(found) - sum(self.given) :])
+        return [_as_dual(next(gradients)) if there else None for there in self.given]
 
     def _numbers(self, x: Array, cotangent: Array) -> list[Dual | None]:
         """Return the gradient as it is computed, in balls of what rounding may do to it; raises NotExact."""
@@ -188,11 +203,24 @@ def _traced(lab: Lab, wide: bool, with_gradient: bool) -> ExactOp | None:
         gradient = lab.gradients.traced_gradient(values, upstream) if with_gradient else None
     finally:
         lab.gradients.state.restore()
-    stops = lab.case.surrogate is not None
+    stops, declares = lab.case.surrogate is not None, None
+    if lab.case.expected_vjp:
+        forward, declares = _declared(lab, values, upstream)
+    reference = ExactGraph(forward, variables, stops)
     if gradient is None:
-        return ExactOp(lab, ExactGraph(forward, variables, stops), None)
+        return ExactOp(lab, reference, None, declares=declares)
     given = tuple(g is not None for g in gradient.structured_outputs[1])
-    return ExactOp(lab, ExactGraph(forward, variables, stops), ExactGraph(gradient, variables), given)
+    return ExactOp(lab, reference, ExactGraph(gradient, variables), given, declares=declares)
+
+
+def _declared(lab: Lab, values: Sequence[Any], upstream: Sequence[Any]) -> tuple[Any, tuple[int, ...]]:
+    """Return the trace of what `expected_vjp` names, and for each slot the place of its gradient in what comes out."""
+    function = lab.function(str(lab.case.expected_vjp)).op
+    concrete, there = traced_declared(function, lab.leaves, values, upstream)
+    places = [sum(there[:k]) if is_there else NOTHING for k, is_there in enumerate(there)]
+    if len(places) == len(lab.leaves):
+        places = [places[i] for i in lab.sources]
+    return concrete, tuple(places[k] if k < len(places) else UNSAID for k in range(len(lab.slots)))
 
 
 def _same_values(lab: Lab, outputs: Sequence[Any]) -> bool:

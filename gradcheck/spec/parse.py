@@ -13,7 +13,7 @@ from gradcheck.spec.contradictions import case_problems, input_problems, is_file
 from gradcheck.spec.model import Case, Input, Spec
 from gradcheck.spec.nodes import Document, KeyPath, read_document
 from gradcheck.spec.schema import PATTERNS, SCHEMA, is_attribute
-from gradcheck.spec.slips import PARENTHESES, instead, nearest_file
+from gradcheck.spec.slips import PARENTHESES, conflicting, instead, nearest_file
 from gradcheck.spec.synonyms import SYNONYMS
 from gradcheck.ways import EXACT, EXACT_AUTO, expanded
 
@@ -185,7 +185,8 @@ def _meaning_problems(document: Document, path: Path, bad: list[KeyPath]) -> Ite
                 yield from _module_problems(document, path, (*here, "module"), case["module"])
             if "op" not in case and "factory" not in case and not is_attribute(name):
                 yield document.problem(here, f"'{name}' is no name of an op; say which with `op:`", at_key=True)
-            yield from _reference_problems(document, here, defaults or {}, case)
+            if conflict := conflicting({**(defaults or {}), **case}, case):
+                yield document.problem(here, conflict)
             yield from case_problems(document, here, case)
             if sound((*here, "upstream")):
                 yield from upstream_problems(document, path.parent, here, case.get("upstream", ()))
@@ -219,14 +220,6 @@ def _module_problems(document: Document, path: Path, where: KeyPath, module: str
             yield document.problem(where, f"there is no file {_shown(module)} beside this spec", hint)
     elif not is_attribute(module):
         yield document.problem(where, f"{_shown(module)} is neither a .py file nor a dotted module name")
-
-
-def _reference_problems(
-    document: Document, here: KeyPath, defaults: dict[str, Any], case: dict[str, Any]
-) -> Iterator[Problem]:
-    given = [key for key in ("reference", "surrogate", "expected_vjp") if key in {**defaults, **case}]
-    if len(given) > 1 and not all(key in case for key in given):
-        yield document.problem(here, f"`{given[0]}` and `{given[1]}` contradict each other; one is in `defaults`")
 
 
 def _is_file(module: str) -> bool:

@@ -156,8 +156,8 @@ _COMMON: dict[str, Any] = {
     "tags": _list_of({"type": "string", "pattern": TAG}, uniqueItems=True, minItems=0),
 }
 
-_REFERENCES = ("surrogate", "reference", "expected_vjp")
-_CONTRADICTIONS = _exclusive(_REFERENCES)
+# That a `reference` is no third one depends on its value: the reader says so.
+_CONTRADICTIONS = _exclusive(("surrogate", "expected_vjp"))
 
 SCHEMA: dict[str, Any] = {
     "$schema": "http://json-schema.org/draft-07/schema#",

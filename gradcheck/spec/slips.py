@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from gradcheck.ways import EXACT, EXACT_AUTO
 
 # The words of each source of numbers, in the order in which people list their values.
 _WORDS = {
@@ -47,6 +49,21 @@ def instead(path: Sequence[Any], wanted: Any, value: Any) -> str:
     if key == "build" and value is True:
         return "write `build: {}`"
     return ""
+
+
+def conflicting(both: Mapping[str, Any], case: Mapping[str, Any]) -> str:
+    """Return what to say of a case with two references, nothing where it has one; `both` holds the defaults too.
+
+    Exact arithmetic compares with whatever is meant, so that it goes with each of them.
+    """
+    given = [key for key in ("reference", "surrogate", "expected_vjp") if key in both]
+    if both.get("reference") in (EXACT, EXACT_AUTO):
+        given.remove("reference")
+    whole = all(key in case for key in given)
+    if len(given) < 2 or (whole and given == ["surrogate", "expected_vjp"]):
+        # The schema says that of the latter two.
+        return ""
+    return f"`{given[0]}` and `{given[1]}` contradict each other; {'give one' if whole else 'one is in `defaults`'}"
 
 
 def nearest_file(folder: Path, name: str) -> str:

@@ -9,9 +9,28 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from gradcheck.backend.tensorflow import tracing
 from gradcheck.backend.tensorflow.float64_graph import wide_dtype
 from gradcheck.backend.tensorflow.inputs import Leaf
 from gradcheck.backend.tensorflow.operation import call_user, differentiable
+from gradcheck.backend.tensorflow.runs import spec_of
+
+
+def traced_declared(
+    function: Callable[..., Any], leaves: Sequence[Leaf], values: Sequence[Any], upstream: Sequence[Any]
+) -> tuple[Any, tuple[bool, ...]]:
+    """Return the trace of `function(*inputs, upstream)`, and which of what it returns is not None.
+
+    Raises what the function raises.
+    """
+
+    def called(tensors: Any, ups: Any) -> Any:
+        parts = [leaf.assemble(tensor) for leaf, tensor in zip(leaves, tensors, strict=True)]
+        return tf.nest.flatten(call_user(function, *parts, *ups))
+
+    specs = [spec_of(value) for value in values], [spec_of(value) for value in upstream]
+    concrete = tracing.function(called).get_concrete_function(*specs)
+    return concrete, tuple(result is not None for result in concrete.structured_outputs)
 
 
 def declared_gradients(

@@ -102,6 +102,24 @@ def clipped(wrong=False):
     return op
 
 
+def clipped_upstream(bound=1.0):
+    """Return x; its gradient is an upstream clipped to one, or to a bound that is a little off."""
+
+    @tf.custom_gradient
+    def op(x):
+        return tf.identity(x), lambda upstream: tf.clip_by_value(tf.convert_to_tensor(upstream), -bound, bound)
+
+    return op
+
+
+def clip_to_one(x, upstream):
+    return tf.clip_by_value(upstream, -1.0, 1.0)
+
+
+def clip_to_half(x, upstream):
+    return tf.clip_by_value(upstream, -0.5, 0.5)
+
+
 def spectrum(factor=1.0):
     """Return the power of each frequency of a signal, by complex numbers."""
 
