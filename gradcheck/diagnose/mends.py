@@ -108,7 +108,10 @@ def _with_fix(lab: Lab, finding: Finding, mend: Mend | None) -> Finding:
     source = Source(shown(rule.file), line.line, rule.function, line.text)
     # Whose mistake has no name is named by its mend.
     message = finding.message.replace(UNNAMED, "one line of grad_fn is wrong, and with the fix it is right")
-    return replace(finding, message=message, fix=mend.line, source=source, file=source.file, line=source.line)
+    cause = (mend.edit.cause or finding.cause) if UNNAMED in finding.message else finding.cause
+    return replace(
+        finding, message=message, cause=cause, fix=mend.line, source=source, file=source.file, line=source.line
+    )
 
 
 def _factor(measurement: Measurement) -> float | None:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import ast
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from gradcheck.scanning.edit_causes import cause_of
 from gradcheck.scanning.returns import own_nodes
 
 # Functions of TensorFlow that people take for one another.
@@ -61,12 +62,13 @@ Function = ast.FunctionDef | ast.Lambda
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """Replace the bytes from `start` to `end` of a line by a text."""
+    """Replace the bytes from `start` to `end` of a line by a text; `cause` is the mistake that this undoes."""
 
     line: int
     start: int
     end: int
     text: str
+    cause: str = ""
 
     def applied(self, line: str) -> str:
         """Return the line after the edit."""
@@ -93,22 +95,28 @@ class Rule:
         """Yield edits, likely ones first: `ratio` is what the gradient is to be divided by, where it is one number."""
         nodes = [node for node in self._nodes() if isinstance(node, ast.expr) and node.lineno == node.end_lineno]
         values = self._values(nodes)
+        numbers = [node for node in nodes if _number(node) is not None]
+        thresholds = [node for node in numbers if isinstance(self._parents.get(node), ast.Compare)]
         families = (
-            (e for node in nodes for e in self._numbers(node, ratio)),
-            (e for node in values for e in self._signs(node)),
-            (e for node in nodes for e in self._operators(node)),
-            (e for node in nodes for e in self._calls(node)),
-            (e for node in nodes for e in self._comparisons(node)),
-            (e for node in nodes for e in self._names(node)),
-            self._exchanged(),
-            (e for node in values for e in self._divided(node, ratio)),
-            (e for node in values for e in self._multiplied(node, _FACTORS)),
-            (e for node in values for e in self._terms(node)),
-            (e for node in values for e in self._wrapped(node)),
-            (e for node in values for e in self._divided_by_names(node)),
-            (e for node in values for e in self._multiplied(node, _RARE_FACTORS)),
+            ("thresholds", (e for node in thresholds for e in self._numbers(node, ratio))),
+            ("numbers", (e for node in numbers if node not in thresholds for e in self._numbers(node, ratio))),
+            ("signs", (e for node in values for e in self._signs(node))),
+            ("operators", (e for node in nodes for e in self._operators(node))),
+            ("calls", (e for node in nodes for e in self._calls(node))),
+            ("comparisons", (e for node in nodes for e in self._comparisons(node))),
+            ("names", (e for node in nodes for e in self._names(node))),
+            ("exchanged", self._exchanged()),
+            ("factors", (e for node in values for e in self._divided(node, ratio))),
+            ("factors", (e for node in values for e in self._multiplied(node, _FACTORS))),
+            ("terms", (e for node in values for e in self._terms(node))),
+            ("wraps", (e for node in values for e in self._wrapped(node))),
+            ("factors", (e for node in values for e in self._divided_by_names(node))),
+            ("factors", (e for node in values for e in self._multiplied(node, _RARE_FACTORS))),
         )
-        yield from itertools.chain.from_iterable(families)
+        for family, edits in families:
+            for edit in edits:
+                before = self.lines[edit.line - 1].encode()[edit.start : edit.end].decode()
+                yield replace(edit, cause=cause_of(family, edit.text, before))
 
     @property
     def may_not_end(self) -> bool:

@@ -1,0 +1,52 @@
+"""An edit that mends a gradient names the mistake that it undoes."""
+
+from __future__ import annotations
+
+import ast
+
+import pytest
+
+from gradcheck.findings import CATALOGUE
+from gradcheck.scanning.edit_causes import cause_of
+from gradcheck.scanning.edits import Rule
+
+
+def rule(line):
+    (function,) = ast.parse(line).body
+    return Rule(function, ("u", "x", "y"), line.splitlines())
+
+
+def causes(line):
+    """Return the cause of each line that an edit makes."""
+    text = f"def grad(u):\n    return {line}"
+    return {edit.applied(text.splitlines()[1]).strip(): edit.cause for edit in rule(text).edits(None)}
+
+
+def test_every_edit_has_a_cause_of_the_catalogue():
+    known = set(CATALOGUE["gradient-mismatch"].causes)
+    for line in ("u * 2.0 * x", "tf.matmul(u, x)", "u * tf.where(x > 1.0, x, y) - y", "tf.reduce_sum(u, 0), -u"):
+        assert set(causes(line).values()) <= known - {"unknown"}
+
+
+@pytest.mark.parametrize(
+    ("line", "mended", "cause"),
+    [
+        ("u * 2.0 * x", "return u * 3.0 * x", "inner-factor"),
+        ("u - x", "return u + x", "operand"),
+        ("u * x", "return u * y", "operand"),
+        ("u * x", "return -u * x", "sign-flip"),
+        ("tf.matmul(u, x)", "return tf.matmul(u, x, transpose_a=True)", "transposed"),
+        ("tf.cumsum(u)", "return tf.cumsum(u, reverse=True)", "index"),
+        ("tf.sin(u)", "return tf.cos(u)", "operand"),
+        ("u", "return u * tf.cast(x > 0, x.dtype)", "mask"),
+        ("u", "return tf.reduce_sum(u, axis=0)", "axis"),
+        ("u", "return u - x * tf.reduce_sum(u, axis=-1, keepdims=True)", "missing-term"),
+        ("u, x", "return x, u", "swapped-inputs"),
+    ],
+)
+def test_an_edit_undoes_a_mistake_of_a_name(line, mended, cause):
+    assert causes(line).get(mended) == cause
+
+
+def test_words_that_stood_there_before_say_nothing_of_an_edit():
+    assert cause_of("factors", "tf.transpose(u) / 2.0", "tf.transpose(u)") == "inner-factor"
