@@ -1,6 +1,9 @@
-"""A check and an exemption are added in one place each, and serve everywhere."""
+"""A check, an exemption and a mode are added in one place each, and serve everywhere."""
 
 from __future__ import annotations
+
+import subprocess
+import sys
 
 import numpy as np
 import tensorflow as tf
@@ -11,6 +14,7 @@ from gradcheck.checks.check import CUSTOM, Check
 from gradcheck.results import Finding
 from gradcheck.verdict import exemptions
 from gradcheck.verdict.exemptions import Rule
+from tests.conftest import ROOT
 
 X = np.linspace(0.5, 2.0, 4, dtype=np.float32)
 
@@ -62,3 +66,46 @@ def test_an_exemption_that_is_added_holds_at_the_sample_and_far_from_it(monkeypa
         result = gradcheck.check(op, options[0], **options[1])
         assert result.status == "passed", result.findings
         assert ("it is a dummy", check) in {(e.reason, e.check) for e in result.exemptions}
+
+
+WITH_A_MODE = """
+import sys
+import types
+from pathlib import Path
+
+import gradcheck
+
+path = Path(gradcheck.__file__).with_name("ways.py")
+text = path.read_text()
+old = "MODES = (EAGER_MODE, FUNCTION, XLA)"
+assert old in text
+ways = types.ModuleType("gradcheck.ways")
+sys.modules["gradcheck.ways"] = ways
+exec(compile(text.replace(old, old[:-1] + ', "again")'), str(path), "exec"), vars(ways))
+
+import tensorflow as tf
+
+
+def op(factor):
+    @tf.custom_gradient
+    def square(x):
+        def grad(u):
+            return tf.convert_to_tensor(u) * (2.0 if tf.executing_eagerly() else factor) * x
+
+        return x * x, grad
+
+    return square
+
+
+for factor in (2.0, 3.0):
+    found = gradcheck.check(op(factor), {"x": {"shape": [4]}}, modes=["eager", "again"])
+    print(found.status, {c.mode for c in found.comparisons} >= {"again"}, [(f.code, f.mode) for f in found.findings])
+"""
+
+
+def test_a_mode_is_added_by_its_name_alone():
+    done = subprocess.run([sys.executable, "-c", WITH_A_MODE], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines() == [
+        "passed True []",
+        "failed True [('mode-mismatch', 'again')]",
+    ], done.stderr[-2000:]

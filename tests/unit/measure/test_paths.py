@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gradcheck.measure.paths import erratic, fades, grows_slowly, needed, onsets
+from gradcheck.measure.paths import erratic, fades, grows_slowly, needed, onsets, proportional
 
 SAMPLE = np.linspace(-1.0, 1.0, 9)
 
@@ -64,3 +64,21 @@ def test_a_branch_begins_and_ends_at_one_place():
     assert not fades(np.array([6.0, -3.0]), np.array([6.006, -3.0]))
     assert not fades(np.zeros(1), np.zeros(1))
     assert not fades(np.zeros(0), np.zeros(0))
+
+
+def _gap(order, start=0.0):
+    return lambda x: float(start + np.abs(x[0]) ** order)
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_a_term_that_is_zero_at_the_sample_grows_like_the_way(order):
+    assert proportional(_gap(order), np.zeros(1), np.array([3.0]))
+
+
+def test_an_iteration_that_stops_to_converge_loses_nothing_near_by():
+    assert not proportional(lambda x: float(1e-12 * np.exp(8 * x[0])), np.zeros(1), np.array([3.0]))
+    assert not proportional(_gap(1, start=1e-3), np.zeros(1), np.array([3.0]))
+
+
+def test_a_fourth_power_is_that_of_a_series_which_is_cut_off():
+    assert not proportional(_gap(4), np.zeros(1), np.array([3.0]))
