@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from gradcheck.backend.tensorflow.captured import captured_tensors, gets_gradien
 from gradcheck.backend.tensorflow.faults import refused
 from gradcheck.checks.check import CUSTOM, Check, Item
 from gradcheck.measure.lab import Lab
+from gradcheck.numerics.arrays import AnyArray
 from gradcheck.results import Finding, Skipped
 from gradcheck.verdict.tolerances import ORDER_ATOL, ORDER_RTOL
 
@@ -48,7 +48,7 @@ def _order(lab: Lab) -> Iterator[Finding]:
         )
 
 
-def _equal(a: Any, b: Any) -> bool:
+def _equal(a: AnyArray | None, b: AnyArray | None) -> bool:
     if a is None or b is None:
         return a is None and b is None
     return np.shape(a) == np.shape(b) and bool(np.allclose(a, b, rtol=ORDER_RTOL, atol=ORDER_ATOL, equal_nan=True))

@@ -13,7 +13,7 @@ from gradcheck.backend.tensorflow.faults import refused
 from gradcheck.backend.tensorflow.keras_types import is_layer
 from gradcheck.checks.check import FIXED, INPUTS, OUTPUTS, Check, Item, Need
 from gradcheck.measure.lab import Lab
-from gradcheck.numerics.arrays import Array
+from gradcheck.numerics.arrays import AnyArray, Array
 from gradcheck.results import Finding
 from gradcheck.verdict.tolerances import NAMED, PUSH_RANGE, PUSHES
 
@@ -80,7 +80,7 @@ def ask_empty(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
 EMPTY = Check("empty tensors", "connection", ask_empty)
 
 
-def _is_nothing(gradient: Any) -> bool:
+def _is_nothing(gradient: AnyArray | None) -> bool:
     return gradient is None or not np.any(np.asarray(gradient) != 0)
 
 

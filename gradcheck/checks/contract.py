@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from gradcheck.diagnose.finding import seen_in, softened
 from gradcheck.diagnose.regions import domain_between
 from gradcheck.diagnose.shapes import explain_shape
 from gradcheck.measure.lab import Lab
+from gradcheck.numerics.arrays import AnyArray
 from gradcheck.numerics.packing import Slot
 from gradcheck.results import Finding
 from gradcheck.ways import EAGER
@@ -81,7 +81,7 @@ def _domain_of(lab: Lab) -> str:
     return ""
 
 
-def _checkable(output: Any) -> bool:
+def _checkable(output: AnyArray) -> bool:
     try:
         np.isfinite(output)
     except TypeError:
@@ -89,7 +89,7 @@ def _checkable(output: Any) -> bool:
     return True
 
 
-def _of_slot(slot: Slot, gradient: Any) -> Iterator[Finding]:
+def _of_slot(slot: Slot, gradient: AnyArray | None) -> Iterator[Finding]:
     if gradient is None:
         return
     shape = tuple(int(n) for n in np.shape(gradient))

@@ -22,13 +22,13 @@ from gradcheck.measure.other_sizes import rows_alone
 from gradcheck.measure.own_points import moves_variables, own_point
 from gradcheck.measure.prepare import prepare_at
 from gradcheck.measure.shrinking import shrunk
-from gradcheck.numerics.arrays import Array
+from gradcheck.numerics.arrays import Array, Arrays
 from gradcheck.results import Finding
 from gradcheck.sites.coordinates import free_coordinates
 from gradcheck.verdict.tolerances import SHRUNK_SIZE, WRITTEN_WHOLE
 
 
-def found_at(lab: Lab, values: Sequence[Any], codes: Sequence[str]) -> Finding | None:
+def found_at(lab: Lab, values: Arrays, codes: Sequence[str]) -> Finding | None:
     """Return what the whole comparison says of the op at other leaves, None if it finds no error of `codes` there.
 
     Raises Stopped if the op cannot be called with them.
@@ -71,7 +71,7 @@ def _with_counterexample(lab: Lab, finding: Finding, values: list[Any]) -> Findi
     return finding
 
 
-def _finds_again(lab: Lab, values: Sequence[Any], code: str) -> bool:
+def _finds_again(lab: Lab, values: Arrays, code: str) -> bool:
     try:
         return found_at(lab, values, (code,)) is not None
     except Stopped:
@@ -114,7 +114,7 @@ def _is_wrong(lab: Lab, x: Array) -> bool:
     return bool(compare(lab, x)[0].any())
 
 
-def _written(lab: Lab, values: Sequence[Any]) -> Mapping[str, Any]:
+def _written(lab: Lab, values: Arrays) -> Mapping[str, Any]:
     """Return the inputs as a spec writes them."""
     return {
         leaf.name: {"values": _numbers(value, leaf.dtype), "dtype": leaf.dtype}

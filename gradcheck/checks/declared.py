@@ -7,7 +7,6 @@ A declared gradient is a clip, a mask or a scale: what it does shows where input
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -19,7 +18,7 @@ from gradcheck.measure.gradients import declared_at
 from gradcheck.measure.lab import Lab
 from gradcheck.measure.noise import own_gradient
 from gradcheck.measure.own_points import own_point
-from gradcheck.numerics.arrays import Array, Mask
+from gradcheck.numerics.arrays import Array, Arrays, Mask
 from gradcheck.numerics.closeness import largest
 from gradcheck.results import Finding
 from gradcheck.sites.redraws import redraws_and_grid
@@ -60,7 +59,7 @@ CHECK = Check(
 )
 
 
-def _at(lab: Lab, values: Sequence[Any], factor: float) -> Finding | None:
+def _at(lab: Lab, values: Arrays, factor: float) -> Finding | None:
     """Return a finding where the gradient is another one than declared, here and at inputs beside."""
     here = _compared(lab, values, factor)
     if here is None or not here[2].any():
@@ -91,7 +90,7 @@ def _at(lab: Lab, values: Sequence[Any], factor: float) -> Finding | None:
     )
 
 
-def _compared(lab: Lab, values: Sequence[Any], factor: float) -> tuple[Array, Array, Mask] | None:
+def _compared(lab: Lab, values: Arrays, factor: float) -> tuple[Array, Array, Mask] | None:
     """Return the gradient, the declared one and where they differ; None where one of them cannot be had."""
     cotangent = factor * lab.cotangent
     run = refused(lambda: lab.run(values=values, upstream=lab.unpack_upstream(cotangent)))

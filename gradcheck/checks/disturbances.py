@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ from gradcheck.diagnose.finding import seen_in, softened
 from gradcheck.measure.lab import Lab
 from gradcheck.measure.noise import explains, noise_at
 from gradcheck.measure.sameness import close_arrays, same_runs
+from gradcheck.numerics.arrays import Arrays
 from gradcheck.numerics.closeness import wide
 from gradcheck.results import Finding
 from gradcheck.sites.coordinates import another_point, turned_round
@@ -28,9 +29,9 @@ from gradcheck.verdict.tolerances import ASSIGNED_FACTOR, FLIPPED, OTHER_MODE_RO
 from gradcheck.ways import EAGER
 
 
-def stale(message: str, hint: str, **more: Any) -> Finding:
+def stale(message: str, hint: str, wrt: str | None = None) -> Finding:
     """Return the finding for a gradient that depends on another call than its own."""
-    return Finding("stale-state", message, hint=hint, **more)
+    return Finding("stale-state", message, hint=hint, wrt=wrt)
 
 
 def _after_another_point(lab: Lab, first: Run) -> Finding | None:
@@ -124,7 +125,7 @@ def _second_forward(lab: Lab, first: Run) -> Finding | None:
     return seen_in(EAGER, finding)
 
 
-def _changed_by_second_forward(lab: Lab, first: Run, point: Sequence[Any], put_back: bool) -> str | None:
+def _changed_by_second_forward(lab: Lab, first: Run, point: Arrays, put_back: bool) -> str | None:
     """Return the first input whose gradient another forward changes, None if it changes none or is refused."""
     after = refused(lambda: _taped(lab, point, put_back=put_back))
     if after is None:
@@ -139,7 +140,7 @@ def _changed_by_second_forward(lab: Lab, first: Run, point: Sequence[Any], put_b
     return changed
 
 
-def _taped(lab: Lab, other: Sequence[Any] | None = None, put_back: bool = False) -> list[Any]:
+def _taped(lab: Lab, other: Arrays | None = None, put_back: bool = False) -> list[Any]:
     """Return the gradients in eager; with `other` the op is called once more there before the backward pass."""
     tape, watched, outputs = _recorded(lab)
     left = State.of(lab.gradients.state.variables)

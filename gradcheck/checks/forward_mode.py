@@ -23,7 +23,7 @@ from gradcheck.checks.check import FIXED, INPUTS, OUTPUTS, Check, Item, Need, bl
 from gradcheck.diagnose.finding import seen_in, softened
 from gradcheck.measure.lab import Lab
 from gradcheck.measure.noise import own_gradient
-from gradcheck.numerics.arrays import Array
+from gradcheck.numerics.arrays import Array, Arrays
 from gradcheck.numerics.closeness import wide
 from gradcheck.numerics.random_streams import signed_uniform
 from gradcheck.results import Comparison, Finding, Skipped
@@ -80,7 +80,7 @@ def _tangents(lab: Lab, number: int, part: slice, rng: np.random.Generator) -> t
     return tensors, lab.layout.inputs.slots[number].pack(tensors[number])
 
 
-def _products(lab: Lab, pushed: Sequence[Any], gradient: Array, coordinates: Array) -> Products:
+def _products(lab: Lab, pushed: Arrays, gradient: Array, coordinates: Array) -> Products:
     with np.errstate(all="ignore"):
         terms = [np.ravel(wide(u) * wide(jv)) for u, jv in zip(lab.upstream, pushed, strict=True)]
         pulled = gradient * coordinates
@@ -136,7 +136,7 @@ def _finding(lab: Lab, name: str, pair: Products) -> Finding:
     return seen_in(WAY, bypassed(lab, finding))
 
 
-def _unsupported(lab: Lab, tangents: Sequence[Any], error: BaseException) -> Finding:
+def _unsupported(lab: Lab, tangents: Arrays, error: BaseException) -> Finding:
     plain: Gradients = lab.gradients_of(lab.plain())
     finding = Finding(
         "mode-unsupported",

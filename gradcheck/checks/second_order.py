@@ -20,7 +20,7 @@ from gradcheck.measure.gradients import tolerance_of
 from gradcheck.measure.lab import Lab
 from gradcheck.measure.measurement import WITHOUT_SLOPE
 from gradcheck.measure.precision import FLOAT64, REWRITTEN
-from gradcheck.numerics.arrays import Array
+from gradcheck.numerics.arrays import Array, Arrays
 from gradcheck.numerics.closeness import largest, worst_first
 from gradcheck.numerics.packing import Slot
 from gradcheck.numerics.random_streams import signed_uniform
@@ -213,7 +213,7 @@ def _first_way(lab: Lab, second: SecondDerivative) -> tuple[Second | None, str]:
     return None, message
 
 
-def _kept_rules(lab: Lab, directions: Sequence[Any], values: Second) -> tuple[Array, Any, Array]:
+def _kept_rules(lab: Lab, directions: Arrays, values: Second) -> tuple[Array, Any, Array]:
     """Return autodiff's second derivative through the inner rules that are `intended`: no difference sees those."""
     plain = _autodiff(lab)
     if plain is None:
@@ -226,7 +226,7 @@ def _kept_rules(lab: Lab, directions: Sequence[Any], values: Second) -> tuple[Ar
     return plain, np.where(wrong, Outcome.WRONG, Outcome.AGREES).astype(np.int8), limit
 
 
-def _differences(lab: Lab, directions: Sequence[Any], values: Second) -> tuple[Array, Any, Array]:
+def _differences(lab: Lab, directions: Arrays, values: Second) -> tuple[Array, Any, Array]:
     """Return differences of w . g along every coordinate, in the widest precision of the first derivative."""
     precision = lab.precision
     op, base = precision.op, precision.point

@@ -17,6 +17,7 @@ from gradcheck.diagnose.finding import seen_in, softened
 from gradcheck.measure.lab import Lab
 from gradcheck.measure.noise import last_digit_moved, own_gradient
 from gradcheck.measure.pulled import pull, upstream_of
+from gradcheck.numerics.arrays import AnyArray, Arrays
 from gradcheck.numerics.closeness import close, largest
 from gradcheck.results import Finding, Skipped
 from gradcheck.verdict.tolerances import (
@@ -135,7 +136,7 @@ def _plain_traces(lab: Lab, free: list[int]) -> bool:
     return traced is not None
 
 
-def _eager(lab: Lab, point: Sequence[Any]) -> tuple[Sequence[Any], list[Any]]:
+def _eager(lab: Lab, point: Arrays) -> tuple[Sequence[Any], list[Any]]:
     """Return the gradients at a point and the upstreams they were taken with."""
     pulled = pull(lab, lab.operation, point, lab.gradients.state)
     gradients, shapes = pulled.gradients, [(o.shape, o.dtype) for o in pulled.outputs]
@@ -144,7 +145,7 @@ def _eager(lab: Lab, point: Sequence[Any]) -> tuple[Sequence[Any], list[Any]]:
     return gradients, upstream_of(lab, shapes)
 
 
-def _is_noise(lab: Lab, point: Sequence[Any], wanted: Sequence[Any], got: Sequence[Any]) -> bool:
+def _is_noise(lab: Lab, point: Arrays, wanted: Arrays, got: Arrays) -> bool:
     """Return whether eager moves as far when the inputs move by their last digit."""
     noise = [0.0 if a is None else np.zeros(np.shape(a)) for a in wanted]
     for number in range(NOISE_DRAWS):
@@ -160,7 +161,7 @@ def _is_noise(lab: Lab, point: Sequence[Any], wanted: Sequence[Any], got: Sequen
     )
 
 
-def _gap(a: Any, b: Any) -> Any:
+def _gap(a: AnyArray, b: AnyArray) -> Any:
     with np.errstate(all="ignore"):
         return np.abs(np.asarray(a).astype(np.complex128) - np.asarray(b).astype(np.complex128))
 
@@ -176,7 +177,7 @@ def _loose(lab: Lab, found: Sequence[Finding]) -> float:
     return max(loose, UNKNOWN_LOSS * float(np.nanmax(lost / size, initial=0.0)))
 
 
-def _agree(wanted: Sequence[Any], got: Sequence[Any], loose: float) -> bool:
+def _agree(wanted: Arrays, got: Arrays, loose: float) -> bool:
     floor = UNKNOWN_FLOOR * max((largest(a) for a in wanted if a is not None), default=0.0)
     for a, b in zip(wanted, got, strict=True):
         if (a is None) != (b is None):

@@ -17,7 +17,7 @@ from gradcheck.checks.check import FIXED, INPUTS, OUTPUTS, Check, Item, Need, bl
 from gradcheck.diagnose.finding import seen_in, softened
 from gradcheck.measure.lab import Lab
 from gradcheck.measure.noise import own_values
-from gradcheck.numerics.arrays import Array
+from gradcheck.numerics.arrays import Array, Arrays
 from gradcheck.results import Finding, Skipped
 from gradcheck.sites.coordinates import another_point
 from gradcheck.verdict.tolerances import JACOBIAN_NUMBERS
@@ -133,7 +133,7 @@ def _by_jacobian(vectorized: bool) -> Callable[[Lab, Any], tuple[Array, Array]]:
     return run
 
 
-def _contracted(upstream: Sequence[Any], blocks: Sequence[Any]) -> Any:
+def _contracted(upstream: Arrays, blocks: Arrays) -> Any:
     """Return u^T J summed over the outputs, None where no output depends on the source."""
     parts = [
         np.tensordot(np.asarray(u, dtype=np.result_type(j, np.float64)), j, axes=np.ndim(u))

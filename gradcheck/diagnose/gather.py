@@ -19,7 +19,7 @@ from gradcheck.measure.gradients import tolerance_of
 from gradcheck.measure.lab import Lab
 from gradcheck.measure.measurement import Measurement
 from gradcheck.measure.precision import Precision
-from gradcheck.numerics.arrays import Array
+from gradcheck.numerics.arrays import AnyArray, Array
 from gradcheck.numerics.packing import Slot
 from gradcheck.verdict.tolerances import (
     CLEARLY,
@@ -94,7 +94,7 @@ def _shaped(slot: Slot) -> Callable[[Any], Any]:
     return lambda array: np.asarray(array).reshape(slot.shape)
 
 
-def _spread(array: Any, index: Any) -> Any:
+def _spread(array: AnyArray, index: Any) -> Any:
     """Return the entries of a structured matrix from its free ones, zero where it is fixed."""
     return np.where(index >= 0, array[index], np.zeros(1, array.dtype))
 

@@ -19,7 +19,7 @@ from gradcheck.measure.gradients import tolerance_of
 from gradcheck.measure.noise import own_gradient, own_values
 from gradcheck.measure.own_points import in_own_dtypes, moves_variables, own_point
 from gradcheck.measure.paths import fades, grows_slowly, moved, needed, onsets, proportional
-from gradcheck.numerics.arrays import Array
+from gradcheck.numerics.arrays import Array, Arrays
 from gradcheck.numerics.closeness import largest
 from gradcheck.verdict.discrepancy import Discrepancy, Exemption
 from gradcheck.verdict.exemptions import judge
@@ -192,7 +192,7 @@ def contradicted_at(lab: Lab, x: Array) -> tuple[Away, ...]:
     )  # fmt: skip
 
 
-def _in_reach(lab: Lab, x: Array, suspicious: Mask, values: list[object], cotangent: Array) -> Mask:
+def _in_reach(lab: Lab, x: Array, suspicious: Mask, values: Arrays, cotangent: Array) -> Mask:
     """Return where a gradient that is no number counts, by how far out that is."""
     if not lab.custom:
         return np.abs(x) <= PLAIN_REACH

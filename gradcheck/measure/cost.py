@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradcheck.backend.tensorflow.faults import refused
 from gradcheck.backend.tensorflow.runtime import give_back
+from gradcheck.numerics.arrays import Arrays
 from gradcheck.results import Cost
 from gradcheck.verdict.tolerances import COST_REPEATS, COST_SECONDS, KILO, LEAST_MEMORY
 from gradcheck.ways import Way
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
-def cost_at(lab: Lab, way: Way, values: Sequence[Any], upstream: Sequence[Any], rows: int) -> Cost | None:
+def cost_at(lab: Lab, way: Way, values: Arrays, upstream: Arrays, rows: int) -> Cost | None:
     """Return what the gradient costs in one way at some inputs, None where either of the two cannot be run."""
     own, plain = lab.gradients, lab.gradients_of(lab.plain())
     runs = (own, plain)

@@ -26,7 +26,7 @@ from gradcheck.exact.thresholds import (
     EXACT_WEIGHTS,
 )
 from gradcheck.measure.noise import packed_values
-from gradcheck.numerics.arrays import Array
+from gradcheck.numerics.arrays import AnyArray, Array, Arrays
 from gradcheck.numerics.closeness import close, largest
 from gradcheck.results import DIFFERENT, IDENTICAL, OPEN, ROUNDED, Exact
 from gradcheck.verdict.tolerances import CONSTANT_ROUNDINGS, SAME_VALUE_RTOL
@@ -129,7 +129,7 @@ class ExactOp:
         return values, [lift(part) for part in parts[len(layout.sources) :]]
 
     def _moving(
-        self, values: Sequence[Operand], variables: Sequence[Dual], moved: Sequence[Any]
+        self, values: Sequence[Operand], variables: Sequence[Dual], moved: Sequence[Arrays]
     ) -> tuple[list[Operand], list[Dual]]:
         """Return inputs and variables with the slopes of all directions."""
         sources = self.lab.layout.sources
@@ -149,7 +149,7 @@ def _as_dual(operand: Operand) -> Dual:
     return operand if isinstance(operand, Dual) else lift(operand)
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: AnyArray) -> bool:
     """Return whether an array holds real or complex numbers, TensorFlow's own half precision included."""
     return any(kind in str(np.asarray(value).dtype) for kind in ("float", "complex"))
 
@@ -185,7 +185,7 @@ def _takes_float64(lab: Lab) -> bool:
     return all(v.variable.dtype == wide_dtype(v.variable.dtype) for v in lab.every_variable)
 
 
-def _widened(values: Sequence[Any]) -> list[Any]:
+def _widened(values: Arrays) -> list[Any]:
     return [np.asarray(v, np.complex128 if np.iscomplexobj(v) else np.float64) if _is_number(v) else v for v in values]
 
 
@@ -213,7 +213,7 @@ def _traced(lab: Lab, wide: bool, with_gradient: bool) -> ExactOp | None:
     return ExactOp(lab, reference, ExactGraph(gradient, variables), given, declares=declares)
 
 
-def _declared(lab: Lab, values: Sequence[Any], upstream: Sequence[Any]) -> tuple[Any, tuple[int, ...]]:
+def _declared(lab: Lab, values: Arrays, upstream: Arrays) -> tuple[Any, tuple[int, ...]]:
     """Return the trace of what `expected_vjp` names, and for each slot the place of its gradient in what comes out."""
     function = lab.function(str(lab.case.expected_vjp)).op
     concrete, there = traced_declared(function, lab.leaves, values, upstream)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,7 @@ from gradcheck.differences.assess import Tolerance
 from gradcheck.differences.vector_function import Point
 from gradcheck.exact import is_installed
 from gradcheck.measure.precision import REWRITTEN, Precision, choose
-from gradcheck.numerics.arrays import Array
+from gradcheck.numerics.arrays import Array, Arrays
 from gradcheck.results import Finding
 from gradcheck.verdict.allowances import difference_tolerance
 
@@ -138,7 +137,7 @@ def expected_vjp(lab: Lab, point: Point) -> Declared:
     raise Stopped(finding_from(first, "op-error")) from first
 
 
-def declared_at(lab: Lab, values: Sequence[Any], cotangent: Array) -> Declared:
+def declared_at(lab: Lab, values: Arrays, cotangent: Array) -> Declared:
     """Return what `expected_vjp` gives at other leaves and with another upstream, in the op's own dtypes.
 
     Raises what the function raises, and Stopped.

@@ -12,7 +12,7 @@ import numpy as np
 from gradcheck.backend.tensorflow.faults import refused
 from gradcheck.backend.tensorflow.operation import floating_arrays
 from gradcheck.backend.tensorflow.runs import Run, dtype_name
-from gradcheck.numerics.arrays import Array
+from gradcheck.numerics.arrays import AnyArray, Array, Arrays
 from gradcheck.numerics.closeness import largest, wide
 from gradcheck.verdict.tolerances import NOISE_DRAWS, NOISY, ROUNDOFF
 
@@ -33,7 +33,7 @@ class Noise:
     most_value: float
 
 
-def noise_at(lab: Lab, values: Sequence[Any]) -> Noise:
+def noise_at(lab: Lab, values: Arrays) -> Noise:
     """Return the noise at other inputs."""
     base = lab.run(values=values)
     gradient, value = own_gradient(lab, base), own_values(lab, base)
@@ -118,7 +118,7 @@ def explains(noise: Noise, lab: Lab, a: Run, b: Run) -> bool:
     return True
 
 
-def last_digit_moved(lab: Lab, values: Sequence[Any], number: int) -> list[Any]:
+def last_digit_moved(lab: Lab, values: Arrays, number: int) -> list[Any]:
     """Return inputs that are larger or smaller by one rounding each."""
     rng = lab.rng("last digit", str(number))
     moved = []
@@ -141,6 +141,6 @@ def own_values(lab: Lab, run: Run) -> Array:
     return packed_values(lab, run.outputs)
 
 
-def packed_values(lab: Lab, outputs: Sequence[Any]) -> Array:
+def packed_values(lab: Lab, outputs: Sequence[AnyArray | None]) -> Array:
     """Return the differentiable ones of some outputs, packed."""
     return lab.layout.outputs.pack(floating_arrays(outputs))

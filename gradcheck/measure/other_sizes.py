@@ -11,6 +11,7 @@ import numpy as np
 from gradcheck.backend.tensorflow.inputs import Leaf
 from gradcheck.backend.tensorflow.operation import Operation, flattened
 from gradcheck.measure.pulled import Pulled, pulled_at
+from gradcheck.numerics.arrays import AnyArray, Arrays
 from gradcheck.numerics.closeness import close, largest, wide
 from gradcheck.verdict.tolerances import LARGEST_INPUT, MIXTURE, ROW_FLOOR, ROW_RTOL, SCALED_IN_DOMAIN, SCALED_ROW
 
@@ -48,7 +49,7 @@ def one_row_of_integers_more(lab: Lab, plain: Operation) -> Iterator[tuple[int, 
             yield i, values, pulled
 
 
-def is_batch(lab: Lab, values: Sequence[Any], wanted: Pulled) -> bool:
+def is_batch(lab: Lab, values: Arrays, wanted: Pulled) -> bool:
     """Return whether rows may come in any number: a further one leaves the others alone, or all may change places.
 
     A matrix of three rows that mean three things (a projection, coordinates) can be given a fourth by accident.
@@ -64,7 +65,7 @@ def is_batch(lab: Lab, values: Sequence[Any], wanted: Pulled) -> bool:
     return all(_changes_places(a, b, own_rows) for a, b in zip(found.outputs, lab.outputs, strict=True))
 
 
-def _leaves_others(more: Any, own: Any) -> bool:
+def _leaves_others(more: AnyArray, own: AnyArray) -> bool:
     """Return whether an output has one row more along one axis, and before that is what it was."""
     shapes = list(zip(np.shape(more), np.shape(own), strict=False))
     longer = [axis for axis, (a, b) in enumerate(shapes) if a != b]
@@ -73,7 +74,7 @@ def _leaves_others(more: Any, own: Any) -> bool:
     return _near(np.take(more, range(np.shape(own)[longer[0]]), axis=longer[0]), own)
 
 
-def _changes_places(turned: Any, own: Any, rows: int) -> bool:
+def _changes_places(turned: AnyArray, own: AnyArray, rows: int) -> bool:
     """Return whether an output stays as it is, or turns round with the rows."""
     if np.shape(turned) != np.shape(own):
         return False
@@ -135,16 +136,16 @@ def _keeps_rows(lab: Lab, pulled: Pulled, rows: int) -> bool:
     )
 
 
-def _is_first_row(one: Any, whole: Any) -> bool:
+def _is_first_row(one: AnyArray, whole: AnyArray) -> bool:
     return bool(np.ndim(whole)) and one.shape == whole[:1].shape and _near(one, whole[:1])
 
 
-def _is_of_all_rows(one: Any, whole: Any, rows: int) -> bool:
+def _is_of_all_rows(one: AnyArray, whole: AnyArray, rows: int) -> bool:
     """Return whether an output has no axis of rows, and what is made of one row is a number."""
     return one.shape == whole.shape and rows not in np.shape(whole) and bool(np.isfinite(wide(one)).all())
 
 
-def _near(a: Any, b: Any) -> bool:
+def _near(a: AnyArray, b: AnyArray) -> bool:
     return close(a, b, ROW_RTOL, ROW_FLOOR * largest(b))
 
 
@@ -161,13 +162,13 @@ def _alike(lab: Lab) -> list[tuple[int, ...]]:
     return [g for g in groups if any(lab.leaves[i].differentiated for i in g)]
 
 
-def _with_row(value: Any, leaf: Leaf) -> Any:
+def _with_row(value: AnyArray, leaf: Leaf) -> Any:
     if not len(value):
         return np.zeros((1, *value.shape[1:]), value.dtype)
     return np.concatenate([value, _like(value, leaf, 0)[:1]])
 
 
-def _like(value: Any, leaf: Leaf, axis: int) -> Any:
+def _like(value: AnyArray, leaf: Leaf, axis: int) -> Any:
     """Return values near those at hand that are none of them: equal rows hide what mixes them up."""
     if not leaf.differentiated or value.dtype.kind not in "fcV":
         return value
@@ -240,7 +241,7 @@ def _dense(lab: Lab) -> list[int]:
             if leaf.indices is None and leaf.row_lengths is None and leaf.structure is None]  # fmt: skip
 
 
-def _enlarged(value: Any, leaf: Leaf, axis: int, size: int) -> Any:
+def _enlarged(value: AnyArray, leaf: Leaf, axis: int, size: int) -> Any:
     """Return values with as many more along an axis as are wanted, each block made of the one before."""
     blocks, block = [value], value
     while sum(b.shape[axis] for b in blocks) < size:

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from gradcheck.backend.tensorflow import inputs as drawing
 from gradcheck.backend.tensorflow.graph_facts import graph_facts
 from gradcheck.backend.tensorflow.inputs import Leaf
-from gradcheck.numerics.arrays import Array
+from gradcheck.numerics.arrays import AnyArray, Array
 
 if TYPE_CHECKING:
     from gradcheck.measure.lab import Lab
 
 
-def own_point(lab: Lab, x: Array) -> list[object]:
+def own_point(lab: Lab, x: Array) -> list[AnyArray]:
     """Return the leaves at x, rounded to their own dtypes."""
     values = list(lab.values)
     for position, value in zip(lab.sources, lab.layout.inputs.unpack(x), strict=False):

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,6 +28,7 @@ from gradcheck.backend.tensorflow.tracing import GradientTape
 from gradcheck.backend.tensorflow.vector_op import Layout
 from gradcheck.measure.first_run import changed_since
 from gradcheck.measure.lab import Lab
+from gradcheck.numerics.arrays import AnyArray, Arrays
 from gradcheck.numerics.packing import Coordinates, make_slot
 from gradcheck.numerics.random_streams import signed_uniform, stream
 from gradcheck.results import Finding, Skipped
@@ -42,7 +42,7 @@ def prepare(
     dtype: str | None,
     sample: int,
     devices: tuple[str, ...],
-    values: tuple[Any, ...] | None = None,
+    values: tuple[AnyArray, ...] | None = None,
 ) -> Lab:
     """Draw inputs, call the op once and find its outputs and variables.
 
@@ -99,7 +99,7 @@ class _First:
     changed: tuple[str, ...]
 
 
-def _first(loaded: Loaded, operation: Operation, values: tuple[Any, ...]) -> _First:
+def _first(loaded: Loaded, operation: Operation, values: tuple[AnyArray, ...]) -> _First:
     loaded.recorder.clear()
     before = State.of(v for v in loaded.creations.made)
     outputs, watched = _first_call(loaded, operation, values)
@@ -111,7 +111,7 @@ def _first(loaded: Loaded, operation: Operation, values: tuple[Any, ...]) -> _Fi
     return _First(outputs, every, chosen, before.and_of(v.variable for v in every), changed)
 
 
-def prepare_at(lab: Lab, values: Sequence[Any]) -> Lab:
+def prepare_at(lab: Lab, values: Arrays) -> Lab:
     """Return the op of a lab set up anew at other leaves; raises Stopped if it cannot be called with them."""
     again = prepare(lab.loaded, lab.asked, 0, lab.devices, values=tuple(values))
     again.show = lab.show
@@ -135,7 +135,7 @@ def _ways(
 
 
 def _operation(
-    loaded: Loaded, dtype: str | None, sample: int, values: tuple[Any, ...] | None
+    loaded: Loaded, dtype: str | None, sample: int, values: tuple[AnyArray, ...] | None
 ) -> tuple[Operation, tuple[Leaf, ...]]:
     case = loaded.case
     try:
@@ -150,7 +150,7 @@ def _operation(
     return Operation(loaded.op, bound, tuple(leaves), nesting, loaded.recorder.end_if_copy), tuple(leaves)
 
 
-def _first_call(loaded: Loaded, operation: Operation, values: tuple[Any, ...]) -> tuple[list[Any], list[Any]]:
+def _first_call(loaded: Loaded, operation: Operation, values: tuple[AnyArray, ...]) -> tuple[list[Any], list[Any]]:
     with loaded.creations.watch():
         try:
             with GradientTape() as tape:
@@ -179,7 +179,7 @@ def _chosen(case: Case, every: list[Variable], watched: list[Any], loaded: Loade
 
 
 def _layout(
-    values: tuple[Any, ...],
+    values: tuple[AnyArray, ...],
     leaves: tuple[Leaf, ...],
     sources: tuple[int, ...],
     chosen: list[Variable],

@@ -14,6 +14,7 @@ from gradcheck.backend.tensorflow.faults import refused
 from gradcheck.backend.tensorflow.operation import Operation, State, floating
 from gradcheck.backend.tensorflow.runs import as_tensor, numpy_dtype, pull_back, to_array
 from gradcheck.backend.tensorflow.tracing import GradientTape
+from gradcheck.numerics.arrays import Arrays
 from gradcheck.numerics.chunks import chunks_of
 from gradcheck.numerics.closeness import wide
 from gradcheck.numerics.random_streams import signed_uniform
@@ -41,12 +42,12 @@ class Pulled:
         return float(sum(np.abs(wide(o[part])).sum() for o in flat for part in chunks_of(o.size)))
 
 
-def pulled_at(lab: Lab, operation: Operation, values: Sequence[Any], state: State) -> Pulled | None:
+def pulled_at(lab: Lab, operation: Operation, values: Arrays, state: State) -> Pulled | None:
     """Return outputs and gradients at a place, None if the operation fails there."""
     return refused(lambda: pull(lab, operation, values, state))
 
 
-def pull(lab: Lab, operation: Operation, values: Sequence[Any], state: State) -> Pulled:
+def pull(lab: Lab, operation: Operation, values: Arrays, state: State) -> Pulled:
     """Return outputs and gradients of an operation at other leaves and variables; raises what it raises."""
     state.restore()
     tensors = [as_tensor(v) for v in values]

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ import numpy as np
 from gradcheck.backend.tensorflow.conditions import Condition, Conditions, Key, Sides
 from gradcheck.backend.tensorflow.faults import refused
 from gradcheck.backend.tensorflow.written_numbers import written_numbers
-from gradcheck.numerics.arrays import Array
+from gradcheck.numerics.arrays import Array, Arrays
 from gradcheck.numerics.descent import Toward
 
 if TYPE_CHECKING:
@@ -61,7 +60,7 @@ class Steering:
     def _forward(self) -> Conditions:
         return Conditions(self._lab.gradients.traced_forward(self._lab.values), self._variables)
 
-    def sides_of(self, values: Sequence[Any]) -> dict[Key, Sides] | None:
+    def sides_of(self, values: Arrays) -> dict[Key, Sides] | None:
         """Return the sides at other leaves, of other sizes too; None where the op refuses them."""
         _, variables = self._entered(self._lab.vector())
         return refused(lambda: self._conditions.at([*values, *self._lab.upstream], variables))

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from gradcheck.measure.lab import Lab
+from gradcheck.numerics.arrays import AnyArray, Arrays
 from gradcheck.sites.site import SetUp
 from gradcheck.verdict.tolerances import INTEGER_DRAWS, INTEGERS_TRIED, LITERALS_SHUFFLED, SHUFFLES
 
@@ -32,7 +33,7 @@ def other_integers(lab: Lab) -> Iterator[SetUp]:
             yield SetUp(f"with `{lab.leaves[i].name}` in another order", there, lab.gradients.state, resized=False)
 
 
-def _other_places(lab: Lab, value: Any) -> Iterator[Any]:
+def _other_places(lab: Lab, value: AnyArray) -> Iterator[Any]:
     """Yield the same rows of integers in other places, and a mask turned over; what is sorted may have to be."""
     if not 1 < value.size <= LITERALS_SHUFFLED:
         return
@@ -62,5 +63,5 @@ def _drawn_anew(lab: Lab, draws: Sequence[Any], drawn: Sequence[int]) -> Iterato
     yield repeated
 
 
-def _bytes_of(values: Sequence[Any], chosen: Sequence[int]) -> bytes:
+def _bytes_of(values: Arrays, chosen: Sequence[int]) -> bytes:
     return b"".join(np.asarray(values[i]).tobytes() for i in chosen)

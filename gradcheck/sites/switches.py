@@ -15,7 +15,7 @@ from gradcheck.backend.tensorflow.operation import State
 from gradcheck.measure.lab import Lab
 from gradcheck.measure.own_points import own_point
 from gradcheck.measure.steering import Steering
-from gradcheck.numerics.arrays import Array
+from gradcheck.numerics.arrays import AnyArray, Array
 from gradcheck.sites.redraws import redraws_and_grid
 from gradcheck.sites.site import SetUp
 from gradcheck.verdict.tolerances import SWITCH_DRAWS, SWITCH_LOOKS, SWITCHES_TRIED
@@ -118,7 +118,7 @@ def _candidates(lab: Lab) -> Iterator[SetUp]:
             yield SetUp(f"with variable `{name}` = {_said(other)}", tuple(lab.values), moved, resized=False)
 
 
-def _others(lab: Lab, value: Any, drawn: tuple[int, int] | None) -> Iterator[Any]:
+def _others(lab: Lab, value: AnyArray, drawn: tuple[int, int] | None) -> Iterator[Any]:
     """Return other values: of many numbers only where their range is declared."""
     value = np.asarray(value)
     if value.dtype.kind == "b":
@@ -134,5 +134,5 @@ def _others(lab: Lab, value: Any, drawn: tuple[int, int] | None) -> Iterator[Any
             yield np.full_like(value, number)
 
 
-def _said(value: Any) -> str:
+def _said(value: AnyArray) -> str:
     return str(np.asarray(value).ravel()[0])

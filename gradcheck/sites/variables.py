@@ -10,6 +10,7 @@ import numpy as np
 
 from gradcheck.backend.tensorflow.operation import State, differentiable
 from gradcheck.measure.lab import Lab
+from gradcheck.numerics.arrays import AnyArray
 from gradcheck.numerics.closeness import wide
 from gradcheck.sites.coordinates import another_point_of_like_signs
 from gradcheck.sites.site import SetUp
@@ -33,7 +34,7 @@ def other_variables(lab: Lab) -> Iterator[SetUp]:
         yield SetUp("at other values of the variables", tuple(values), there, resized=False)
 
 
-def _moved(value: Any, rng: np.random.Generator, size: float) -> Any:
+def _moved(value: AnyArray, rng: np.random.Generator, size: float) -> Any:
     """Scale what is not zero, so that its sign and size stay; draw what is zero, of a typical `size`.
 
     Running averages start at zero; steps and counters do too, and those must stay whole.
