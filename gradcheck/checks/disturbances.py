@@ -12,6 +12,7 @@ import numpy as np
 from gradcheck.backend.tensorflow.failures import first_line
 from gradcheck.backend.tensorflow.faults import refused
 from gradcheck.backend.tensorflow.install import install
+from gradcheck.backend.tensorflow.keras_types import set_random_seed
 from gradcheck.backend.tensorflow.loading import load
 from gradcheck.backend.tensorflow.operation import State, differentiable, floating_arrays
 from gradcheck.backend.tensorflow.runs import Gradients, Run, as_tensor, dense, to_array
@@ -25,7 +26,7 @@ from gradcheck.numerics.arrays import Arrays
 from gradcheck.numerics.closeness import wide
 from gradcheck.results import Finding
 from gradcheck.sites.coordinates import another_point, turned_round
-from gradcheck.verdict.tolerances import ASSIGNED_FACTOR, FLIPPED, OTHER_MODE_ROUNDINGS
+from gradcheck.verdict.tolerances import ASSIGNED_FACTOR, FLIPPED, OTHER_MODE_ROUNDINGS, RANDOM_SEED
 from gradcheck.ways import EAGER
 
 
@@ -161,17 +162,28 @@ def _fresh_start(lab: Lab, first: Run) -> Finding | None:
     if not all(np.isfinite(wide(np.asarray(o))).all() for o in floating_arrays(here.outputs)):
         point = another_point(lab)
         here = lab.run(lab.first_way, values=point)
-    try:
-        untouched = load(lab.case)
-    finally:
-        install(lab.recorder)
-    alone = Gradients(lab.operation.with_op(untouched.op), lab.sources, (), State((), ()), lab.gradients.seed)
-    if same_runs(lab, alone.run(lab.first_way, point, lab.upstream), here):
+    alone = _untouched(lab).run(lab.first_way, point, lab.upstream)
+    if same_runs(lab, alone, here):
+        return None
+    # What an import draws at random (frozen weights, a projection) is the same in two of one seed.
+    touched = _untouched(lab)
+    touched.run(lab.first_way, lab.values, lab.upstream)
+    if same_runs(lab, alone, touched.run(lab.first_way, point, lab.upstream)):
         return None
     return stale(
         "the gradient at a point depends on the point at which the op was first called",
         "something is computed at the first call and kept (a cache, a global); compute it in every call",
     )
+
+
+def _untouched(lab: Lab) -> Gradients:
+    """Return the op of a freshly imported module, with the random numbers that every such import draws."""
+    set_random_seed(RANDOM_SEED)
+    try:
+        fresh = load(lab.case)
+    finally:
+        install(lab.recorder)
+    return Gradients(lab.operation.with_op(fresh.op), lab.sources, (), State((), ()), lab.gradients.seed)
 
 
 def _frozen_by_tracing(lab: Lab, first: Run) -> Finding | None:

@@ -28,6 +28,7 @@ from gradcheck.measure.away import (
     is_degenerate,
     look_at,
     narrowed,
+    overflows_alike,
     reason_not_to_look,
 )
 from gradcheck.measure.lab import Lab
@@ -101,7 +102,8 @@ def ask_far(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
         look = look_at(lab, site.x)
         yield from _exempted(FAR.name, look)
         some = [narrowed(lab, w, site.x) if w.own_dtype else followed(lab, w, site.x) for w in look.wrong[:MOST_BLAMED]]
-        wrong = with_shared_onset(lab, [*wrong, *(w for w in some if not is_degenerate(w))])
+        meant = [w for w in some if not (is_degenerate(w) or overflows_alike(lab, w))]
+        wrong = with_shared_onset(lab, [*wrong, *meant])
         # What is wrong towards zero may be exempt by what is seen further out.
         if sum(not w.exempt and not w.inward for w in wrong) >= MOST_BLAMED or len(wrong) >= MOST_BLAMED**2:
             break

@@ -250,6 +250,17 @@ def narrowed(lab: Lab, wrong: Away, far: Array) -> Away:
     return replace(wrong, moved=tuple((int(i), float(far[i])) for i in chosen))
 
 
+def overflows_alike(lab: Lab, wrong: Away) -> bool:
+    """Return whether TensorFlow's own gradient is no number either, where inputs that are far out make one so."""
+    farthest = max((abs(value) for _, value in wrong.moved), default=0.0)
+    if not (wrong.own_dtype and lab.custom) or farthest <= SHARED_REACH:
+        return False
+    x = lab.vector().copy()
+    x[[coordinate for coordinate, _ in wrong.moved]] = [value for _, value in wrong.moved]
+    plain = lab.run_plain(values=own_point(lab, x))
+    return plain is not None and not np.isfinite(own_gradient(lab, plain)[wrong.coordinate])
+
+
 def followed(lab: Lab, wrong: Away, far: Array) -> Away:
     """Return what is wrong with the coordinates that must be away, and how the gap grows on the way there.
 

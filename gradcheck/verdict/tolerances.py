@@ -89,7 +89,7 @@ DECLARED_FACTORS, DECLARED_POINTS = (1.0, 10.0, 100.0, 0.1), 8
 NEGLIGIBLE, AMPLIFIED = 1e-7, 1e6
 # A plain forward that fails further out than this fails by overflow, which is no mistake of the gradient; a custom
 # gradient that is no number only where TensorFlow's own of the same forward is none either.
-PLAIN_REACH, SHARED_REACH = 100.0, 500.0
+PLAIN_REACH, SHARED_REACH = 100.0, 40.0
 # Elements that differences look at in one site, sites of ordinary values that they look at, elements blamed far away.
 ASKED_AT_ONCE, SITES_CONFIRMED, MOST_BLAMED = 16, 3, 3
 # The largest slope that counts as finite in any dtype, and its share of the largest number of the own dtype.
@@ -140,9 +140,9 @@ LINEAR_FLOOR = 1e-3
 # Large and small factors of the upstream, as loss scaling and means make them: in float64, with half precision inside,
 # and in the op's own dtype.
 WIDE_SCALE, HALF_SCALE, OWN_SCALE = 2.0**20, 2.0**10, 2.0**4
-# What half precision inside a gradient may leave of its linearity, and a change of the upstream that it does not see
-# at this share of the elements.
-COARSE, UNSEEN_BY_HALF, UNCHANGED_SHARE = 2.0**-6, 2.0**-14, 0.5
+# What half precision inside a gradient may leave of its linearity, a change of the upstream that it does not see at
+# this share of the elements, and the steps of upstreams that it adds without rounding.
+COARSE, UNSEEN_BY_HALF, UNCHANGED_SHARE, HALF_STEPS = 2.0**-6, 2.0**-14, 0.5, 16.0
 # The scale of the loss with which mixed precision training begins (Keras' LossScaleOptimizer).
 LOSS_SCALE = 2.0**15
 # Gathered rows: one gradient in the own dtype, taken in two ways.

@@ -243,3 +243,69 @@ def inverse_root(a):
         return tf.matmul(v, tf.matmul(f * m, v, transpose_b=True))
 
     return tf.matmul(v / tf.sqrt(e), v, transpose_b=True), grad
+
+
+class RandomFeatures(tf.keras.layers.Layer):
+    """Cosines of a random projection that is not trained; it may keep the slopes at the first input."""
+
+    def __init__(self, kept=False):
+        super().__init__()
+        self.kept, self.slopes = kept, None
+
+    def build(self, shape):
+        self.p = self.add_weight(shape=(shape[-1], 6), initializer="random_normal", trainable=False)
+
+    def call(self, x):
+        p = tf.convert_to_tensor(self.p)
+
+        @tf.custom_gradient
+        def op(x):
+            z = tf.matmul(x, p)
+            slopes = -tf.sin(z)
+            if self.slopes is None and tf.executing_eagerly():
+                self.slopes = slopes
+            used = self.slopes if self.kept and tf.executing_eagerly() else slopes
+            return tf.cos(z), lambda upstream: tf.matmul(tf.convert_to_tensor(upstream) * used, p, transpose_b=True)
+
+        return op(x)
+
+
+def bias_in_half(most=None):
+    """A bias whose gradient is summed in float32; the upstream may be clipped."""
+
+    @tf.custom_gradient
+    def op(x, b):
+        def grad(upstream):
+            u = tf.convert_to_tensor(upstream)
+            u = u if most is None else tf.clip_by_value(u, -most, most)
+            return u, tf.cast(tf.reduce_sum(tf.cast(u, tf.float32), 0), b.dtype)
+
+        return x + b, grad
+
+    return op
+
+
+@tf.custom_gradient
+def gauss(x, log_scale):
+    inverse = tf.exp(-2.0 * log_scale)
+    y = tf.exp(-0.5 * x * x * inverse)
+
+    def grad(upstream):
+        d = -0.5 * tf.convert_to_tensor(upstream) * y
+        return d * 2.0 * x * inverse, -2.0 * d * x * x * inverse
+
+    return y, grad
+
+
+def softplus(safe=True):
+    """The forward stays finite; the gradient by exp(x) does not."""
+
+    @tf.custom_gradient
+    def op(x):
+        def grad(upstream):
+            e = tf.exp(x)
+            return tf.convert_to_tensor(upstream) * (tf.sigmoid(x) if safe else e / (1.0 + e))
+
+        return tf.nn.softplus(x), grad
+
+    return op
