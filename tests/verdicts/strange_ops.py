@@ -309,3 +309,20 @@ def softplus(safe=True):
         return tf.nn.softplus(x), grad
 
     return op
+
+
+def scaled_in_half(factor=1.0):
+    """A function in float32 inside of a product in half precision."""
+
+    @tf.custom_gradient
+    def op(x, g):
+        y = tf.tanh(tf.cast(x, tf.float32))
+
+        def grad(upstream):
+            u = tf.cast(tf.convert_to_tensor(upstream), tf.float32)
+            of_x = factor * u * tf.cast(g, tf.float32) * (1.0 - y * y)
+            return tf.cast(of_x, x.dtype), tf.cast(tf.reduce_sum(u * y, [0, 1]), g.dtype)
+
+        return tf.cast(y, x.dtype) * g, grad
+
+    return op
