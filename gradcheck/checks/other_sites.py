@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The op set up anew: other values of its variables, other integers, ties, other numbers of rows.
+"""The op set up anew: other values of its variables and constants, other integers, ties, other numbers of rows.
 
 The gradient is compared with autodiff there, which is cheap; only where they disagree is the whole
 comparison made.
@@ -23,6 +23,7 @@ from gradcheck.measure.lab import Lab
 from gradcheck.measure.pulled import Pulled, pull, pulled_at
 from gradcheck.numerics.closeness import close, largest, wide
 from gradcheck.results import Finding
+from gradcheck.sites.held import other_held
 from gradcheck.sites.integers import other_integers
 from gradcheck.sites.site import SetUp
 from gradcheck.sites.sizes import other_sizes
@@ -38,7 +39,7 @@ from gradcheck.verdict.tolerances import (
 )
 
 # Every family of set-ups, in the order in which they are tried.
-FAMILIES = (other_variables, other_integers, switches, ties, other_sizes)
+FAMILIES = (other_variables, other_held, other_integers, switches, ties, other_sizes)
 KEPT = ("gradient-mismatch", "gradient-nonfinite", "gradient-missing", "gradient-shape")
 _SIZES = "take sizes from the tensors: tf.shape(x), not numbers of one batch"
 

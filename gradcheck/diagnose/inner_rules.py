@@ -20,7 +20,8 @@ def inner_rule(lab: Lab, x: Array, coordinates: np.ndarray | slice) -> Diagnosis
     """Return the diagnosis if autodiff that keeps the rule of one inner function is the gradient at x, None if not."""
     own = getattr(lab.loaded.op, "__qualname__", "")
     inside = [name for name in lab.called if name != own]
-    if not lab.facts.stopping or not inside or lab.random:
+    # The only rule is the one that is checked: to keep it explains nothing.
+    if not lab.facts.stopping or not inside or len(lab.called) == 1 or lab.random:
         return None
     point = replace(lab.precision.point, x=x)
     gradient = lab.gradient_near(point)

@@ -213,7 +213,8 @@ INPUT_KEYS: Mapping[str, Key] = {
     "margin": Key("a number", "0.05", "How far from them.", "{shape: [4], avoid: [0.0], margin: 0.1}"),
     "differentiate": Key(
         "true, false or `none`", "true",
-        "`false`: the gradient of this input is not compared. `none`: it must be None or zero.",
+        "`false`: the gradient of this input is not compared. `none`: it must be None or zero. With a `domain` it takes"
+        " other numbers too.",
         "{shape: [4], differentiate: false}",
     ),
     "domain": Key(

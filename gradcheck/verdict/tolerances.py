@@ -69,8 +69,8 @@ ZEROED = (0.5, 1.0)
 # too: masks and branches look at both together.
 VARIABLE_MOVES = ((0.3, False), (1.0, False), (1.0, True))
 VARIABLE_FACTORS = (0.6, 1.7)
-# Numbers that an input holds at a tie; draws of integers, with those tried; shuffles of given ones, of up to so many.
-LEVELS, INTEGER_DRAWS, INTEGERS_TRIED, SHUFFLES, LITERALS_SHUFFLED = 3, 8, 4, 3, 10_000
+# Numbers at a tie; draws of integers, with those tried; shuffles of given ones, of up to so many; other constants.
+LEVELS, INTEGER_DRAWS, INTEGERS_TRIED, SHUFFLES, LITERALS_SHUFFLED, HELD_DRAWS = 3, 8, 4, 3, 10_000, 2
 # Axes up to which another size is tried, and sizes beyond numbers that are written in the op, the least first.
 AXES_RESIZED, SIZES_TRIED = 4, 3
 # Set-ups that turn a condition; draws of the inputs with each switch; looks at these, and at pairs of switches.

@@ -326,3 +326,20 @@ def scaled_in_half(factor=1.0):
         return tf.cast(y, x.dtype) * g, grad
 
     return op
+
+
+def softened(divides=True):
+    """A softmax of a temperature that is not trained; the gradient may forget it."""
+
+    @tf.custom_gradient
+    def op(x, temperature):
+        y = tf.nn.softmax(x / temperature)
+
+        def grad(upstream):
+            u = tf.convert_to_tensor(upstream)
+            g = y * (u - tf.reduce_sum(u * y, -1, keepdims=True))
+            return g / temperature if divides else g, None
+
+        return y, grad
+
+    return op

@@ -24,6 +24,10 @@ class Leaf:
     name: str = "x"
     ends: tuple[float, float] | None = None
 
+    @property
+    def floating(self):
+        return self.values.dtype.kind == "f"
+
     def __post_init__(self):
         self.ends = self.ends or self.domain or (-np.inf, np.inf)
 
