@@ -2,6 +2,7 @@
 """The op with other integers: indices that repeat, labels and switches that the sample does not hold.
 
 Integers and masks that are given keep their numbers and change places: whatever they mean, they still mean it.
+A mask that is the same everywhere hides that the gradient forgets it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 
 from gradcheck.measure.lab import Lab
 from gradcheck.numerics.arrays import AnyArray, Arrays
+from gradcheck.sites.held import last_half
 from gradcheck.sites.site import SetUp
 from gradcheck.verdict.tolerances import INTEGER_DRAWS, INTEGERS_TRIED, LITERALS_SHUFFLED, SHUFFLES
 
@@ -30,7 +32,9 @@ def other_integers(lab: Lab) -> Iterator[SetUp]:
     for i in every:
         for other in _other_places(lab, lab.values[i]) if i not in drawn else ():
             there = (*lab.values[:i], other, *lab.values[i + 1 :])
-            yield SetUp(f"with `{lab.leaves[i].name}` in another order", there, lab.gradients.state, resized=False)
+            name = lab.leaves[i].name
+            said = f"with another mask `{name}`" if other.dtype.kind == "b" else f"with `{name}` in another order"
+            yield SetUp(said, there, lab.gradients.state, resized=False)
 
 
 def _other_places(lab: Lab, value: AnyArray) -> Iterator[Any]:
@@ -38,8 +42,8 @@ def _other_places(lab: Lab, value: AnyArray) -> Iterator[Any]:
     if not 1 < value.size <= LITERALS_SHUFFLED:
         return
     flat = value.ravel()
-    if value.dtype.kind == "b" and flat.any() and not flat.all():
-        yield ~value
+    if value.dtype.kind == "b":
+        yield ~value if flat.any() and not flat.all() else value ^ last_half(value)
     if np.all(flat[:-1] <= flat[1:]):
         return
     rng = lab.rng("places")

@@ -343,3 +343,20 @@ def softened(divides=True):
         return y, grad
 
     return op
+
+
+def weighted(counts_weights=True):
+    """A mean with weights; the gradient may divide by the number of elements."""
+
+    @tf.custom_gradient
+    def op(x, weights):
+        w = tf.cast(weights, x.dtype)
+        total = tf.reduce_sum(w)
+
+        def grad(upstream):
+            n = total if counts_weights else tf.cast(tf.size(x), x.dtype)
+            return upstream * 2.0 * x * w / n, None
+
+        return tf.reduce_sum(w * x * x) / total, grad
+
+    return op

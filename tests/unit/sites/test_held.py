@@ -30,5 +30,14 @@ def test_without_a_domain_a_number_stays_what_it_is():
     assert _held(Leaf(ONE, differentiated=False)) == []
 
 
+def test_weights_of_ones_become_some_of_both():
+    (site,) = _held(Leaf(np.ones((2, 4, 1)), differentiated=False))
+    assert site.values[1][..., 0].tolist() == [[1, 1, 0, 0]] * 2
+
+
+def test_rows_of_one_class_stay_so():
+    assert _held(Leaf(np.eye(3), differentiated=False)) == []
+
+
 def test_what_is_differentiated_is_moved_elsewhere():
     assert _held(Leaf(ONE, domain=(0.5, 20.0))) == []

@@ -70,5 +70,10 @@ def test_a_mask_that_is_given_is_turned_over():
     assert [False, False, True, False] in _labels(_op(mask, labels=mask))
 
 
+def test_a_mask_that_is_true_everywhere_is_turned_over_in_part():
+    mask = np.array([True, True, True, True])
+    assert _labels(_op(mask, labels=mask)) == [[True, True, False, False]]
+
+
 def test_truth_values_are_drawn_too():
     assert _labels(_op([True, True, False, False], labels=np.array([False, True, False, True])))
