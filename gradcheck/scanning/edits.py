@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from gradcheck.scanning.edit_causes import cause_of
 from gradcheck.scanning.returns import own_nodes
+from gradcheck.scanning.swapped_names import swapped_names
 
 # Functions of TensorFlow that people take for one another.
 _FAMILIES = (
@@ -105,6 +106,7 @@ class Rule:
             ("calls", (e for node in nodes for e in self._calls(node))),
             ("comparisons", (e for node in nodes for e in self._comparisons(node))),
             ("names", (e for node in nodes for e in self._names(node))),
+            ("names", (Edit(*place) for place in swapped_names(nodes, self.names, self.lines))),
             ("exchanged", self._exchanged()),
             ("factors", (e for node in values for e in self._divided(node, ratio))),
             ("factors", (e for node in values for e in self._multiplied(node, _FACTORS))),

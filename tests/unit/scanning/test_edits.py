@@ -36,6 +36,8 @@ def returned(expression, **options):
         ("u * x + y", "u * x - y"),
         ("u / x", "u * x"),
         ("x - y", "y - x"),
+        ("u * x + f(y) * 2.0", "u * y + f(x) * 2.0"),
+        ("tf.matmul(x, v) + tf.matmul(y, w)", "tf.matmul(y, v) + tf.matmul(x, w)"),
         ("u * tf.sin(x)", "u * tf.cos(x)"),
         ("tf.matmul(u, y)", "tf.matmul(u, y, transpose_b=True)"),
         ("tf.matmul(u, y, transpose_b=True)", "tf.matmul(u, y, transpose_b=False)"),
