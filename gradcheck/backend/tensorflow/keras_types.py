@@ -44,10 +44,14 @@ def is_own(value: Any) -> bool:
 
 def raw_variable(value: Any) -> Any:
     """Return the tf.Variable inside a variable of Keras 3; other values as they are."""
-    kind = getattr(_keras(), "Variable", None)
-    if kind is None or isinstance(value, tf.Variable) or not isinstance(value, kind):
+    if isinstance(value, tf.Variable) or not _is_keras_variable(type(value)):
         return value
     return getattr(value, "value", None)
+
+
+def _is_keras_variable(kind: type) -> bool:
+    """Return whether a type is Keras' variable, by its name: `keras.Variable` is another class before Keras 3.7."""
+    return any(k.__module__.startswith("keras.") and k.__name__ in ("Variable", "KerasVariable") for k in kind.__mro__)
 
 
 def set_random_seed(seed: int) -> None:
