@@ -19,7 +19,7 @@ from gradcheck.checks.nearby import SPOILT
 from gradcheck.diagnose.away import elements_at, locate, place
 from gradcheck.diagnose.conditions import told
 from gradcheck.exact.thresholds import EXACT_BRANCHES
-from gradcheck.measure.away import Away, compare, followed, look_at, narrowed, overflows_alike, reason_not_to_look
+from gradcheck.measure.away import Away, brought_near, compare, look_at, reason_not_to_look
 from gradcheck.measure.lab import Lab
 from gradcheck.numerics.arrays import Array
 from gradcheck.results import Exempted, Finding, Skipped
@@ -68,8 +68,7 @@ def _confirmed(lab: Lab, site: BranchSite) -> Iterator[Item]:
     look = look_at(lab, site.x)
     for exemption in look.exempted:
         yield Exempted(exemption.reason, CHECK.name, int(exemption.elements.sum()))
-    wrong = [narrowed(lab, w, site.x) if w.own_dtype else followed(lab, w, site.x) for w in look.wrong[:MOST_BLAMED]]
-    wrong = [w for w in wrong if not (w.exempt or overflows_alike(lab, w))]
+    wrong = [w for w in brought_near(lab, look.wrong[:MOST_BLAMED], site.x) if not w.exempt]
     if wrong:
         yield from at_smallest(lab, _finding(lab, wrong, site), site.x)
 

@@ -14,6 +14,7 @@ from gradcheck.backend.tensorflow.failures import Stopped
 from gradcheck.backend.tensorflow.faults import refused
 from gradcheck.checks.check import CUSTOM, FIXED, INPUTS, OUTPUTS, Check, Item, Need
 from gradcheck.checks.nearby import SPOILT
+from gradcheck.diagnose.away import locate
 from gradcheck.measure.gradients import declared_at
 from gradcheck.measure.lab import Lab
 from gradcheck.measure.noise import own_gradient
@@ -76,13 +77,12 @@ def _at(lab: Lab, values: Arrays, factor: float) -> Finding | None:
         return None
     gradient, declared, _ = here
     place = int(np.argmax(np.where(wrong, np.abs(gradient - declared), -1.0)))
-    slot = lab.slot_of(place)
-    start = next(part.start for s, part in zip(lab.slots, lab.layout.inputs.ranges(), strict=True) if s is slot)
+    slot, local = locate(lab, place)
     times = f", with an upstream {factor:g} times as large as the sample's" if factor != 1 else ""
     return Finding(
         "gradient-mismatch",
         f"the gradient of `{slot.name}` is the one that `expected_vjp` declares at the sample, and another one at other"
-        f" inputs{times}: at {list(slot.where(place - start))} it is {gradient[place]:.6g}, declared is"
+        f" inputs{times}: at {list(slot.where(local))} it is {gradient[place]:.6g}, declared is"
         f" {declared[place]:.6g}",
         "region",
         hint="compare the bounds and masks of grad_fn with those of the function that `expected_vjp` names",

@@ -24,11 +24,10 @@ from gradcheck.measure.away import (
     Away,
     Look,
     Mask,
+    brought_near,
     followed,
     is_degenerate,
     look_at,
-    narrowed,
-    overflows_alike,
     reason_not_to_look,
 )
 from gradcheck.measure.lab import Lab
@@ -101,8 +100,7 @@ def ask_far(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
     for site in magnitudes(lab):
         look = look_at(lab, site.x)
         yield from _exempted(FAR.name, look)
-        some = [narrowed(lab, w, site.x) if w.own_dtype else followed(lab, w, site.x) for w in look.wrong[:MOST_BLAMED]]
-        meant = [w for w in some if not (is_degenerate(w) or overflows_alike(lab, w))]
+        meant = [w for w in brought_near(lab, look.wrong[:MOST_BLAMED], site.x) if not is_degenerate(w)]
         wrong = with_shared_onset(lab, [*wrong, *meant])
         # What is wrong towards zero may be exempt by what is seen further out.
         if sum(not w.exempt and not w.inward for w in wrong) >= MOST_BLAMED or len(wrong) >= MOST_BLAMED**2:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -236,7 +237,13 @@ def is_degenerate(wrong: Away) -> bool:
     return shared and len(wrong.moved) > 1 and all(value == 0 for _, value in wrong.moved)
 
 
-def narrowed(lab: Lab, wrong: Away, far: Array) -> Away:
+def brought_near(lab: Lab, wrong: Sequence[Away], far: Array) -> list[Away]:
+    """Return what is wrong at `far`, each with only the coordinates away that must be, without what overflows alike."""
+    near = [_narrowed(lab, w, far) if w.own_dtype else followed(lab, w, far) for w in wrong]
+    return [w for w in near if not _overflows_alike(lab, w)]
+
+
+def _narrowed(lab: Lab, wrong: Away, far: Array) -> Away:
     """Return what is no number with the coordinates that must be away for it."""
 
     def nonfinite(x: Array) -> bool:
@@ -250,7 +257,7 @@ def narrowed(lab: Lab, wrong: Away, far: Array) -> Away:
     return replace(wrong, moved=tuple((int(i), float(far[i])) for i in chosen))
 
 
-def overflows_alike(lab: Lab, wrong: Away) -> bool:
+def _overflows_alike(lab: Lab, wrong: Away) -> bool:
     """Return whether TensorFlow's own gradient is no number either, where inputs that are far out make one so."""
     farthest = max((abs(value) for _, value in wrong.moved), default=0.0)
     if not (wrong.own_dtype and lab.custom) or farthest <= SHARED_REACH:
