@@ -15,7 +15,7 @@ from gradcheck.measure.noise import own_gradient, own_values
 from gradcheck.numerics.arrays import Array, Mask
 from gradcheck.numerics.closeness import largest, wide
 from gradcheck.verdict.exemptions import CHAOS
-from gradcheck.verdict.rounding import beyond, bias_of
+from gradcheck.verdict.rounding import beyond, bias_of, nothing_left
 from gradcheck.verdict.tolerances import (
     CHAOTIC_GROWTH,
     NUDGED,
@@ -136,8 +136,18 @@ def _tied(lab: Lab, apart: Apart) -> tuple[Mask, Mask]:
     return apart.gradient_odd & ~lost, apart.value_odd
 
 
+def _rounding_alone(lab: Lab, apart: Apart) -> tuple[Mask, Mask]:
+    """Cover what is of the size of roundings of the upstream (a gradient) or of the inputs (a value)."""
+    unit, rounding = apart.roundoff, lab.rounding
+    upstream, inputs = largest(lab.cotangent), largest(lab.vector())
+    value, base = apart.values(lab)
+    gradient = nothing_left(apart.gradient, apart.base_gradient, rounding.gradient, upstream, unit)
+    return apart.gradient_odd & gradient, apart.value_odd & nothing_left(value, base, rounding.value, inputs, unit)
+
+
 # Every reason not to blame a difference between two ways, the cheapest first.
 EXEMPTIONS = (
+    Reason("the terms cancel: nothing but rounding is left", _rounding_alone),
     Reason("XLA takes another sign or phase for the factors of a matrix, which is as right", _decomposed),
     Reason("XLA computes special functions by formulas of its own, exact to roundings of one", _special),
     Reason("TensorFlow's own gradient of the forward differs under XLA as much", _tensorflows),

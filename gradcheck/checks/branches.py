@@ -12,9 +12,11 @@ from itertools import chain, islice
 
 import numpy as np
 
+from gradcheck.checks import modes_elsewhere
 from gradcheck.checks.check import DERIVATIVE, FIXED, INPUTS, OUTPUTS, RULE, Check, Item
 from gradcheck.checks.counterexamples import at_smallest
 from gradcheck.checks.exact import compared_exactly
+from gradcheck.checks.modes_elsewhere import apart_at, differ_at
 from gradcheck.checks.nearby import SPOILT
 from gradcheck.diagnose.away import elements_at, locate, place
 from gradcheck.diagnose.conditions import told
@@ -36,13 +38,15 @@ def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
         return
     search = searched(lab, steering)
     yield search.reach()
-    looked = 0
+    looked, compares_modes = 0, modes_elsewhere.CHECK.reason_to_skip(lab, found) is None
     for site in reached_sites(search):
         if looked == BRANCHES_CONFIRMED:
             break
-        if _is_odd(lab, site):
-            looked += 1
-            items = list(_confirmed(lab, site))
+        questions = [_confirmed(lab, site)] if _is_odd(lab, site) else []
+        if compares_modes and differ_at(lab, site.x):
+            questions.insert(0, _modes_apart(lab, site))
+        looked += bool(questions)
+        for items in map(list, questions):
             yield from items
             if any(isinstance(item, Finding) for item in items):
                 return
@@ -62,6 +66,12 @@ def _is_odd(lab: Lab, site: BranchSite) -> bool:
     """Return whether the gradient is no number there, or not autodiff's."""
     gradient = lab.gradient_near(replace(lab.precision.point, x=site.x))
     return gradient is not None and (not np.isfinite(gradient).all() or bool(compare(lab, site.x)[0].any()))
+
+
+def _modes_apart(lab: Lab, site: BranchSite) -> Iterator[Item]:
+    finding = apart_at(lab, site.x)
+    if finding is not None:
+        yield finding
 
 
 def _confirmed(lab: Lab, site: BranchSite) -> Iterator[Item]:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -27,15 +27,17 @@ from gradcheck.results import Finding
 from gradcheck.sites.coordinates import free_coordinates
 from gradcheck.verdict.tolerances import SHRUNK_SIZE, WRITTEN_WHOLE
 
+Question = Callable[[Lab, Sequence[Finding]], Iterator[Item]]
 
-def found_at(lab: Lab, values: Arrays, codes: Sequence[str]) -> Finding | None:
-    """Return what the whole comparison says of the op at other leaves, None if it finds no error of `codes` there.
+
+def found_at(lab: Lab, values: Arrays, codes: Sequence[str], ask: Question = slopes.ask) -> Finding | None:
+    """Return what a check says of the op at other leaves, None if it finds no error of `codes` there.
 
     Raises Stopped if the op cannot be called with them.
     """
     try:
         again = prepare_at(lab, values)
-        items = list(slopes.ask(again, []))
+        items = list(ask(again, []))
     except Stopped:
         raise
     except Exception as error:

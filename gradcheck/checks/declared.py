@@ -7,6 +7,7 @@ A declared gradient is a clip, a mask or a scale: what it does shows where input
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import numpy as np
 
@@ -22,7 +23,10 @@ from gradcheck.measure.own_points import own_point
 from gradcheck.numerics.arrays import Array, Arrays, Mask
 from gradcheck.numerics.closeness import largest
 from gradcheck.results import Finding
+from gradcheck.sites.held import other_held
+from gradcheck.sites.integers import other_integers
 from gradcheck.sites.redraws import redraws_and_grid
+from gradcheck.sites.ties import ties
 from gradcheck.verdict.tolerances import (
     DECLARED_FACTORS,
     DECLARED_POINTS,
@@ -42,12 +46,12 @@ def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
     sites = list(redraws_and_grid(lab))
     # The first are draws, the last are a grid over ordinary values.
     chosen = [*sites[: DECLARED_POINTS // 2], *sites[DECLARED_POINTS // 2 :][-DECLARED_POINTS // 2 :]]
-    for values in [list(lab.values), *(own_point(lab, site.x) for site in chosen)]:
-        for factor in DECLARED_FACTORS:
-            finding = _at(lab, values, factor)
-            if finding is not None:
-                yield finding
-                return
+    points: list[Arrays] = [lab.values, *(own_point(lab, site.x) for site in chosen)]
+    tries = [(values, factor) for values in points for factor in DECLARED_FACTORS]
+    # Where values tie or integers repeat, several elements go to one place.
+    tries += [(there.values, 1.0) for family in (ties, other_integers, other_held) for there in family(lab)]
+    findings = (_at(lab, values, factor) for values, factor in tries)
+    yield from islice((finding for finding in findings if finding is not None), 1)
 
 
 CHECK = Check(

@@ -31,6 +31,7 @@ from gradcheck.numerics.closeness import close, largest
 from gradcheck.numerics.packing import Slot
 from gradcheck.verdict.tolerances import (
     MOST_VALUES,
+    ROUNDINGS_LEFT,
     ROUNDOFF,
     SAME_HALF_OP,
     SAME_OP,
@@ -180,7 +181,7 @@ def _precision(lab: Lab, op: VectorOp, name: str, anyway: bool = False) -> Preci
         return None
     if not anyway and name == "op" and not _same_values(values, own):
         # Where nothing but rounding is left of a value, two widths share no digit.
-        if not _same_values(values, own, lab.noise.most_value):
+        if not (_same_values(values, own, lab.noise.most_value) or _all_rounding(lab, values, own)):
             return None
     alive = np.isfinite(values)
     low, high = lab.layout.inputs.bounds()
@@ -263,6 +264,12 @@ def _same_but_for_rounding(traced: Array, eager: Array, roundoff: float) -> bool
     if not np.array_equal(np.isfinite(traced), np.isfinite(eager)):
         return False
     return _close(traced, eager, max(SAME_TRACED, float(np.sqrt(roundoff))))
+
+
+def _all_rounding(lab: Lab, values: Array, own: Array) -> bool:
+    """Return whether values are roundings of the inputs alone in both precisions."""
+    unit = ROUNDOFF.get(lab.coarsest, ROUNDOFF["float32"])
+    return max(largest(values), largest(own)) <= ROUNDINGS_LEFT * unit * largest(lab.vector())
 
 
 def _same_values(found: Array, own: Array, noise: float = 0.0) -> bool:

@@ -32,9 +32,15 @@ def other_integers(lab: Lab) -> Iterator[SetUp]:
     for i in every:
         for other in _other_places(lab, lab.values[i]) if i not in drawn else ():
             there = (*lab.values[:i], other, *lab.values[i + 1 :])
-            name = lab.leaves[i].name
-            said = f"with another mask `{name}`" if other.dtype.kind == "b" else f"with `{name}` in another order"
+            said = _said(lab.leaves[i].name, lab.values[i], other)
             yield SetUp(said, there, lab.gradients.state, resized=False)
+
+
+def _said(name: str, value: AnyArray, other: AnyArray) -> str:
+    if value.dtype.kind == "b":
+        return f"with another mask `{name}`"
+    same = np.array_equal(np.sort(value, axis=None), np.sort(other, axis=None))
+    return f"with `{name}` in another order" if same else f"with integers in `{name}` that differ"
 
 
 def _other_places(lab: Lab, value: AnyArray) -> Iterator[Any]:
@@ -44,12 +50,23 @@ def _other_places(lab: Lab, value: AnyArray) -> Iterator[Any]:
     flat = value.ravel()
     if value.dtype.kind == "b":
         yield ~value if flat.any() and not flat.all() else value ^ last_half(value)
+    elif np.all(flat == flat[0]) and flat[0] >= 0:
+        yield _of_two_kinds(value)
     if np.all(flat[:-1] <= flat[1:]):
         return
     rng = lab.rng("places")
     for other in (value[::-1].copy(), *(rng.permutation(value) for _ in range(SHUFFLES))):
         if not np.array_equal(other, value):
             yield other
+
+
+def _of_two_kinds(value: AnyArray) -> AnyArray:
+    """Return integers that are all the same with half of them less by one, or one for zero: in ascending order.
+
+    Labels, indices, lengths and weights that are all the same hide that the gradient forgets them.
+    """
+    one_less, last = np.maximum(value, 1) - 1, last_half(value)
+    return np.where(last, one_less + 1, one_less).astype(value.dtype)
 
 
 def _drawn_anew(lab: Lab, draws: Sequence[Any], drawn: Sequence[int]) -> Iterator[list[Any]]:

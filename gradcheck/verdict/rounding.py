@@ -14,6 +14,7 @@ from gradcheck.verdict.tolerances import (
     FACTOR_SPREADS,
     FEW_SHARED,
     LOSS_MARGIN,
+    ROUNDINGS_LEFT,
     SHARED_FACTOR,
     SMALLEST,
     SYSTEMATIC,
@@ -46,6 +47,18 @@ def beyond(found: Array, base: Array, exact: Array, tolerance: Array, roundoff: 
             break
         slack = _coarseness(found, exact, roundoff) / 2
     return different
+
+
+def nothing_left(found: Array, base: Array, exact: Array, scale: float, roundoff: float) -> np.ndarray:
+    """Return where two results of the own dtype are roundings of `scale` alone: they cancel, and no digit is left.
+
+    `scale` is the size of what comes in.  Where the base has digits of the exact result, these count.
+    """
+    most = ROUNDINGS_LEFT * roundoff * scale
+    with np.errstate(all="ignore"):
+        small = (np.abs(found) <= most) & (np.abs(base) <= most)
+        has_digits = (base != exact) & (np.abs(base - exact) <= np.sqrt(roundoff) * np.abs(exact))
+        return np.asarray(small & ~has_digits)
 
 
 def _surely_close(found: Array, base: Array, tolerance: Array, roundoff: float) -> bool:

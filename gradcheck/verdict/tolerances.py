@@ -46,18 +46,17 @@ NEIGHBOURS, NEIGHBOUR_STEP, APART_AT_TIE = 12, 1e-8, 1e-2
 MEASURED_AGAIN = 64
 
 # --- Forward values ---------------------------------------------------------------------------------------------------
-# A `reference` is another formula of the same value: four digits, of an element or a hundredth of the largest.
-VALUE_RTOL, VALUE_FLOOR = 1e-4, 1e-2
-# The same where one of them runs in a coarser dtype.
-VALUE_ROUNDINGS = 64
+# A `reference` is another formula of the same value: four digits, of an element or a hundredth of the largest; where
+# one of them runs in a coarser dtype so many of its roundings.
+VALUE_RTOL, VALUE_FLOOR, VALUE_ROUNDINGS = 1e-4, 1e-2, 64
 
 # --- Sites: where an op is looked at beside its sample ----------------------------------------------------------------
 # Coordinates from which on only the sample itself is affordable.
 LARGEST_INPUT = 100_000
 # The grid of ordinary values: how far it reaches, how fine it is, and how far from a constant of the op it looks too.
 GRID_REACH, GRID_STEP, BESIDE_CONSTANTS = 6.0, 0.2, (-0.3, -0.03, 0.03, 0.3)
-# Draws of the inputs, and sites with ordinary values in all.
-REDRAWS, ORDINARY_SITES = 16, 32
+# Draws of the inputs, and sites with ordinary values in all; of each kind those at which the modes are compared.
+REDRAWS, ORDINARY_SITES, MODE_DRAWS, MODE_GRID_POINTS = 16, 32, 2, 6
 # Magnitudes that are tried with both signs: where squares and cubes leave float32 or vanish in it, and exponentials
 # (beyond 88.7; a plain op is looked at up to 100).
 MAGNITUDES = (1e-6, 1e-4, 1e-2, 0.3, 2.0, 4.0, 6.5, 9.0, 15.0, 30.0, 60.0, 95.0, 300.0, 1e3, 1e4)
@@ -177,8 +176,9 @@ PLAIN_GAP, RIGHT_MODE = 1e-3, 0.1
 TANGENTS, JACOBIAN_NUMBERS = 2, 1_000_000
 
 # --- Lost digits ------------------------------------------------------------------------------------------------------
-# Roundings that a gradient in its own dtype may lose beside its conditioning, and times what that explains.
-LOST_ROUNDINGS, LOST_MARGIN = 64.0, 4
+# Roundings that a gradient in its own dtype may lose beside its conditioning, and times what that explains; what is
+# left where all terms cancel, in roundings of what comes in.
+LOST_ROUNDINGS, LOST_MARGIN, ROUNDINGS_LEFT = 64.0, 4, 4
 # A smaller element is compared with the largest (it is what larger terms left); numbers within this factor of the
 # largest of a dtype are not called finite in it.
 SMALLEST, NEAR_OVERFLOW = 1e-3, 16

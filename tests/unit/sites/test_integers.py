@@ -65,6 +65,16 @@ def test_sorted_integers_that_are_given_stay_sorted():
     assert _labels(_op(np.array([0, 0, 1, 2]), labels=np.array([0, 0, 1, 2]))) == []
 
 
+def test_integers_that_are_all_the_same_become_two_kinds_in_ascending_order():
+    ones = np.array([1, 1, 1, 1])
+    assert _labels(_op(ones, labels=ones)) == [[0, 0, 1, 1]]
+    lengths = np.array([5, 5, 5, 5])
+    assert _labels(_op(lengths, labels=lengths)) == [[4, 4, 5, 5]]
+    zeros = np.array([0, 0, 0, 0])
+    assert _labels(_op(zeros, labels=zeros)) == [[0, 0, 1, 1]]
+    assert _labels(_op(-ones, labels=-ones)) == []
+
+
 def test_a_mask_that_is_given_is_turned_over():
     mask = np.array([True, True, False, True])
     assert [False, False, True, False] in _labels(_op(mask, labels=mask))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gradcheck.verdict.allowances import rounding_tolerance
-from gradcheck.verdict.rounding import beyond, bias_of, last_digits_moved
+from gradcheck.verdict.rounding import beyond, bias_of, last_digits_moved, nothing_left
 
 ROUNDOFF = 2.0**-24
 RNG = np.random.default_rng(5)
@@ -104,3 +104,24 @@ def test_of_no_usable_elements_there_is_no_bias():
     assert bias_of(np.zeros(0), np.zeros(0), ROUNDOFF) is None
     assert bias_of(np.full(3, np.nan), np.ones(3), ROUNDOFF) is None
     assert bias_of(np.ones(3), np.zeros(3), ROUNDOFF) is None
+
+
+def left(found, base, exact, scale=1.0):
+    return nothing_left(np.array([found]), np.array([base]), np.array([exact]), scale, ROUNDOFF).item()
+
+
+def test_of_terms_that_cancel_one_way_leaves_a_rounding_and_the_other_none():
+    assert left(9e-8, 0.0, 1e-16)
+    assert left(0.0, -1e-7, 0.0)
+    assert left(3e-5, 0.0, 0.0, scale=1000.0)
+
+
+def test_more_than_roundings_of_what_comes_in_is_left():
+    assert not left(1e-6, 0.0, 0.0)
+    assert not left(9e-8, 0.0, 0.0, scale=0.01)
+    assert not left(np.nan, 0.0, 0.0)
+
+
+def test_a_small_result_of_which_digits_are_known_is_no_rounding():
+    exact = 1.2345678e-7
+    assert not left(2 * exact, float(np.float32(exact)), exact)
