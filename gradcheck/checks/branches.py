@@ -26,7 +26,7 @@ from gradcheck.measure.lab import Lab
 from gradcheck.numerics.arrays import Array
 from gradcheck.results import Exempted, Finding, Skipped
 from gradcheck.sites.branches import BranchSite, Search, other_sides, reached_sites, searched
-from gradcheck.verdict.tolerances import BRANCHES_CONFIRMED, MOST_BLAMED
+from gradcheck.verdict.tolerances import BRANCHES_CONFIRMED, MOST_BLAMED, SITES_CONFIRMED
 
 
 def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
@@ -38,12 +38,13 @@ def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
         return
     search = searched(lab, steering)
     yield search.reach()
-    looked, compares_modes = 0, modes_elsewhere.CHECK.reason_to_skip(lab, found) is None
+    looked, modes_left = 0, 0 if modes_elsewhere.CHECK.reason_to_skip(lab, found) else SITES_CONFIRMED
     for site in reached_sites(search):
         if looked == BRANCHES_CONFIRMED:
             break
         questions = [_confirmed(lab, site)] if _is_odd(lab, site) else []
-        if compares_modes and differ_at(lab, site.x):
+        if modes_left and differ_at(lab, site.x):
+            modes_left -= 1
             questions.insert(0, _modes_apart(lab, site))
         looked += bool(questions)
         for items in map(list, questions):

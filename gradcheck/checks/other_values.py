@@ -53,7 +53,8 @@ def ask_ordinary(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
     for i in sorted(odd, key=lambda i: -int(compared[i][0].sum()))[:SITES_CONFIRMED]:
         look = look_at(lab, sites[i])
         yield from _exempted(ORDINARY.name, look)
-        wrong += [followed(lab, w, sites[i]) for w in look.wrong if not w.own_dtype][:MOST_BLAMED]
+        finite = [w for w in look.wrong if not w.own_dtype]
+        wrong += [followed(lab, w, sites[i]) for w in finite[:MOST_BLAMED]]
     # What parts little by little is no branch; the values further out say so.
     wrong = [w for w in with_shared_onset(lab, wrong) if not w.exempt]
     if wrong:
