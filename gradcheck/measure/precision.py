@@ -126,11 +126,21 @@ def rewritten(lab: Lab) -> VectorOp | None:
 def keeping(lab: Lab, name: str) -> VectorOp | None:
     """Return the op whose autodiff keeps the rule of one inner custom gradient, None if that cannot be made."""
     with lab.recorder.keeping(name):
-        op = refused(lambda: vector_op(lab, lab.operation, lab.precision.op.name))
-        if op is not None:
-            # Traced here, where the rule is kept.
-            refused(lambda: op.autodiff_gradient(lab.precision.point.x, lab.precision.point.cotangent))
-        return op
+        return _traced_here(lab)
+
+
+def stopping(lab: Lab, name: str) -> VectorOp | None:
+    """Return the op whose autodiff passes nothing through one inner custom gradient, None if that cannot be made."""
+    with lab.recorder.stopping(name):
+        return _traced_here(lab)
+
+
+def _traced_here(lab: Lab) -> VectorOp | None:
+    """Return the op in its widest precision, traced at once, with what the recorder does now."""
+    op = refused(lambda: vector_op(lab, lab.operation, lab.precision.op.name))
+    if op is not None:
+        refused(lambda: op.autodiff_gradient(lab.precision.point.x, lab.precision.point.cotangent))
+    return op
 
 
 def vector_op(lab: Lab, operation: Operation, kind: str) -> VectorOp | None:

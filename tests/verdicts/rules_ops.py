@@ -246,3 +246,40 @@ def where_right(x):
 def cumsum_reversed(x):
     c = tf.cumsum(x, axis=-1)
     return tf.sin(c), lambda u: tf.cumsum(u * tf.cos(c), axis=-1, reverse=True)
+
+
+@tf.custom_gradient
+def rounded_through(x):
+    """A number rounded, whose rule is that of the identity."""
+    return tf.round(x), lambda upstream: upstream
+
+
+def times_rounded(x):
+    return rounded_through(x) * x
+
+
+@tf.custom_gradient
+def spike(v):
+    """A step with a triangle in the place of its slope."""
+
+    def grad(upstream):
+        return upstream * tf.maximum(1.0 - tf.abs(v), 0.0)
+
+    return tf.cast(v > 0, v.dtype), grad
+
+
+def spiking_step(v, i):
+    """A step of a neuron: its spikes, and its voltage after them."""
+    v = 0.9 * v + i
+    z = spike(v - 0.5)
+    return z, v - 0.5 * z
+
+
+@tf.custom_gradient
+def halved_sine(x):
+    """A sine with half of its slope."""
+    return tf.sin(x), lambda upstream: 0.5 * upstream * tf.cos(x)
+
+
+def times_halved_sine(x):
+    return halved_sine(x) * tf.cast(x > -10.0, x.dtype)

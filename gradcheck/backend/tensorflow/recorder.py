@@ -11,7 +11,7 @@ set it calls the plain forward, so that autodiff sees the same code and the same
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,13 +63,15 @@ class Noted:
 class Recorder:
     """Hold the switch and the notes.
 
-    `intended` names functions whose rules are meant as they are: they are never bypassed.
+    `intended` names functions whose rules are meant as they are: they are never bypassed; `stopped` names functions
+    that pass no gradient on when they are bypassed.
     `edited` says that the user's code runs with an edit that is tried, `overrides` that the op gave
     TensorFlow's own ops other gradients (tf.Graph.gradient_override_map).
     """
 
     bypass: bool = False
     intended: tuple[str, ...] = ()
+    stopped: tuple[str, ...] = ()
     copies: Copies | None = None
     called: list[str] = field(default_factory=list)
     keyword_calls: list[str] = field(default_factory=list)
@@ -122,6 +124,15 @@ class Recorder:
             self.intended = before
 
     @contextlib.contextmanager
+    def stopping(self, *names: str) -> Iterator[None]:
+        """Let no gradient through functions of these names when they are bypassed inside the block."""
+        before, self.stopped = self.stopped, (*self.stopped, *names)
+        try:
+            yield
+        finally:
+            self.stopped = before
+
+    @contextlib.contextmanager
     def permuted(self) -> Iterator[None]:
         """Hand variables to grad_fn in reversed order inside the block."""
         self.permute_variables = True
@@ -146,10 +157,11 @@ class Recorder:
 
     def apart(self, function: Any, another: Callable[[], Any]) -> Any:
         """Return a tf.function that keeps what it traces under a switch apart: in `another` of its kind."""
-        others: dict[tuple[bool, bool, tuple[str, ...]], Any] = {}
+        others: dict[tuple[bool, bool, tuple[str, ...], tuple[str, ...]], Any] = {}
 
         def other() -> Any:
-            switches = (self.bypass, self.permute_variables, self.intended if self.bypass else ())
+            named = (self.intended, self.stopped) if self.bypass else ((), ())
+            switches = (self.bypass, self.permute_variables, *named)
             if (self.bypass or self.permute_variables) and switches not in others:
                 others[switches] = another()
             return others.get(switches)
@@ -165,18 +177,14 @@ class Recorder:
 
     def _call(self, wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
         name = getattr(wrapped, "__name__", "op")
-        if self.bypass and not self._is_intended(wrapped):
+        if self.bypass and not _is_among(wrapped, self.intended):
             result = self._logged(lambda: wrapped(*args, **kwargs), name, args, kwargs)
             check_return(result, name)
-            return result[0]
+            return _stopped(result[0]) if _is_among(wrapped, self.stopped) else result[0]
         self.called.append(getattr(wrapped, "__qualname__", name))
         if any(tf.is_tensor(value) for value in tf.nest.flatten(kwargs)):
             self.keyword_calls.append(name)
         return Real(self._recorded(wrapped, name))(*args, **kwargs)
-
-    def _is_intended(self, wrapped: Callable[..., Any]) -> bool:
-        names = (getattr(wrapped, "__name__", ""), getattr(wrapped, "__qualname__", ""))
-        return any(name in self.intended for name in names)
 
     def _recorded(self, wrapped: Callable[..., Any], name: str) -> Any:
         def recorded(*args: Any, **kwargs: Any) -> Any:
@@ -303,3 +311,11 @@ class Recorder:
         for gradient, variable in zip(gradients, variables, strict=True):
             name = variable.name.split(":")[0]
             self.notes.append(note_of(gradient, variable, name, function, variable=True))
+
+
+def _is_among(wrapped: Any, names: Sequence[str]) -> bool:
+    return any(getattr(wrapped, attribute, "") in names for attribute in ("__name__", "__qualname__"))
+
+
+def _stopped(outputs: Any) -> Any:
+    return tf.nest.map_structure(lambda t: tf.stop_gradient(t) if tf.is_tensor(t) else t, outputs)
