@@ -45,6 +45,7 @@ MISMATCH_CAUSES = {
     "operand": "the gradient is right except that the derivative of one op is taken with another factor",
     "axis": "the gradient is right except that a part of it is summed or averaged along an axis",
     "index": "the gradient is right except that a part of it is reversed or shifted along an axis",
+    "ignored-input": "the gradient stays the same when another input changes, and the reference does not",
     "unknown": "none of the stated tests is met",
 }
 

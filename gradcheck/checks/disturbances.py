@@ -277,7 +277,10 @@ class Disturbance:
 
 _ONE_DRAW = Need(lambda lab: not lab.random or not lab.redraws, "grad_fn draws random numbers of its own")
 _FROM_FILE = Need(lambda lab: lab.case.module.endswith(".py"), "the module is not named as a file")
-_WITHOUT_VARIABLES = Need(lambda lab: not lab.variables, "the op has variables, which a fresh import makes anew")
+_WITHOUT_VARIABLES = Need(
+    lambda lab: not lab.variables and not lab.state_changed,
+    "the op has variables to differentiate or changes some, which a fresh import makes anew",
+)
 
 DISTURBANCES = (
     Disturbance("after another point", _after_another_point),

@@ -57,7 +57,7 @@ def differ_at(lab: Lab, x: Array) -> bool:
 def apart_at(lab: Lab, x: Array) -> Finding | None:
     """Return what the whole comparison of the modes says at other inputs, None if it blames nothing."""
     try:
-        finding = found_at(lab, own_point(lab, x), ("mode-mismatch", "value-mismatch"), modes.ask)
+        finding = found_at(lab, own_point(lab, x), ("mode-mismatch",), modes.ask)
     except Stopped:
         return None
     finally:

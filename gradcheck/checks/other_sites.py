@@ -41,6 +41,7 @@ from gradcheck.verdict.tolerances import (
 # Every family of set-ups, in the order in which they are tried.
 FAMILIES = (other_variables, other_held, other_integers, switches, ties, other_sizes)
 KEPT = ("gradient-mismatch", "gradient-nonfinite", "gradient-missing", "gradient-shape")
+_ADD = "add what comes from each use of a row: tf.math.unsorted_segment_sum, or tf.tensor_scatter_nd_add"
 _SIZES = "take sizes from the tensors: tf.shape(x), not numbers of one batch"
 
 
@@ -66,7 +67,10 @@ CHECK = Check("other sites", "elsewhere", ask, (INPUTS, OUTPUTS, DERIVATIVE, FIX
 
 def _unasked(finding: Finding) -> Finding:
     """Return a warning: an op may be made for one size of an axis, but then it should refuse another."""
-    hint = "a size is written down in grad_fn: take it from the tensors, or refuse other sizes in the forward"
+    hint = (
+        "grad_fn is right for some sizes only (a size that is written down, an odd or even length): take sizes from"
+        " the tensors, or refuse other sizes in the forward"
+    )
     return softened(replace(finding, code="dynamic-shape", cause=None, hint=hint))
 
 
@@ -164,4 +168,6 @@ def _confirmed(lab: Lab, there: SetUp, kept: tuple[str, ...] = KEPT) -> Finding 
         found = stop.finding if there.resized and stop.finding.code in kept else None
     if found is None:
         return None
+    if there.repeats and found.cause in ("unknown", "elements"):
+        found = replace(found, cause="missing-term", hint=_ADD)
     return replace(found, message=f"{found.message.rstrip('.')}. Seen {there.said}; right at the sample.")

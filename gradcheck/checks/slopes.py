@@ -13,10 +13,11 @@ from gradcheck.backend.tensorflow.faults import refused
 from gradcheck.checks.check import INPUTS, OUTPUTS, Check, Item, blamed_before
 from gradcheck.checks.nearby import region_nearby
 from gradcheck.diagnose.chaos import chaos
-from gradcheck.diagnose.contrast import contrast_of
+from gradcheck.diagnose.contrast import STOPPED, contrast_of, stopped_in_the_forward
 from gradcheck.diagnose.counterfactual import counterfactual
 from gradcheck.diagnose.finding import hardened
 from gradcheck.diagnose.gather import diagnosis_of
+from gradcheck.diagnose.ignored import with_ignored
 from gradcheck.diagnose.inner_rules import inner_rule
 from gradcheck.diagnose.regions import in_region
 from gradcheck.diagnose.rows import rows_of
@@ -308,15 +309,18 @@ def _nonfinite(lab: Lab, measurement: Measurement) -> Finding:
 
 
 def _mismatch(lab: Lab, measurement: Measurement, measurements: Sequence[Measurement]) -> Finding:
-    inner = None if measurement.declared else inner_rule(lab, lab.precision.point.x, measurement.part)
+    contrast = contrast_of(measurement, lab.facts.stops)
+    meant = lab.facts.stops and STOPPED in contrast
+    inner = None if measurement.declared or meant else inner_rule(lab, lab.precision.point.x, measurement.part)
     diagnosis = inner or slope_of_stairs(lab, measurement) or diagnosis_of(lab, measurement, measurements)
     if diagnosis.moving or (diagnosis.cause == "unknown" and not diagnosis.hint):
         diagnosis = counterfactual(lab, measurement) or diagnosis
     if diagnosis.moving and (region := region_nearby(lab, measurement.slot)) is not None:
         diagnosis = in_region(region)
-    contrast = contrast_of(measurement, lab.facts.stops)
+    diagnosis = with_ignored(lab, measurement, diagnosis)
     hint = diagnosis.hint
-    if lab.facts.stops and "tf.stop_gradient" in contrast:
+    if meant:
+        diagnosis = stopped_in_the_forward(lab, diagnosis)
         hint = "if it is meant, name a function with the gradient that is meant: `surrogate:`, or `expected_vjp:`"
     return Finding(
         "gradient-mismatch",

@@ -37,6 +37,7 @@ SIMPLE_CAUSES = (
     "index",
 )
 
+TWO_CHANGES = "it is right except for two things:"
 _IN_PAIRS = ("stopped", "bypassed", "mask", "sign-flip")
 
 
@@ -166,9 +167,10 @@ def _fits(draw: Draw, delta: Array, part: slice, wide: bool) -> bool:
 
 def _worded(match: _Match) -> Diagnosis:
     named = [_named(edge) for edge in match.edges]
+    but = "it is right except that" if len(named) == 1 else TWO_CHANGES
     fill = {"op": named[0]} if len(named) == 1 else {}
     words = match.change.words.format(*named, **fill)
-    return Diagnosis(match.change.cause, f"it is right except that {words}", match.change.hint.format(*named, **fill))
+    return Diagnosis(match.change.cause, f"{but} {words}", match.change.hint.format(*named, **fill))
 
 
 def _named(edge: Edge) -> str:

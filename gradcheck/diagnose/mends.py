@@ -8,6 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from gradcheck.diagnose.causes import UNNAMED
+from gradcheck.diagnose.contrast import contrast_of
+from gradcheck.diagnose.counterfactual import TWO_CHANGES
 from gradcheck.files import shown
 from gradcheck.measure.edited import Mend, Passes, Wanted, mend_at
 from gradcheck.measure.lab import Lab
@@ -19,6 +21,7 @@ from gradcheck.scanning.mending import divided
 from gradcheck.scanning.returns import line_at
 from gradcheck.verdict.tolerances import DENOMINATORS, FRACTION_RTOL, WEAK
 
+ONE_LINE = "one line of grad_fn is wrong, and with the fix it is right"
 FACTORS = ("constant-factor", "sign-flip")
 # Gradients that are another function's on purpose, more often than not.
 MEANT = ("straight-through",)
@@ -50,7 +53,8 @@ def _with_mend_here(lab: Lab, finding: Finding, measurement: Measurement, passes
     factor = _factor(measurement) if finding.cause in FACTORS else None
     line = None if factor is None else _divided(lab, finding, factor)
     right = Wanted(str(finding.wrt), lab.vector(), wanted, decided + measurement.part.start)
-    return _with_fix(lab, finding, mend_at(lab, right, passes, factor, line))
+    mend = mend_at(lab, right, passes, factor, line)
+    return _with_fix(lab, finding, mend, contrast_of(measurement, lab.facts.stops))
 
 
 def _with_mend_elsewhere(lab: Lab, finding: Finding, part: slice, passes: Passes) -> Finding:
@@ -99,19 +103,41 @@ def _divided(lab: Lab, finding: Finding, factor: float) -> tuple[int, str] | Non
     return None if text is None else (finding.source.line, text)
 
 
-def _with_fix(lab: Lab, finding: Finding, mend: Mend | None) -> Finding:
+def _with_fix(lab: Lab, finding: Finding, mend: Mend | None, contrast: str = "") -> Finding:
     """Return the finding with the line that mends it, and the line in whose place it stands."""
     if mend is None:
         return finding
     rule = next(iter(lab.recorder.rules.values()))
     line = line_at(rule.file, mend.edit.line)
     source = Source(shown(rule.file), line.line, rule.function, line.text)
-    # Whose mistake has no name is named by its mend.
-    message = finding.message.replace(UNNAMED, "one line of grad_fn is wrong, and with the fix it is right")
-    cause = (mend.edit.cause or finding.cause) if UNNAMED in finding.message else finding.cause
+    # Whose mistake has no name is named by its mend; one line says more than two changes elsewhere.
+    message = _with_one_line(finding.message, contrast)
+    unnamed = message != finding.message
+    cause, hint = (mend.edit.cause or finding.cause, None) if unnamed else (finding.cause, finding.hint)
     return replace(
-        finding, message=message, cause=cause, fix=mend.line, source=source, file=source.file, line=source.line
+        finding,
+        message=message,
+        cause=cause,
+        hint=hint,
+        fix=_without_effect(mend.line),
+        source=source,
+        file=source.file,
+        line=source.line,
     )
+
+
+def _with_one_line(message: str, contrast: str) -> str:
+    """Return a message with the fix in the place of a mistake without a name; `contrast` is what follows it."""
+    before, two, after = message.partition(TWO_CHANGES)
+    if two and contrast in after:
+        return f"{before}{ONE_LINE}. {after[after.index(contrast) :]}"
+    return message.replace(UNNAMED, ONE_LINE)
+
+
+def _without_effect(line: str) -> str:
+    """Return a line as people would write it: of one that gives a name its own value that nothing is left."""
+    name, _, value = line.partition(" = ")
+    return "pass  # leave this line out" if name and name == value else line
 
 
 def _factor(measurement: Measurement) -> float | None:

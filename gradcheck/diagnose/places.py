@@ -10,11 +10,11 @@ import numpy as np
 from gradcheck.backend.tensorflow.definitions import defined_at, registered_at
 from gradcheck.backend.tensorflow.faults import refused
 from gradcheck.backend.tensorflow.recorder import Rule
-from gradcheck.backend.tensorflow.returned import last_return
+from gradcheck.backend.tensorflow.returned import lines_run
 from gradcheck.files import shown
 from gradcheck.measure.lab import Lab
 from gradcheck.results import Element, Finding, Source
-from gradcheck.scanning.returns import line_at, returning_line, returns_at_several, source_at
+from gradcheck.scanning.returns import has_branches, line_at, returning_line, source_at
 
 # Findings about a variable, whose creation is what to look at.
 _OF_A_VARIABLE = frozenset({"variable-untracked"})
@@ -45,10 +45,10 @@ def source_of(finding: Finding, lab: Lab) -> Source | None:
     if rule is None:
         return _of_registered(lab) or _of_op(lab)
     position = rule.names.index(finding.wrt) if finding.wrt in rule.names else None
-    where, ran = (rule.file, rule.line, rule.function), 0
-    if returns_at_several(*where):
-        ran = refused(lambda: last_return(*where, lab.run)) or 0
-    line = returning_line(*where, position, len(rule.names), ran)
+    where, ran = (rule.file, rule.line, rule.function), None
+    if has_branches(*where):
+        ran = refused(lambda: lines_run(*where, lab.run))
+    line = returning_line(*where, position, len(rule.names), ran or ())
     return None if line is None else Source(shown(rule.file), line.line, rule.function, line.text)
 
 

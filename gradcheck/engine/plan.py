@@ -177,8 +177,7 @@ def _facts(lab: Lab, limits: Limits) -> Facts:
     measurements = lab.known_measurements
     worst = [measurement.worst() for measurement in measurements]
     return Facts(
-        lab.known_coverage,
-        lab.known_precision,
+        *lab.known_kinds,
         lab.layout.inputs.width if lab.case.expectation else sum(int(m.outcome.size) for m in measurements),
         sum(int((~m.decided | undecided_elements(m)).sum()) for m in measurements),
         max((absolute for absolute, _ in worst), default=0.0),

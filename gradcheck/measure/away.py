@@ -93,7 +93,7 @@ def reason_not_to_look(lab: Lab, structured: bool = False) -> str | None:
 
     `structured`: inputs with a structure may be moved too, along the coordinates that keep it.
     """
-    if not structured and not any(leaf.differentiated and leaf.structure is None for leaf in lab.leaves):
+    if not structured and not any(leaf.differentiated and leaf.is_free for leaf in lab.leaves):
         return "no input may be moved by itself"
     if lab.layout.inputs.width > LARGEST_INPUT:
         return "the inputs are large"

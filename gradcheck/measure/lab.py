@@ -198,6 +198,11 @@ class Lab:
         """Return the functions under tf.custom_gradient that were called in the first run, when no grad_fn was."""
         return self._first.bypassed
 
+    @property
+    def iterates(self) -> bool:
+        """Return whether a loop in the op ends when floating numbers say so."""
+        return self.facts.iterates
+
     @cached_property
     def redraws(self) -> bool:
         """Return whether the gradient draws more random numbers than the forward: others than the forward's."""
@@ -334,14 +339,10 @@ class Lab:
         return self.first if "_first" in self.__dict__ else None
 
     @property
-    def known_precision(self) -> str:
-        """Return the name of the widest precision if it was chosen, nothing if not."""
-        return self.precision.op.name if "precision" in self.__dict__ else ""
-
-    @property
-    def known_coverage(self) -> str:
-        """Return how much was differenced, nothing if that was not chosen."""
-        return self.coverage.kind if "coverage" in self.__dict__ else ""
+    def known_kinds(self) -> tuple[str, str]:
+        """Return how much was differenced, and the widest precision; nothing for what was not chosen."""
+        kind = self.coverage.kind if "coverage" in self.__dict__ else ""
+        return kind, self.precision.op.name if "precision" in self.__dict__ else ""
 
     @property
     def may_repeat(self) -> bool:

@@ -94,7 +94,7 @@ def one_row(lab: Lab, plain: Operation) -> tuple[list[Any], Pulled] | None:
         values = list(lab.values)
         if len(values[chosen[0]]) < 2:
             return None
-        if _is_square(lab, chosen) and lab.one_row_more is None:
+        if (_is_square(lab, chosen) and lab.one_row_more is None) or not _takes_a_row_more(lab, plain, chosen):
             continue
         for i in chosen:
             values[i] = values[i][:1]
@@ -107,6 +107,14 @@ def one_row(lab: Lab, plain: Operation) -> tuple[list[Any], Pulled] | None:
         if pairs and all(_is_first_row(a, b) or _is_of_all_rows(a, b, rows) for a, b in pairs):
             return values, one
     return None
+
+
+def _takes_a_row_more(lab: Lab, plain: Operation, chosen: Sequence[int]) -> bool:
+    """Return whether the bare forward takes one row more: what is made for so many rows takes one by broadcasting."""
+    values = list(lab.values)
+    for i in chosen:
+        values[i] = _with_row(values[i], lab.leaves[i])
+    return pulled_at(lab, plain, values, lab.gradients.state) is not None
 
 
 def rows_alone(lab: Lab, values: list[Any]) -> list[Any] | None:
@@ -180,13 +188,17 @@ def _like(value: AnyArray, leaf: Leaf, axis: int) -> Any:
     return (SCALED_ROW * old if low <= 0 <= high else np.clip(SCALED_IN_DOMAIN * old, low, high)).astype(value.dtype)
 
 
-def twice_along(lab: Lab, plain: Operation, axis: int) -> tuple[list[Any], Pulled] | None:
-    """Return leaves of twice the size along an axis, None if the bare forward does not take or use them.
+def longer_along(lab: Lab, plain: Operation, axis: int) -> Iterator[tuple[int, list[Any], Pulled]]:
+    """Yield larger sizes along an axis, with the leaves and what the bare forward gives, where it takes and uses them.
 
-    Twice, because halves, heads and windows divide it too.
+    Twice as much, because halves, heads and windows divide it too, and one more, because of odd and even lengths.
     """
     lead = _lead(lab, axis)
-    return None if lead is None else grown(lab, plain, axis, 2 * lab.values[lead].shape[axis])
+    own = 0 if lead is None else lab.values[lead].shape[axis]
+    for size in (2 * own, own + 1) if own else ():
+        found = grown(lab, plain, axis, size)
+        if found is not None:
+            yield size, *found
 
 
 def grown(lab: Lab, plain: Operation, axis: int, size: int, limited: bool = True) -> tuple[list[Any], Pulled] | None:

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import ast
+from collections.abc import Mapping, Sequence
+
 # Words of an edit that say more than its family, the first that is there.
 _BY_WORDS = (
     ("transpose", "transposed"),
@@ -20,6 +23,7 @@ _BY_WORDS = (
 )
 _BY_FAMILY = {
     "numbers": "inner-factor",
+    "axes": "axis",
     "thresholds": "mask",
     "signs": "sign-flip",
     "operators": "operand",
@@ -32,13 +36,37 @@ _BY_FAMILY = {
     "wraps": "axis",
 }
 # Families whose edits keep what stands there: words in it were the user's.
-_PLAIN = ("numbers", "thresholds", "signs", "operators", "comparisons", "names", "exchanged")
+_PLAIN = ("numbers", "axes", "thresholds", "signs", "operators", "comparisons", "names", "exchanged")
 
 
 def cause_of(family: str, text: str, before: str) -> str:
-    """Return the cause that an edit undoes; `before` is what it replaces, whose words say nothing of it."""
+    """Return the cause that an edit undoes; `before` is what it replaces, whose words say nothing if they stay."""
     if family not in _PLAIN:
         for words, cause in _BY_WORDS:
-            if text.count(words) > before.count(words):
+            if text.count(words) != before.count(words):
                 return cause
     return _BY_FAMILY[family]
+
+
+def by_meaning(
+    numbers: Sequence[ast.expr], parents: Mapping[ast.AST, ast.AST]
+) -> tuple[list[ast.expr], list[ast.expr], list[ast.expr]]:
+    """Return the numbers that are compared with something, those that name axes, and all others."""
+    thresholds = [node for node in numbers if isinstance(parents.get(node), ast.Compare)]
+    axes = [node for node in numbers if is_axis(node, parents)]
+    return thresholds, axes, [node for node in numbers if node not in thresholds and node not in axes]
+
+
+def is_axis(node: ast.AST, parents: Mapping[ast.AST, ast.AST]) -> bool:
+    """Return whether a number is, alone or in a list, a whole one that a function of TensorFlow takes after a tensor.
+
+    Such numbers are axes, permutations and shifts.
+    """
+    if not (isinstance(node, ast.Constant) and type(node.value) is int):
+        return False
+    parent = parents.get(node)
+    while isinstance(parent, (ast.List, ast.Tuple, ast.UnaryOp, ast.keyword)):
+        node, parent = parent, parents.get(parent)
+    if not (isinstance(parent, ast.Call) and isinstance(parent.func, ast.Attribute)):
+        return False
+    return node in parent.keywords or node in parent.args[1:]

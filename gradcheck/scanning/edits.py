@@ -12,7 +12,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from gradcheck.scanning.edit_causes import cause_of
+from gradcheck.scanning.edit_causes import by_meaning, cause_of
 from gradcheck.scanning.returns import own_nodes
 from gradcheck.scanning.swapped_names import swapped_names
 
@@ -96,11 +96,11 @@ class Rule:
         """Yield edits, likely ones first: `ratio` is what the gradient is to be divided by, where it is one number."""
         nodes = [node for node in self._nodes() if isinstance(node, ast.expr) and node.lineno == node.end_lineno]
         values = self._values(nodes)
-        numbers = [node for node in nodes if _number(node) is not None]
-        thresholds = [node for node in numbers if isinstance(self._parents.get(node), ast.Compare)]
+        thresholds, axes, others = by_meaning([n for n in nodes if _number(n) is not None], self._parents)
         families = (
             ("thresholds", (e for node in thresholds for e in self._numbers(node, ratio))),
-            ("numbers", (e for node in numbers if node not in thresholds for e in self._numbers(node, ratio))),
+            ("numbers", (e for node in others for e in self._numbers(node, ratio))),
+            ("axes", (e for node in axes for e in self._numbers(node, ratio))),
             ("signs", (e for node in values for e in self._signs(node))),
             ("operators", (e for node in nodes for e in self._operators(node))),
             ("calls", (e for node in nodes for e in self._calls(node))),

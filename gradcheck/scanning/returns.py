@@ -23,11 +23,13 @@ class Line:
     text: str
 
 
-def returning_line(file: str, first: int, name: str, position: int | None, count: int, ran: int = 0) -> Line | None:
+def returning_line(
+    file: str, first: int, name: str, position: int | None, count: int, ran: Sequence[int] = ()
+) -> Line | None:
     """Return the line on which a function returns its value, or makes the element of it that is asked for.
 
     `first` and `name` are those of the function's code object; `position` is the place, among `count`
-    returned values, of the one that is meant; `ran` a line of the return that ran, 0 where that is not known.
+    returned values, of the one that is meant; `ran` the lines that ran, the return last, none where that is not known.
     None where the source cannot be read.
     """
     read = read_file(file)
@@ -37,18 +39,18 @@ def returning_line(file: str, first: int, name: str, position: int | None, count
     function = function_at(file, first, name)
     if function is None:
         return _line(lines, first)
-    value = _value(function, ran)
+    value = _value(function, ran[-1] if ran else 0)
     if value is None:
         return _line(lines, function.lineno)
     statement, expression = value
     meant = statement
     if isinstance(expression, (ast.Tuple, ast.List)) and position is not None and len(expression.elts) == count:
         meant = expression = expression.elts[position]
-    made = None if isinstance(function, ast.Lambda) else _made(function, expression, statement.lineno)
+    made = None if isinstance(function, ast.Lambda) else _made(function, expression, statement.lineno, ran)
     return _line(lines, made or meant.lineno)
 
 
-def _made(function: _Function, expression: ast.expr, before: int) -> int | None:
+def _made(function: _Function, expression: ast.expr, before: int, ran: Sequence[int]) -> int | None:
     """Return the line on which a name that is returned got its value last, None for what is no name of the function."""
     if not isinstance(expression, ast.Name) or isinstance(function, ast.Lambda):
         return None
@@ -56,6 +58,7 @@ def _made(function: _Function, expression: ast.expr, before: int) -> int | None:
         node.lineno
         for node in own_nodes(function.body)
         if isinstance(node, (ast.Assign, ast.AugAssign, ast.AnnAssign)) and node.lineno < before
+        if not ran or any(node.lineno <= line <= (node.end_lineno or node.lineno) for line in ran)
         for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
         for name in ast.walk(target)
         if isinstance(name, ast.Name) and name.id == expression.id and isinstance(name.ctx, ast.Store)
@@ -63,10 +66,13 @@ def _made(function: _Function, expression: ast.expr, before: int) -> int | None:
     return max(lines, default=None)
 
 
-def returns_at_several(file: str, first: int, name: str) -> bool:
-    """Return whether a function has several statements that return a value."""
+def has_branches(file: str, first: int, name: str) -> bool:
+    """Return whether a function may return or make a value in several places."""
     function = function_at(file, first, name)
-    return function is not None and len(_returns(function)) > 1
+    if function is None or isinstance(function, ast.Lambda):
+        return False
+    forks = (ast.If, ast.Try, ast.For, ast.While, ast.Match)
+    return len(_returns(function)) > 1 or any(isinstance(node, forks) for node in own_nodes(function.body))
 
 
 def line_at(file: str, line: int) -> Line:

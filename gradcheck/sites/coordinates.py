@@ -19,7 +19,7 @@ def free_coordinates(lab: Lab) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     width = lab.layout.inputs.width
     free, shy = np.zeros(width, bool), np.zeros(width, bool)
     for position, part in zip(lab.sources, lab.layout.inputs.ranges(), strict=False):
-        free[part] = lab.leaves[position].structure is None
+        free[part] = lab.leaves[position].is_free
         shy[part] = lab.leaves[position].avoids_zero
     return free, shy
 

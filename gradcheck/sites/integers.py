@@ -2,6 +2,7 @@
 """The op with other integers: indices that repeat, labels and switches that the sample does not hold.
 
 Integers and masks that are given keep their numbers and change places: whatever they mean, they still mean it.
+Where they are no order of places and are not sorted, some come twice and some not at all.
 A mask that is the same everywhere hides that the gradient forgets it.
 """
 
@@ -16,7 +17,7 @@ from gradcheck.measure.lab import Lab
 from gradcheck.numerics.arrays import AnyArray, Arrays
 from gradcheck.sites.held import last_half
 from gradcheck.sites.site import SetUp
-from gradcheck.verdict.tolerances import INTEGER_DRAWS, INTEGERS_TRIED, LITERALS_SHUFFLED, SHUFFLES
+from gradcheck.verdict.tolerances import INTEGER_DRAWS, INTEGERS_TRIED, LITERALS_SHUFFLED, REPEATED_DRAWS, SHUFFLES
 
 _KINDS = "iub"
 
@@ -32,15 +33,19 @@ def other_integers(lab: Lab) -> Iterator[SetUp]:
     for i in every:
         for other in _other_places(lab, lab.values[i]) if i not in drawn else ():
             there = (*lab.values[:i], other, *lab.values[i + 1 :])
-            said = _said(lab.leaves[i].name, lab.values[i], other)
-            yield SetUp(said, there, lab.gradients.state, resized=False)
+            said, repeats = _said(lab.leaves[i].name, lab.values[i], other)
+            yield SetUp(said, there, lab.gradients.state, resized=False, repeats=repeats)
 
 
-def _said(name: str, value: AnyArray, other: AnyArray) -> str:
+def _said(name: str, value: AnyArray, other: AnyArray) -> tuple[str, bool]:
+    """Return the words for other integers, and whether some of them come twice."""
     if value.dtype.kind == "b":
-        return f"with another mask `{name}`"
-    same = np.array_equal(np.sort(value, axis=None), np.sort(other, axis=None))
-    return f"with `{name}` in another order" if same else f"with integers in `{name}` that differ"
+        return f"with another mask `{name}`", False
+    if np.array_equal(np.sort(value, axis=None), np.sort(other, axis=None)):
+        return f"with `{name}` in another order", False
+    if np.all(value == value.flat[0]):
+        return f"with integers in `{name}` that differ", False
+    return f"with integers in `{name}` that come twice", True
 
 
 def _other_places(lab: Lab, value: AnyArray) -> Iterator[Any]:
@@ -55,7 +60,10 @@ def _other_places(lab: Lab, value: AnyArray) -> Iterator[Any]:
     if np.all(flat[:-1] <= flat[1:]):
         return
     rng = lab.rng("places")
-    for other in (value[::-1].copy(), *(rng.permutation(value) for _ in range(SHUFFLES))):
+    others = [value[::-1].copy(), *(rng.permutation(value) for _ in range(SHUFFLES))]
+    if value.dtype.kind != "b" and not _is_permutation(value):
+        others += [_repeated(value, lab.rng("repeated", str(number))) for number in range(REPEATED_DRAWS)]
+    for other in others:
         if not np.array_equal(other, value):
             yield other
 
@@ -69,6 +77,16 @@ def _of_two_kinds(value: AnyArray) -> AnyArray:
     return np.where(last, one_less + 1, one_less).astype(value.dtype)
 
 
+def _is_permutation(value: AnyArray) -> bool:
+    """Return whether integers are an order of places, in which none may come twice."""
+    return value.ndim == 1 and np.array_equal(np.sort(value), np.arange(value.size))
+
+
+def _repeated(value: AnyArray, rng: np.random.Generator) -> AnyArray:
+    """Return rows of integers that are given, of which some come twice and some not at all."""
+    return np.asarray(value[rng.integers(0, len(value), len(value))])
+
+
 def _drawn_anew(lab: Lab, draws: Sequence[Any], drawn: Sequence[int]) -> Iterator[list[Any]]:
     seen = {_bytes_of(lab.values, drawn)}
     for leaves in draws:
@@ -76,12 +94,15 @@ def _drawn_anew(lab: Lab, draws: Sequence[Any], drawn: Sequence[int]) -> Iterato
         if len(seen) <= INTEGERS_TRIED and _bytes_of(again, drawn) not in seen:
             seen.add(_bytes_of(again, drawn))
             yield again
-    rng, repeated = lab.rng("integers"), list(lab.values)
-    for i in drawn:
-        every = np.stack([lab.values[i], *(leaves[i].values for leaves in draws)])
-        extreme = np.where(rng.random(repeated[i].shape) < 1 / 2, every.min(), every.max())
-        repeated[i] = extreme.astype(lab.values[i].dtype)
-    yield repeated
+    rng = lab.rng("integers")
+    lows = [rng.random(value.shape) < 1 / 2 for value in lab.values]
+    for turned in (False, True):
+        extremes = list(lab.values)
+        for i in drawn:
+            every = np.stack([lab.values[i], *(leaves[i].values for leaves in draws)])
+            low, high = lab.leaves[i].whole_range or (every.min(), every.max())
+            extremes[i] = np.where(lows[i] ^ turned, low, high).astype(lab.values[i].dtype)
+        yield extremes
 
 
 def _bytes_of(values: Arrays, chosen: Sequence[int]) -> bytes:

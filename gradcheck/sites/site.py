@@ -23,7 +23,7 @@ class SetUp:
     """Hold other leaves and variables, for which the op is set up anew, and the words for it.
 
     `asked` is false for sizes that nobody said the op must take; `wanted` is what the bare forward
-    gives there, if that is known already.
+    gives there, if that is known already; `repeats`: integers come twice that do not at the sample.
     """
 
     said: str
@@ -32,3 +32,4 @@ class SetUp:
     resized: bool
     asked: bool = True
     wanted: Pulled | None = None
+    repeats: bool = False

@@ -11,13 +11,13 @@ from collections.abc import Iterator
 import numpy as np
 
 from gradcheck.measure.lab import Lab
-from gradcheck.measure.other_sizes import grown, is_batch, one_row, one_row_of_integers_more, twice_along
+from gradcheck.measure.other_sizes import grown, is_batch, longer_along, one_row, one_row_of_integers_more
 from gradcheck.sites.site import SetUp
 from gradcheck.verdict.tolerances import AXES_RESIZED, SIZES_TRIED
 
 
 def other_sizes(lab: Lab) -> Iterator[SetUp]:
-    """Yield set-ups with one row more, with one row, and with a later axis of twice the size."""
+    """Yield set-ups with one row more, with one row, and with a later axis that is longer."""
     if lab.case.dynamic_shapes is False:
         return
     state, batch = lab.gradients.state, False
@@ -32,10 +32,9 @@ def other_sizes(lab: Lab) -> Iterator[SetUp]:
             yield SetUp(said, tuple(values), state, resized=True, asked=batch or not rows_more, wanted=wanted)
         del found
     for axis in range(1, AXES_RESIZED):
-        found = twice_along(lab, lab.bare, axis)
-        if found is not None:
-            said = f"with axis {axis} of twice the size"
-            yield SetUp(said, tuple(found[0]), state, resized=True, asked=False, wanted=found[1])
+        for size, values, wanted in longer_along(lab, lab.bare, axis):
+            said = f"with axis {axis} of size {size}"
+            yield SetUp(said, tuple(values), state, resized=True, asked=False, wanted=wanted)
     yield from _more_integers(lab)
     yield from _beyond_written_numbers(lab, batch)
 

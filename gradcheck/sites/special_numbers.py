@@ -26,7 +26,7 @@ def special_numbers(lab: Lab) -> Iterator[SpecialSite]:
     """Yield the sites, one input at a time; nothing leaves a domain, and what keeps away from zero does so."""
     for position in lab.sources:
         leaf, value = lab.leaves[position], lab.values[position]
-        if value.dtype.kind != "f" or not value.size or leaf.structure is not None:
+        if value.dtype.kind != "f" or not value.size or not leaf.is_free:
             continue
         low, high = leaf.domain or (-np.inf, np.inf)
         kinds = np.finfo(value.dtype)

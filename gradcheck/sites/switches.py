@@ -16,6 +16,7 @@ from gradcheck.measure.lab import Lab
 from gradcheck.measure.own_points import own_point
 from gradcheck.measure.steering import Steering
 from gradcheck.numerics.arrays import AnyArray, Array
+from gradcheck.sites.held import last_half
 from gradcheck.sites.redraws import redraws_and_grid
 from gradcheck.sites.site import SetUp
 from gradcheck.verdict.tolerances import SWITCH_DRAWS, SWITCH_LOOKS, SWITCHES_TRIED
@@ -119,19 +120,22 @@ def _candidates(lab: Lab) -> Iterator[SetUp]:
 
 
 def _others(lab: Lab, value: AnyArray, drawn: tuple[int, int] | None) -> Iterator[Any]:
-    """Return other values: of many numbers only where their range is declared."""
+    """Return other values: of many numbers whose range nobody declares only half are other ones."""
     value = np.asarray(value)
     if value.dtype.kind == "b":
         for truth in (True, False):
             if not np.all(value == truth):
                 yield np.full_like(value, truth)
-    if value.dtype.kind not in _WHOLE or (value.size > 1 and drawn is None):
+    if value.dtype.kind not in _WHOLE:
         return
     beside = {number + step for number in (0, 1, *lab.written_numbers) for step in (-1, 0, 1)}
     low, high = drawn if drawn else (-1, np.iinfo(value.dtype).max)
     for number in sorted(beside):
         if low <= number <= high and not np.all(value == number):
-            yield np.full_like(value, number)
+            # Many numbers that are given may mean many things: some of them keep what they mean.
+            given = value.size > 1 and drawn is None
+            other = np.where(last_half(value), number, value) if given else np.full_like(value, number)
+            yield other.astype(value.dtype)
 
 
 def _said(value: AnyArray) -> str:

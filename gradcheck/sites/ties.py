@@ -98,7 +98,5 @@ def _tieable(lab: Lab) -> list[int]:
     if lab.layout.inputs.width > LARGEST_INPUT:
         return []
     return [
-        i
-        for i in lab.sources
-        if lab.leaves[i].structure is None and lab.values[i].dtype.kind in "fV" and lab.values[i].size > 1
+        i for i in lab.sources if lab.leaves[i].is_free and lab.values[i].dtype.kind in "fV" and lab.values[i].size > 1
     ]

@@ -27,6 +27,8 @@ from gradcheck.verdict.tolerances import (
     CONTRADICTS_RTOL,
     DIFFERENCE_RTOL,
     DOUBLE_ROUNDOFF,
+    ITERATION_RTOL,
+    LARGER_UPSTREAM,
     LONG_STEP_RTOL,
     MEASURED_AGAIN,
     NEIGHBOUR_STEP,
@@ -56,6 +58,10 @@ class Witness(Protocol):
     @property
     def proved(self) -> bool:
         """Return whether exact arithmetic shows that the gradient is the derivative at the sample, if it was asked."""
+
+    @property
+    def iterates(self) -> bool:
+        """Return whether a loop in the op ends when floating numbers say so."""
 
     def gradient_near(self, point: Point) -> Array | None:
         """Return the gradient under test at a point, None if the op refuses it."""
@@ -128,7 +134,7 @@ def rounding_there(d: Discrepancy, op: Witness) -> Mask:
     """
     if d.sampled:
         return _nothing(d)
-    found = _moved_by_a_rounding(d, op)
+    found = [*_moved_by_a_rounding(d, op), *_of_other_upstreams(d, op)]
     with np.errstate(all="ignore"):
         apart = np.max(found, axis=0) - np.min(found, axis=0) if found else np.zeros(d.found.size)
         moved = np.where(np.isfinite(apart) & ~_on_two_levels(d, found), apart, 0.0)
@@ -159,6 +165,20 @@ def _moved_by_a_rounding(d: Discrepancy, op: Witness) -> list[Array]:
         there = op.gradient_near(replace(d.point, x=x, cotangent=upstream))
         if there is not None:
             found.append(there[d.coordinates])
+    return found
+
+
+def _of_other_upstreams(d: Discrepancy, op: Witness) -> list[Array]:
+    """Return the gradients with the upstream a little larger, divided by as much: they are one, but for rounding.
+
+    This shows a gradient that rounds to float32 inside where the forward does not, as a small move of the inputs
+    may not: it is lost in that rounding.
+    """
+    found: list[Array] = []
+    for scale in 1 + LARGER_UPSTREAM * op.rng("far upstream").random(ROUNDING_DRAWS):
+        there = op.gradient_near(replace(d.point, cotangent=scale * d.point.cotangent))
+        if there is not None:
+            found.append(there[d.coordinates] / scale)
     return found
 
 
@@ -245,6 +265,18 @@ def at_an_edge(d: Discrepancy, op: Witness) -> Mask:
     return _nothing(d) if d.autodiff is None else d.elements & _same(d) & (d.assessment.label == Label.EDGE)
 
 
+def unconverged(d: Discrepancy, op: Witness) -> Mask:
+    """Return where, away from the sample, an iteration may not have gone further: its own tolerance is a small gap.
+
+    The gradient of what it converges to is meant, the differences are those of the steps that were made.
+    """
+    if d.sampled or not op.iterates:
+        return _nothing(d)
+    with np.errstate(all="ignore"):
+        size = np.fmax(np.abs(d.found), np.abs(d.wanted))
+        return np.asarray(d.elements & (np.abs(d.found - d.wanted) <= ITERATION_RTOL * size))
+
+
 EXEMPTIONS = (
     Rule(PROVED, proved),
     Rule("an end of the domain: a difference sees one side only, and autodiff agrees with the gradient", at_an_edge),
@@ -260,6 +292,7 @@ EXEMPTIONS = (
         label=Label.NOISY,
     ),
     Rule(CHAOS, chaotic, label=Label.NOISY),
+    Rule("an iteration stops at a tolerance of its own", unconverged),
     Rule("rounding of terms that cancel explains the difference there", rounding_there),
     Rule(
         "only the rounding of the op's constants to float32 makes the difference there",

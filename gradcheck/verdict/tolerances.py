@@ -13,10 +13,9 @@ HALVES = ("float16", "bfloat16")
 DIFFERENCE_RTOL = 1e-5
 # Differences of a function that computes in float32 or coarser see a percent, or half of a value.
 SINGLE_DIFFERENCE_RTOL, HALF_DIFFERENCE_RTOL = 1e-2, 0.5
-# Unit roundoffs up to which a function counts as float64 and as float32.
-DOUBLE_ROUNDOFF, SINGLE_ROUNDOFF = 2.0**-40, 2.0**-20
-# Roundings of the op's own constants that may be in its gradient: they stay rounded when the op is rewritten.
-CONSTANT_ROUNDINGS = 16
+# Unit roundoffs up to which a function counts as float64 and as float32; roundings of the op's own constants that may
+# be in its gradient: they stay rounded when the op is rewritten.
+DOUBLE_ROUNDOFF, SINGLE_ROUNDOFF, CONSTANT_ROUNDINGS = 2.0**-40, 2.0**-20, 16
 
 # --- A gradient against autodiff of the bare forward ------------------------------------------------------------------
 # Two formulas in float64 part by conditioning; 1e-4 is ten times the tolerance of differences.
@@ -38,11 +37,11 @@ SPEAKS_FOR = 0.1
 SETTLED_RTOL = 1e-2
 # Two looks at one slope may part by this much of it, beside their bounds.
 SLOPE_RTOL = 1e-3
-# Over long steps differences see a slope to a few percent, whatever is rounded inside.
-LONG_STEP_RTOL = 0.02
+# Over long steps differences see a slope to a few percent; an iteration with a tolerance is off by some of that.
+LONG_STEP_RTOL, ITERATION_RTOL = 0.02, 1e-2
 # Neighbours at which autodiff is taken, how close they are, and how far apart gradients at a tie are.
 NEIGHBOURS, NEIGHBOUR_STEP, APART_AT_TIE = 12, 1e-8, 1e-2
-# Elements at which a difference alone contradicts gradient and autodiff that are measured again.
+# Elements at which a difference alone contradicts both that are measured again.
 MEASURED_AGAIN = 64
 
 # --- Forward values ---------------------------------------------------------------------------------------------------
@@ -72,8 +71,9 @@ VARIABLE_FACTORS = (0.6, 1.7)
 LEVELS, INTEGER_DRAWS, INTEGERS_TRIED, SHUFFLES, LITERALS_SHUFFLED, HELD_DRAWS = 3, 8, 4, 3, 10_000, 2
 # Axes up to which another size is tried, and sizes beyond numbers that are written in the op, the least first.
 AXES_RESIZED, SIZES_TRIED = 4, 3
-# Set-ups that turn a condition; draws of the inputs with each switch; looks at these, and at pairs of switches.
-SWITCHES_TRIED, SWITCH_DRAWS, SWITCH_LOOKS = 12, 4, 48
+# Set-ups that turn a condition; draws of the inputs with each switch; looks at these, and at pairs of switches; draws
+# of integers between those that are given.
+SWITCHES_TRIED, SWITCH_DRAWS, SWITCH_LOOKS, REPEATED_DRAWS = 12, 4, 48, 2
 
 # --- A gradient away from the sample ----------------------------------------------------------------------------------
 # Gradient and autodiff of a set-up made anew, each in the op's own dtype: of an element and of the largest. A size
@@ -104,8 +104,9 @@ BEYOND_ONSET = (0.25, 0.5, 0.75, 1.0)
 DISORDER, HEAVY = 1e5, 1e4
 # How close, beside their distance from the sample, two gaps begin that begin at one place; inputs that are not far.
 SAME_ONSET, NEAR_ZERO = 0.1, 0.02
-# Draws of random roundings, the roundings that each moves by, and the share of a gap left where its reason is gone.
-ROUNDING_DRAWS, ROUNDINGS_TRIED, TAKEN_AWAY = 4, 4, 1e-2
+# Draws of random roundings, the roundings that each moves by, the share by which an upstream grows that shows them
+# (little: one that is clipped changes by as little), and the share of a gap left where its reason is gone.
+ROUNDING_DRAWS, ROUNDINGS_TRIED, LARGER_UPSTREAM, TAKEN_AWAY = 4, 4, 1e-3, 1e-2
 # How many times as far as autodiff of the same graph, or a quarter of what rounding explains, the branch that an op
 # takes in half precision may be from the op in float64 (a quarter of 16 roundings: 1.6 % in bfloat16).
 BRANCH_MARGIN = 4.0
@@ -216,10 +217,9 @@ UNKNOWN_RTOL, HALF_UNKNOWN_RTOL, UNKNOWN_FLOOR = 1e-3, 5e-2, 1e-2
 UNKNOWN_LOSS = 4
 
 # --- Causes -----------------------------------------------------------------------------------------------------------
-# Two gradients are one to a thousandth, and hardly any of the error is left over.
-CLOSE, LEFT_OVER = 1e-3, 0.02
-# Two factors that differ by half a percent of what they are off by are two.
-FACTOR_LEFT_OVER = 0.005
+# Two gradients are one to a thousandth, and hardly any of the error is left over; two factors that differ by half a
+# percent of what they are off by are two; by how much inputs move that may be ignored, and how many may be.
+CLOSE, LEFT_OVER, FACTOR_LEFT_OVER, IGNORED_MOVE, IGNORED_AT_MOST = 1e-3, 0.02, 0.005, 0.1, 2
 # What is zero beside the largest element, and in itself.
 ZERO_RTOL, ZERO_ATOL = 1e-9, 1e-12
 # Elements smaller than this share of the largest say nothing of a factor.

@@ -162,3 +162,201 @@ def clipped_rows(adds=True):
 
 def clipped_rows_vjp(table, ids, upstream):
     return tf.math.unsorted_segment_sum(tf.clip_by_value(upstream, -1.0, 1.0), ids, table.shape[0]), None
+
+
+def padded_rows(masks=True):
+    """Rows of a table in which 0 stands for padding; the gradient may reach that row."""
+
+    @tf.custom_gradient
+    def op(table, ids):
+        mask = tf.cast(tf.not_equal(ids, 0), table.dtype)[..., None]
+
+        def grad(upstream):
+            u = tf.convert_to_tensor(upstream)
+            u = tf.reshape(u * mask if masks else u, [-1, table.shape[-1]])
+            return tf.math.unsorted_segment_sum(u, tf.reshape(ids, [-1]), tf.shape(table)[0]), None
+
+        return tf.gather(table, ids) * mask, grad
+
+    return op
+
+
+def valid_labels(masks=True):
+    """A cross entropy that leaves out labels below zero; the gradient may count them."""
+
+    @tf.custom_gradient
+    def op(logits, labels):
+        valid, safe = tf.cast(labels >= 0, logits.dtype), tf.maximum(labels, 0)
+        logs, count = tf.nn.log_softmax(logits), tf.maximum(tf.reduce_sum(valid), 1.0)
+
+        def grad(upstream):
+            g = tf.exp(logs) - tf.one_hot(safe, tf.shape(logits)[-1], dtype=logits.dtype)
+            return (g * valid[:, None] if masks else g) * upstream / count, None
+
+        return -tf.reduce_sum(tf.gather(logs, safe, batch_dims=1) * valid) / count, grad
+
+    return op
+
+
+def bag(adds=True):
+    """The sum of rows of a table; of a row that comes twice one use may be lost."""
+
+    @tf.custom_gradient
+    def op(table, ids):
+        def grad(upstream):
+            u = tf.repeat(tf.convert_to_tensor(upstream)[:, None], tf.shape(ids)[1], 1)
+            scatter = tf.tensor_scatter_nd_add if adds else tf.tensor_scatter_nd_update
+            rows = tf.reshape(u, [-1, tf.shape(table)[1]])
+            return scatter(tf.zeros_like(table), tf.reshape(ids, [-1, 1]), rows), None
+
+        return tf.reduce_sum(tf.gather(table, ids), 1), grad
+
+    return op
+
+
+@tf.custom_gradient
+def turned_back(x, order):
+    """Rows in another order, whose gradient turns them back: an order in which none comes twice."""
+
+    def grad(upstream):
+        return tf.gather(tf.convert_to_tensor(upstream), tf.argsort(order)), None
+
+    return tf.gather(x, order), grad
+
+
+def mean_of_valid(guards=True):
+    """A mean over the valid steps, zero where there are none; the gradient may divide by zero there."""
+
+    @tf.custom_gradient
+    def op(x, lengths):
+        mask = tf.sequence_mask(lengths, tf.shape(x)[1], dtype=x.dtype)
+        n = tf.cast(lengths, x.dtype)
+
+        def grad(upstream):
+            u = tf.convert_to_tensor(upstream)
+            return mask * (tf.math.divide_no_nan(u, n) if guards else u / n)[:, None], None
+
+        return tf.math.divide_no_nan(tf.reduce_sum(x * mask, 1), n), grad
+
+    return op
+
+
+@tf.custom_gradient
+def soft_targets(logits, t):
+    """A cross entropy of targets that sum to one, on which its gradient relies."""
+    logs = tf.nn.log_softmax(logits)
+
+    def grad(upstream):
+        u = tf.convert_to_tensor(upstream)[:, None]
+        return u * (tf.exp(logs) - t), -u * logs
+
+    return -tf.reduce_sum(t * logs, -1), grad
+
+
+@tf.custom_gradient
+def knots(x, xk, yk):
+    """A line through knots, which have to be sorted."""
+    i = tf.clip_by_value(tf.searchsorted(xk, x) - 1, 0, tf.shape(xk)[0] - 2)
+    x0, x1, y0, y1 = (tf.gather(t, j) for t, j in ((xk, i), (xk, i + 1), (yk, i), (yk, i + 1)))
+    w = (x - x0) / (x1 - x0)
+
+    def grad(upstream):
+        n = tf.shape(xk)[0]
+        s = tf.convert_to_tensor(upstream) * (y1 - y0) / (x1 - x0)
+
+        def total(a, b):
+            return tf.math.unsorted_segment_sum(a, i, n) + tf.math.unsorted_segment_sum(b, i + 1, n)
+
+        return s, total(-s * (1 - w), -s * w), total(upstream * (1 - w), upstream * w)
+
+    return y0 + w * (y1 - y0), grad
+
+
+@tf.custom_gradient
+def fixed_weights(x):
+    """A sum with five weights, which one number would broadcast with."""
+    weights = tf.constant([0.5, 1.0, -2.0, 0.25, 3.0], x.dtype)
+    return tf.reduce_sum(weights * x), lambda upstream: upstream * weights
+
+
+@tf.custom_gradient
+def _divided(x, scale, factor):
+    def grad(upstream):
+        return factor * upstream / scale, -tf.reduce_sum(upstream * x / scale**2, 0), None
+
+    return x / scale, grad
+
+
+class MovingScale(tf.keras.layers.Layer):
+    """Division by a moving mean, which moves on after its use."""
+
+    def __init__(self, factor=1.0):
+        super().__init__()
+        self.factor = factor
+
+    def build(self, shape):
+        self.scale = self.add_weight(name="scale", shape=[shape[-1]], initializer="ones", trainable=False)
+
+    def call(self, x):
+        scale = tf.convert_to_tensor(self.scale)
+        y = _divided(x, scale, tf.constant(self.factor, x.dtype))
+        self.scale.assign(0.9 * scale + 0.1 * tf.reduce_mean(tf.abs(tf.stop_gradient(x)), 0))
+        return y
+
+
+def square_root(factor=1.0):
+    """A square root by steps that end at a tolerance, with the slope of what they converge to."""
+
+    @tf.custom_gradient
+    def op(a):
+        def goes_on(y):
+            return tf.reduce_max(tf.abs(y * y - a)) > 1e-3
+
+        (y,) = tf.while_loop(goes_on, lambda y: (0.5 * (y + a / y),), (tf.maximum(a, 1.0),))
+        return y, lambda upstream: factor * upstream / (2.0 * y)
+
+    return op
+
+
+@tf.custom_gradient
+def softmax_summed_in_single(x):
+    """A softmax whose gradient takes its sum in float32."""
+    y = tf.nn.softmax(x)
+
+    def grad(upstream):
+        s = tf.reduce_sum(tf.cast(upstream * y, tf.float32), -1, keepdims=True)
+        return y * (upstream - tf.cast(s, x.dtype))
+
+    return y, grad
+
+
+def masked_tanh(factor=1.0):
+    """A function of what a mask leaves; a mask that leaves nothing shows nothing."""
+
+    @tf.custom_gradient
+    def op(x, mask):
+        m = tf.cast(mask, x.dtype)
+        return tf.tanh(x) * m, lambda upstream: (factor * upstream * (1.0 - tf.tanh(x) ** 2) * m, None)
+
+    return op
+
+
+@tf.custom_gradient
+def sliced_lookup(table, ids):
+    """Rows of a table, with a gradient in slices whose shape is given in plain numbers."""
+
+    def grad(upstream):
+        rows = tf.reshape(tf.convert_to_tensor(upstream), [-1, 4])
+        return tf.IndexedSlices(rows, tf.reshape(ids, [-1]), [7, 4]), None
+
+    return tf.gather(table, ids), grad
+
+
+@tf.custom_gradient
+def _over(x, scale):
+    return x / scale, lambda upstream: (upstream / scale, -tf.reduce_sum(upstream * x / scale**2, 0))
+
+
+def stopped_scale(x):
+    """Division by a mean through which no gradient comes."""
+    return _over(x, 1.0 + tf.reduce_mean(tf.stop_gradient(x * x), 0))

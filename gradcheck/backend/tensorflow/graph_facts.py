@@ -32,6 +32,7 @@ _STOPPING = {
     "LessEqual": "a comparison (<=)",
     "FloorDiv": "floor division (//)",
 }
+_COMPARISONS = ("Greater", "GreaterEqual", "Less", "LessEqual")
 # The names under which TensorFlow itself registers gradients of functions.
 _OF_TENSORFLOW = ("CustomGradient-", "PartitionedCall-", "StatefulPartitionedCall-")
 # Functions that XLA computes by formulas of its own, exact to roundings of one where their value is near zero.
@@ -65,7 +66,7 @@ class GraphFacts:
     `stopping` names the ops through which no gradient passes; `drawn` counts stateful random ops;
     `registered` says that an op's gradient was registered by the user, `special` that it holds a special function;
     `cuts` are those of `stopping` that take what the inputs or variables give; `rules` are the names under which
-    the user registered gradients for ops in it.
+    the user registered gradients for ops in it; `iterates` says that a loop ends when floating numbers say so.
     """
 
     random: bool
@@ -83,6 +84,7 @@ class GraphFacts:
     special: bool = False
     cuts: tuple[Cut, ...] = ()
     rules: tuple[str, ...] = ()
+    iterates: bool = False
 
     def coarsest(self, dtype: str) -> str:
         """Return the dtype of the op's trace that rounds most, `dtype` if that does."""
@@ -130,6 +132,7 @@ def graph_facts(gradients: Gradients, values: Sequence[Any]) -> GraphFacts:
         any(node.op in _SPECIAL for node in nodes),
         _cuts(concrete.graph),
         rules,
+        _iterates(concrete.graph),
     )
 
 
@@ -152,6 +155,19 @@ def _cuts(graph: Any) -> tuple[Cut, ...]:
             if name and name not in found:
                 found[name] = Cut(name, *place_of(op))
     return tuple(found.values())
+
+
+def _iterates(graph: Any) -> bool:
+    """Return whether the condition of a loop compares floating numbers, as an iteration that converges does."""
+    whole = graph.as_graph_def()
+    functions = {function.signature.name: function.node_def for function in whole.library.function}
+    nodes = [*whole.node, *(node for body in functions.values() for node in body)]
+    ends = [node.attr["cond"].func.name for node in nodes if node.op in ("While", "StatelessWhile")]
+    return any(node.op in _COMPARISONS and _of_floats(node) for name in ends for node in functions.get(name, ()))
+
+
+def _of_floats(node: Any) -> bool:
+    return bool(tf.as_dtype(node.attr["T"].type).is_floating)
 
 
 def _cast(node: Any) -> str:

@@ -16,6 +16,8 @@ from gradcheck.spec.model import DRAWN_BETWEEN, Case, Input
 from gradcheck.spec.schema import DTYPES
 
 REDRAWS = 1000
+# Rows that are written with a few digits sum to one but for these.
+SHARES_ATOL = 1e-3
 
 
 class InputError(Exception):
@@ -29,7 +31,8 @@ class Leaf:
     `values` are what is differentiated: the tensor, the stored values of a sparse tensor, the
     flat values of a ragged one; `indices`, `dense_shape`, `row_lengths` complete the latter two.
     `whole_range` holds the least and the largest integers that may come, None where nothing says so;
-    `ends` the least and the largest real numbers of its domain, else of those that are drawn, as far as they may come.
+    `ends` the least and the largest real numbers of its domain, else of those that are drawn, as far as they may come;
+    `shares` says that its rows are given and sum to one each, as probabilities do.
     """
 
     name: str
@@ -44,6 +47,12 @@ class Leaf:
     avoids_zero: bool = False
     whole_range: tuple[int, int] | None = None
     ends: tuple[float, float] = (-np.inf, np.inf)
+    shares: bool = False
+
+    @property
+    def is_free(self) -> bool:
+        """Return whether single numbers may be other ones: no structure holds them together."""
+        return self.structure is None and not self.shares
 
     @property
     def floating(self) -> bool:
@@ -95,13 +104,21 @@ def _leaf(case: Case, spec: Input, name: str, dtype: str | None, rng: np.random.
     shy = any(abs(number) <= spec.margin for number in spec.avoid)
     leaf = Leaf(
         name, array, kind, spec.differentiate, spec.domain, spec.structure, avoids_zero=shy, whole_range=_range(spec),
-        ends=_ends(spec),
+        ends=_ends(spec), shares=spec.source == "values" and _are_shares(array),
     )  # fmt: skip
     if spec.sparse:
         return _sparse(leaf, spec.source, rng)
     if spec.ragged is not None:
         return Leaf(name, array, kind, spec.differentiate, spec.domain, None, row_lengths=spec.ragged, ends=leaf.ends)
     return leaf
+
+
+def _are_shares(array: np.ndarray[Any, Any]) -> bool:
+    """Return whether each row holds shares of one: probabilities, soft targets, one-hot labels."""
+    if array.dtype.kind not in "fV" or not array.ndim or array.shape[-1] < 2 or not array.size:
+        return False
+    rows = array.astype(np.float64)
+    return bool(np.all(rows >= 0) and np.allclose(rows.sum(-1), 1.0, rtol=0.0, atol=SHARES_ATOL))
 
 
 def _range(spec: Input) -> tuple[int, int] | None:
@@ -244,11 +261,18 @@ def _drawn(spec: Input, shape: tuple[int, ...], rng: np.random.Generator) -> np.
     if spec.source == "integers" or spec.dtype == "bool":
         p = spec.parameters or {}
         if spec.dtype == "bool":
-            return rng.integers(0, 2, shape).astype(bool)
+            return _of_both(rng.integers(0, 2, shape).astype(bool))
         return rng.integers(p.get("low", 0), p.get("high", 10), shape)
     if spec.dtype.startswith("complex"):
         return np.asarray(_drawn_reals(spec, shape, rng) + 1j * _drawn_reals(spec, shape, rng))
     return _drawn_reals(spec, shape, rng)
+
+
+def _of_both(mask: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return a mask that holds both truth values: of a short one that is all false nothing would come through."""
+    if mask.size > 1 and mask.all() == mask.any():
+        mask.flat[: mask.size // 2] ^= True
+    return mask
 
 
 def _drawn_reals(spec: Input, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray[Any, Any]:

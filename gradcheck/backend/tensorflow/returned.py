@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""On which line a function of the user's returned when it ran last."""
+"""Which lines of a function of the user's ran last: which branch it took, and where it returned."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ from types import FrameType
 from typing import Any
 
 
-def last_return(file: str, first: int, name: str, run: Callable[[], Any]) -> int:
-    """Return the line on which a function returned last while `run` ran, 0 if it did not run.
+def lines_run(file: str, first: int, name: str, run: Callable[[], Any]) -> tuple[int, ...]:
+    """Return the lines of a function that ran in its last call while `run` ran, the one that returns last.
 
     `file`, `first` and `name` are those of its code object.  Whoever traces this thread already (a debugger,
     a coverage tool) goes on afterwards.
     """
-    found = [0]
+    found: list[int] = []
 
     def in_function(frame: FrameType, event: str, argument: Any) -> Any:
-        if event == "return":
-            found[0] = frame.f_lineno
+        found.append(frame.f_lineno)
         return in_function
 
     def at_call(frame: FrameType, event: str, argument: Any) -> Any:
         code = frame.f_code
         meant = code.co_name == name and code.co_firstlineno == first and code.co_filename == file
+        if meant:
+            found.clear()
         return in_function if meant else None
 
     before = sys.gettrace()
@@ -33,4 +34,4 @@ def last_return(file: str, first: int, name: str, run: Callable[[], Any]) -> int
         run()
     finally:
         sys.settrace(before)
-    return found[0]
+    return tuple(found)

@@ -77,6 +77,14 @@ def count_broken(gradients: list[Any], arguments: list[Any], names: list[str], f
     return ContractBroken("gradient-count", message, hint="return exactly one gradient per argument")
 
 
+def _shape_of(gradient: Any) -> Any:
+    """Return the shape of a gradient; of slices that of the whole, which may be given as plain numbers."""
+    whole = getattr(gradient, "dense_shape", None)
+    if whole is not None and not tf.is_tensor(whole):
+        return tf.TensorShape(whole)
+    return gradient.shape if hasattr(gradient, "shape") else np.shape(gradient)
+
+
 def note_of(gradient: Any, argument: Any, name: str, function: str, variable: bool = False) -> GradientNote:
     """Return the note of one gradient; raises ContractBroken for what is no tensor."""
     if isinstance(argument, float):
@@ -94,7 +102,7 @@ def note_of(gradient: Any, argument: Any, name: str, function: str, variable: bo
             name,
             "return one tensor (or None) per argument",
         )
-    shape = gradient.shape if hasattr(gradient, "shape") else np.shape(gradient)
+    shape = _shape_of(gradient)
     dtype = getattr(gradient, "dtype", None) or np.asarray(gradient).dtype
     return GradientNote(
         function,

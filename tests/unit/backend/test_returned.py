@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from gradcheck.backend.tensorflow.returned import last_return
+from gradcheck.backend.tensorflow.returned import lines_run
 
 
 def branch(flag):
@@ -20,15 +20,21 @@ def place():
 
 def test_the_return_that_ran_is_named():
     first = branch.__code__.co_firstlineno
-    assert last_return(*place(), lambda: branch(True)) == first + 2
-    assert last_return(*place(), lambda: branch(False)) == first + 3
+    assert lines_run(*place(), lambda: branch(True))[-1] == first + 2
+    assert lines_run(*place(), lambda: branch(False))[-1] == first + 3
+
+
+def test_the_lines_of_a_branch_that_was_not_taken_are_left_out():
+    first = branch.__code__.co_firstlineno
+    assert first + 2 not in lines_run(*place(), lambda: branch(False))
+    assert set(lines_run(*place(), lambda: (branch(True), branch(False)))) == {first + 1, first + 3}
 
 
 def test_a_function_that_did_not_run_has_no_line():
-    assert last_return(*place(), lambda: None) == 0
+    assert lines_run(*place(), lambda: None) == ()
 
 
 def test_whoever_traces_already_goes_on():
     before = sys.gettrace()
-    last_return(*place(), lambda: branch(True))
+    lines_run(*place(), lambda: branch(True))
     assert sys.gettrace() is before

@@ -42,6 +42,9 @@ def test_every_edit_has_a_cause_of_the_catalogue():
         ("u", "return tf.reduce_sum(u, axis=0)", "axis"),
         ("u", "return u - x * tf.reduce_sum(u, axis=-1, keepdims=True)", "missing-term"),
         ("u, x", "return x, u", "swapped-inputs"),
+        ("tf.nn.softmax(u, 1)", "return tf.nn.softmax(u, 0)", "axis"),
+        ("tf.reduce_sum(u, axis=[1])", "return tf.reduce_sum(u, axis=[0])", "axis"),
+        ("tf.reverse(u, [0])", "return u", "index"),
     ],
 )
 def test_an_edit_undoes_a_mistake_of_a_name(line, mended, cause):

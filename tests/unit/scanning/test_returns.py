@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gradcheck.scanning.returns import returning_line, returns_at_several, source_at
+from gradcheck.scanning.returns import has_branches, returning_line, source_at
 
 SOURCE = """
 def op(x, y):
@@ -56,10 +56,10 @@ def test_without_a_position_it_is_the_statement(file):
 
 
 def test_of_several_returns_the_one_that_ran_is_meant(file):
-    assert returning_line(file, 3, "grad", 0, 2, ran=10).text == "return None, None"
-    assert returning_line(file, 3, "grad", 1, 2, ran=13).text == "u * x,"
-    assert returns_at_several(file, 3, "grad")
-    assert not returns_at_several(file, 2, "op")
+    assert returning_line(file, 3, "grad", 0, 2, ran=(10,)).text == "return None, None"
+    assert returning_line(file, 3, "grad", 1, 2, ran=(13,)).text == "u * x,"
+    assert has_branches(file, 3, "grad")
+    assert not has_branches(file, 2, "op")
 
 
 def test_a_name_that_is_returned_stands_where_it_got_its_value(tmp_path):
@@ -68,6 +68,14 @@ def test_a_name_that_is_returned_stands_where_it_got_its_value(tmp_path):
     assert returning_line(str(path), 1, "grad", 0, 2).text == "a = 2 * a"
     assert returning_line(str(path), 1, "grad", 1, 2).text == "b, c = u, u"
     assert returning_line(str(path), 1, "grad", None, 2).text == "return a, c"
+
+
+def test_of_a_name_with_values_in_two_branches_the_one_that_ran_is_meant(tmp_path):
+    path = tmp_path / "ops.py"
+    path.write_text("def grad(u):\n    if u:\n        a = u\n    else:\n        a = -u\n    return a, u\n")
+    assert returning_line(str(path), 1, "grad", 0, 2, ran=(2, 3, 6)).text == "a = u"
+    assert returning_line(str(path), 1, "grad", 0, 2, ran=(2, 5, 6)).text == "a = -u"
+    assert has_branches(str(path), 1, "grad")
 
 
 def test_decorators_and_lambdas_are_seen_through(file):

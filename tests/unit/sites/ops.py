@@ -23,6 +23,11 @@ class Leaf:
     differentiated: bool = True
     name: str = "x"
     ends: tuple[float, float] | None = None
+    whole_range: tuple[int, int] | None = None
+
+    @property
+    def is_free(self):
+        return self.structure is None
 
     @property
     def floating(self):
