@@ -360,3 +360,18 @@ def _over(x, scale):
 def stopped_scale(x):
     """Division by a mean through which no gradient comes."""
     return _over(x, 1.0 + tf.reduce_mean(tf.stop_gradient(x * x), 0))
+
+
+def scaled_by_one_number(sums=True):
+    """A product with one number, whose gradient is a number too."""
+    reduced = tf.reduce_sum if sums else tf.reduce_mean
+
+    @tf.custom_gradient
+    def op(x, s):
+        return x * s, lambda upstream: (upstream * s, reduced(upstream * x))
+
+    return op
+
+
+def scaled_vjp(x, s, upstream):
+    return upstream * s, tf.reduce_sum(upstream * x)

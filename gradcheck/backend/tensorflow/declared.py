@@ -13,7 +13,7 @@ from gradcheck.backend.tensorflow import tracing
 from gradcheck.backend.tensorflow.float64_graph import wide_dtype
 from gradcheck.backend.tensorflow.inputs import Leaf
 from gradcheck.backend.tensorflow.operation import call_user, differentiable
-from gradcheck.backend.tensorflow.runs import spec_of
+from gradcheck.backend.tensorflow.runs import spec_of, to_array
 
 
 def traced_declared(
@@ -49,4 +49,4 @@ def declared_gradients(
         ups = [tf.cast(u, dtype) for u, dtype in zip(ups, dtypes, strict=True)]
     parts = [leaf.assemble(tensor) for leaf, tensor in zip(leaves, tensors, strict=True)]
     result = tf.nest.flatten(call_user(function, *parts, *ups))
-    return [None if r is None else np.asarray(tf.convert_to_tensor(r)) for r in result]
+    return [None if r is None else np.asarray(to_array(tf.convert_to_tensor(r))) for r in result]

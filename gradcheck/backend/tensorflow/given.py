@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from gradcheck.backend.tensorflow.runs import to_array
 from gradcheck.spec.model import Case, Input
 from gradcheck.spec.parse import parse_data
 from gradcheck.spec.schema import DTYPES, SCHEMA
@@ -148,7 +149,8 @@ def _array_and_kind(value: Any) -> tuple[Any, dict[str, Any]]:
         return np.asarray(tf.sparse.to_dense(tf.sparse.reorder(value))), {"sparse": True}
     if isinstance(value, tf.RaggedTensor):
         return np.asarray(value.values), {"ragged": value.row_lengths().numpy().tolist()}
-    return np.asarray(value), {}
+    # Of a single number in bfloat16 TensorFlow itself makes no array.
+    return np.asarray(to_array(value)), {}
 
 
 def _dtype(value: Any, array: Any) -> str:

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from gradcheck.backend.tensorflow.operation import differentiable
 from gradcheck.backend.tensorflow.recorder import Real
-from gradcheck.backend.tensorflow.runs import Gradients, as_tensor, dense
+from gradcheck.backend.tensorflow.runs import Gradients, as_tensor, dense, to_array
 from gradcheck.backend.tensorflow.tracing import GradientTape
 
 
@@ -42,7 +42,7 @@ def of_rows(
         tape.watch(watched)
         result = gradients.operation(tensors)[position]
         taken = Real(lambda y: (tf.constant(0, y.dtype), lambda _: upstream))(result)
-    return [None if g is None else np.asarray(dense(g)) for g in tape.gradient(taken, watched)]
+    return [to_array(dense(g)) for g in tape.gradient(taken, watched)]
 
 
 def _upstream_of_rows(output: Any, rows: list[int], thick: bool) -> Any:

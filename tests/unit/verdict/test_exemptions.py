@@ -19,6 +19,7 @@ class ArrayOp:
 
     rounds_to_half = False
     proved = False
+    iterates = False
 
     def __init__(self, value, rule, autodiff, exact=None, exact_autodiff=None):
         self.value, self.rule, self.slope = value, rule, autodiff
@@ -99,6 +100,34 @@ def test_rounding_of_terms_that_cancel_is_exempt_away_from_the_sample_only():
     assert away.elements.any()
     assert not judge(away, op).blamed.any()
     assert judge(replace(away, sampled=True), op).blamed.any()
+
+
+class SinglyRounded(ArrayOp):
+    """An op whose rule adds up in float32 what nearly cancels: slope * u = u - (u - slope * u)."""
+
+    def gradient_near(self, point):
+        own = np.float32(point.cotangent * (1.0 - self.rule(point.x)))
+        return point.cotangent - own.astype(float)
+
+
+def test_a_gradient_that_rounds_to_float32_inside_is_exempt_away_from_the_sample_only():
+    op = SinglyRounded(lambda x: 1e-6 * x, lambda x: np.full_like(x, 1e-6), lambda x: np.full_like(x, 1e-6))
+    away = accuse(op, [3.3, 4.7, 0.9, 1.2], sampled=False)
+    assert away.elements.any()
+    assert not judge(away, op).blamed.any()
+    assert judge(replace(away, sampled=True), op).blamed.any()
+
+
+def test_an_iteration_with_a_tolerance_is_exempt_away_from_the_sample_for_a_small_gap_only():
+    for factor, exempt in ((1.002, True), (1.05, False)):
+        op = ArrayOp(np.sin, lambda x, factor=factor: factor * np.cos(x), np.cos)
+        op.iterates = True
+        away = accuse(op, [0.3, 0.8], sampled=False)
+        assert away.elements.all()
+        assert judge(away, op).blamed.any() != exempt
+        assert judge(replace(away, sampled=True), op).blamed.all()
+    op.iterates = False
+    assert judge(accuse(op, [0.3, 0.8], sampled=False), op).blamed.all()
 
 
 def test_constants_that_were_rounded_are_exempt_where_exact_ones_agree():

@@ -155,3 +155,13 @@ def shifted_index(x, w):
         return tf.roll(d, 1, -1) + u * 2.0 * x, u * s
 
     return s * w + x * x, grad
+
+
+@tf.custom_gradient
+def power_of_given(x, n):
+    return tf.pow(x, n), lambda upstream: (upstream * n * tf.pow(x, n - 1.0), None)
+
+
+@tf.custom_gradient
+def power_of_given_two(x, n):
+    return tf.pow(x, n), lambda upstream: (upstream * 2.0 * x, None)
