@@ -34,6 +34,11 @@ class Discrepancy:
     autodiff: Array | None = None
     sampled: bool = True
 
+    @property
+    def nothing(self) -> Mask:
+        """Return a mask that covers no element."""
+        return np.zeros(self.found.size, bool)
+
     def only(self, elements: Mask) -> Discrepancy:
         """Return the same accusation of fewer elements."""
         return replace(self, elements=elements)

@@ -6,74 +6,34 @@ An exemption covers elements: that one is exempt says nothing of the others.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 
 from gradcheck.differences.assess import Outcome
 from gradcheck.differences.ladder import Label
 from gradcheck.differences.stencils import long_slopes, slopes_along
-from gradcheck.differences.vector_function import Point
-from gradcheck.numerics.arrays import Array
-from gradcheck.numerics.closeness import largest
 from gradcheck.verdict.discrepancy import Discrepancy, Exemption, Mask, Verdict
+from gradcheck.verdict.rounding_inside import rounded_constants, rounding_there
 from gradcheck.verdict.tolerances import (
     APART_AT_TIE,
     CHAOTIC_GROWTH,
-    CONDITIONING_FACTOR,
     CONTRADICTS,
     CONTRADICTS_RTOL,
-    DIFFERENCE_RTOL,
     DOUBLE_ROUNDOFF,
     ITERATION_RTOL,
-    LARGER_UPSTREAM,
     LONG_STEP_RTOL,
     MEASURED_AGAIN,
     NEIGHBOUR_STEP,
     NEIGHBOURS,
-    ROUNDING_DRAWS,
-    ROUNDINGS_TRIED,
     SAME_RTOL,
     SLOPE_RTOL,
-    TAKEN_AWAY,
 )
+from gradcheck.verdict.witness import Witness
 
 PROVED = "exact arithmetic: the gradient is identical to the derivative"
 CHAOS = "a change of one rounding grows to order one on its way through the op (chaos)"
-
-
-class Witness(Protocol):
-    """Offer what an exemption may ask of the op: gradients in the widest precision, and random numbers."""
-
-    @property
-    def rounds_to_half(self) -> bool:
-        """Return whether the op rounds to half precision somewhere."""
-
-    @property
-    def growth(self) -> float:
-        """Return how many times as large a relative change of the inputs comes out of the op."""
-
-    @property
-    def proved(self) -> bool:
-        """Return whether exact arithmetic shows that the gradient is the derivative at the sample, if it was asked."""
-
-    @property
-    def iterates(self) -> bool:
-        """Return whether a loop in the op ends when floating numbers say so."""
-
-    def gradient_near(self, point: Point) -> Array | None:
-        """Return the gradient under test at a point, None if the op refuses it."""
-
-    def autodiff(self, point: Point) -> Array | None:
-        """Return the gradient of the bare forward at a point, None if there is none."""
-
-    def unrounded(self, point: Point) -> tuple[Array, Array | None] | None:
-        """Return gradient and autodiff with constants that are not rounded to float32, None if there are none."""
-
-    def rng(self, *names: str) -> np.random.Generator:
-        """Return the random stream of these names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +53,7 @@ def outweighed(d: Discrepancy, op: Witness) -> Mask:
     and gradient are rounded differently then.
     """
     if d.autodiff is None:
-        return _nothing(d)
+        return d.nothing
     a, e = d.assessment, d.elements & (d.assessment.outcome == Outcome.WRONG)
     with np.errstate(all="ignore"):
         size = np.fmax(np.abs(d.found), np.abs(a.value))
@@ -107,7 +67,7 @@ def unsteady(d: Discrepancy, op: Witness) -> Mask:
 
     Noise that looks smooth once (a chaotic forward) gives another slope at other steps.
     """
-    covered, alone = _nothing(d), _alone(d)
+    covered, alone = d.nothing, _alone(d)
     slopes = slopes_along(d.point, d.coordinates[alone], op.rng("again"))
     for i, slope in zip(alone, slopes, strict=True):
         value, error = d.assessment.value[i], d.assessment.error[i]
@@ -117,7 +77,7 @@ def unsteady(d: Discrepancy, op: Witness) -> Mask:
 
 def hidden_rounding(d: Discrepancy, op: Witness) -> Mask:
     """Return where differences over long steps agree with gradient and autodiff: fine ones see a rounding inside."""
-    covered, alone = _nothing(d), _alone(d)
+    covered, alone = d.nothing, _alone(d)
     if alone.size:
         gradient = d.found[alone]
         with np.errstate(all="ignore"):
@@ -126,104 +86,13 @@ def hidden_rounding(d: Discrepancy, op: Witness) -> Mask:
     return covered
 
 
-def rounding_there(d: Discrepancy, op: Witness) -> Mask:
-    """Return where the gradients at points that are moved by a rounding lie as far from one another.
-
-    Away from the sample terms that cancel may be large; at the sample the tolerance has room for it.
-    A gradient that is another one at this very point only is no rounding.
-    """
-    if d.sampled:
-        return _nothing(d)
-    found = [*_moved_by_a_rounding(d, op), *_of_other_upstreams(d, op)]
-    with np.errstate(all="ignore"):
-        apart = np.max(found, axis=0) - np.min(found, axis=0) if found else np.zeros(d.found.size)
-        moved = np.where(np.isfinite(apart) & ~_on_two_levels(d, found), apart, 0.0)
-        size = np.fmax(np.abs(d.found), np.abs(d.wanted))
-        return np.asarray(np.abs(d.found - d.wanted) <= SLOPE_RTOL * size + CONDITIONING_FACTOR * moved)
-
-
-def _on_two_levels(d: Discrepancy, found: Sequence[Array]) -> Mask:
-    """Return where each gradient beside the point is either the one at the point or the wanted one.
-
-    Roundings give many values; a condition of grad_fn that turns at the point, as at an end of a domain, gives two.
-    """
-    if not found:
-        return _nothing(d)
-    there, gap = np.stack(found), np.abs(d.found - d.wanted)
-    wanted = np.abs(there - d.wanted) <= TAKEN_AWAY * gap
-    own = np.abs(there - d.found) <= TAKEN_AWAY * gap
-    return np.asarray((wanted | own).all(axis=0) & wanted.any(axis=0))
-
-
-def _moved_by_a_rounding(d: Discrepancy, op: Witness) -> list[Array]:
-    """Return the gradients at some points where all that goes in is moved by a rounding."""
-    rng, unit = op.rng("far rounding"), ROUNDINGS_TRIED * d.point.roundoff
-    found: list[Array] = []
-    for _ in range(ROUNDING_DRAWS):
-        x = d.point.clipped(d.point.x * (1 + unit * rng.choice([-1.0, 1.0], d.point.x.size)))
-        upstream = d.point.cotangent * (1 + unit * rng.choice([-1.0, 1.0], d.point.cotangent.size))
-        there = op.gradient_near(replace(d.point, x=x, cotangent=upstream))
-        if there is not None:
-            found.append(there[d.coordinates])
-    return found
-
-
-def _of_other_upstreams(d: Discrepancy, op: Witness) -> list[Array]:
-    """Return the gradients with the upstream a little larger, divided by as much: they are one, but for rounding.
-
-    This shows a gradient that rounds to float32 inside where the forward does not, as a small move of the inputs
-    may not: it is lost in that rounding.
-    """
-    found: list[Array] = []
-    for scale in 1 + LARGER_UPSTREAM * op.rng("far upstream").random(ROUNDING_DRAWS):
-        there = op.gradient_near(replace(d.point, cotangent=scale * d.point.cotangent))
-        if there is not None:
-            found.append(there[d.coordinates] / scale)
-    return found
-
-
-def rounded_constants(d: Discrepancy, op: Witness) -> Mask:
-    """Return where the gap is gone with constants that were not rounded to float32 when the graph was rewritten.
-
-    A gap that is gone as soon as the input moves by a rounding has nothing to do with constants: the gradient is
-    another one at this very point, which equals a constant.
-    """
-    unrounded = op.unrounded(d.point)
-    if unrounded is None:
-        return _nothing(d)
-    exact, autodiff = unrounded
-    one_formula = _nothing(d)
-    if autodiff is not None and d.autodiff is not None:
-        one_formula = _one_formula(d, d.autodiff, exact[d.coordinates], autodiff[d.coordinates])
-    if d.sampled:
-        return one_formula
-    with np.errstate(all="ignore"):
-        gap = np.abs(d.found - d.wanted)
-        gone = one_formula | (np.abs(exact[d.coordinates] - d.wanted) <= TAKEN_AWAY * gap)
-        beside = [np.abs(there - d.wanted) <= TAKEN_AWAY * gap for there in _moved_by_a_rounding(d, op)]
-        return np.asarray(gone & ~np.all(beside, axis=0) if beside else gone)
-
-
-def _one_formula(d: Discrepancy, rounded: Array, exact: Array, autodiff: Array) -> Mask:
-    """Return where gradient and autodiff are one result with exact constants and another one with `rounded` ones.
-
-    Where terms of the gradient cancel, what rounding makes of a constant is many digits of what is left.  An op that
-    does something else in float64 moves by more.
-    """
-    with np.errstate(all="ignore"):
-        left = TAKEN_AWAY * np.abs(d.found - d.wanted)
-        same = (np.abs(exact - autodiff) <= left) & (np.abs(d.found - rounded) > left)
-        scale = max(largest(d.found), largest(d.point.cotangent))
-        return np.asarray(same & (np.abs(exact - d.found) <= DIFFERENCE_RTOL * scale))
-
-
 def between_neighbours(d: Discrepancy, op: Witness) -> Mask:
     """Return where the gradient lies between autodiff's at points very close by.
 
     Where values tie, each coordinate alone may show no slope at all (the median of three equal
     numbers), and still the limit of the gradients from any side is right (Clarke, 1983).
     """
-    covered = _nothing(d)
+    covered = d.nothing
     accused = np.flatnonzero(d.elements & (d.assessment.outcome == Outcome.WRONG))
     if not accused.size or d.autodiff is None or d.point.roundoff > DOUBLE_ROUNDOFF:
         return covered
@@ -246,15 +115,15 @@ def between_neighbours(d: Discrepancy, op: Witness) -> Mask:
 
 def proved(d: Discrepancy, op: Witness) -> Mask:
     """Return the elements of the sample, where exact arithmetic finds gradient and derivative identical."""
-    return d.elements.copy() if d.sampled and op.proved else _nothing(d)
+    return d.elements.copy() if d.sampled and op.proved else d.nothing
 
 
 def chaotic(d: Discrepancy, op: Witness) -> Mask:
     """Return where gradient and autodiff are one result and every difference of the op is out of proportion."""
     if d.autodiff is None:
-        return _nothing(d)
+        return d.nothing
     same = d.elements & _same(d)
-    return same if same.any() and op.growth > CHAOTIC_GROWTH else _nothing(d)
+    return same if same.any() and op.growth > CHAOTIC_GROWTH else d.nothing
 
 
 def at_an_edge(d: Discrepancy, op: Witness) -> Mask:
@@ -262,7 +131,7 @@ def at_an_edge(d: Discrepancy, op: Witness) -> Mask:
 
     At such a place every framework has conventions: the slope of |x| is 0 at 0.
     """
-    return _nothing(d) if d.autodiff is None else d.elements & _same(d) & (d.assessment.label == Label.EDGE)
+    return d.nothing if d.autodiff is None else d.elements & _same(d) & (d.assessment.label == Label.EDGE)
 
 
 def unconverged(d: Discrepancy, op: Witness) -> Mask:
@@ -271,7 +140,7 @@ def unconverged(d: Discrepancy, op: Witness) -> Mask:
     The gradient of what it converges to is meant, the differences are those of the steps that were made.
     """
     if d.sampled or not op.iterates:
-        return _nothing(d)
+        return d.nothing
     with np.errstate(all="ignore"):
         size = np.fmax(np.abs(d.found), np.abs(d.wanted))
         return np.asarray(d.elements & (np.abs(d.found - d.wanted) <= ITERATION_RTOL * size))
@@ -334,7 +203,3 @@ def _alone(d: Discrepancy) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     if d.autodiff is None:
         return np.zeros(0, np.int64)
     return np.flatnonzero(d.elements & (d.assessment.outcome == Outcome.WRONG) & _same(d))[:MEASURED_AGAIN]
-
-
-def _nothing(d: Discrepancy) -> Mask:
-    return np.zeros(d.found.size, bool)

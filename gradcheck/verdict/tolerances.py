@@ -104,9 +104,9 @@ BEYOND_ONSET = (0.25, 0.5, 0.75, 1.0)
 DISORDER, HEAVY = 1e5, 1e4
 # How close, beside their distance from the sample, two gaps begin that begin at one place; inputs that are not far.
 SAME_ONSET, NEAR_ZERO = 0.1, 0.02
-# Draws of random roundings, the roundings that each moves by, the share by which an upstream grows that shows them
-# (little: one that is clipped changes by as little), and the share of a gap left where its reason is gone.
-ROUNDING_DRAWS, ROUNDINGS_TRIED, LARGER_UPSTREAM, TAKEN_AWAY = 4, 4, 1e-3, 1e-2
+# Draws of random roundings, the roundings that each moves by, the share by which an upstream or an input grows that
+# shows them (little: a mistake changes by as little), and the share of a gap left where its reason is gone.
+ROUNDING_DRAWS, ROUNDINGS_TRIED, LARGER_BY, TAKEN_AWAY = 4, 4, 1e-3, 1e-2
 # How many times as far as autodiff of the same graph, or a quarter of what rounding explains, the branch that an op
 # takes in half precision may be from the op in float64 (a quarter of 16 roundings: 1.6 % in bfloat16).
 BRANCH_MARGIN = 4.0
