@@ -26,6 +26,10 @@ from gradcheck.ways import EAGER_MODE, FIRST_DEVICE, INSIDE_TAPE, OUTSIDE_TAPE, 
 CONTRACT = frozenset({"gradient-shape", "gradient-dtype", "gradient-count", "nondeterministic"})
 LOOK_FOR_MODES = "look for code that depends on the mode: tf.executing_eagerly(), Python state frozen by tracing"
 
+LOOK_FOR_NUMBERS = (
+    "look for 0 * inf, a division by zero or an overflow: one mode simplifies it away, the other gives NaN"
+)
+
 
 def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
     """Run every way but the first and compare it with the first."""
@@ -172,12 +176,13 @@ def _mode_finding(
 ) -> Finding:
     slot = lab.slots[index]
     measurement = lab.measurements[index]
+    lost = np.isfinite(found[odd]) != np.isfinite(base[odd])
     elements = rows_between(measurement, odd, lab.show, found, base, measurement.tolerance, way.label)
     return Finding(
         "mode-mismatch",
         f"the gradient of `{slot.name}` differs between {lab.first_way.label} and {way.label} at"
         f" {int(odd.sum())} of {odd.size} elements by more than rounding explains",
-        hint=LOOK_FOR_MODES,
+        hint=LOOK_FOR_NUMBERS if lost.all() else LOOK_FOR_MODES,
         wrt=slot.name,
         elements=elements,
         wrong=int(odd.sum()),

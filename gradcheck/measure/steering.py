@@ -10,7 +10,7 @@ import numpy as np
 
 from gradcheck.backend.tensorflow.conditions import Condition, Conditions, Key, Sides
 from gradcheck.backend.tensorflow.faults import refused
-from gradcheck.backend.tensorflow.written_numbers import written_numbers
+from gradcheck.backend.tensorflow.written_numbers import whole_floats, written_numbers
 from gradcheck.numerics.arrays import Array, Arrays
 from gradcheck.numerics.descent import Toward
 
@@ -44,6 +44,11 @@ class Steering:
     def numbers(self) -> tuple[int, ...]:
         """Return the whole numbers in the op's code and in the trace, ascending."""
         return written_numbers(self._lab.loaded.op, self._concrete)
+
+    @cached_property
+    def whole_floats(self) -> tuple[int, ...]:
+        """Return the whole numbers among the floating constants of the trace, ascending."""
+        return whole_floats(self._concrete)
 
     @cached_property
     def only_in_grad(self) -> tuple[Condition, ...]:

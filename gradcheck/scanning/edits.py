@@ -275,7 +275,7 @@ class Rule:
             yield self._with(node, f"{left} {_FLIPPED[type(node.ops[0])]} {right}")
 
     def _names(self, node: ast.expr) -> Iterator[Edit]:
-        if isinstance(node, ast.Name) and node.id in self.names:
+        if isinstance(node, ast.Name) and node.id in self.names and isinstance(node.ctx, ast.Load):
             for other in self.names:
                 if other != node.id:
                     yield self._with(node, other)

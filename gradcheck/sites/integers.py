@@ -29,12 +29,17 @@ def other_integers(lab: Lab) -> Iterator[SetUp]:
     drawn = [i for i in every if any(not np.array_equal(leaves[i].values, lab.values[i]) for leaves in draws)]
     if drawn:
         for values in _drawn_anew(lab, draws, drawn):
-            yield SetUp("at other integers", tuple(values), lab.gradients.state, resized=False)
+            yield SetUp(_said_of_draws(lab, drawn), tuple(values), lab.gradients.state, resized=False)
     for i in every:
         for other in _other_places(lab, lab.values[i]) if i not in drawn else ():
             there = (*lab.values[:i], other, *lab.values[i + 1 :])
             said, repeats = _said(lab.leaves[i].name, lab.values[i], other)
             yield SetUp(said, there, lab.gradients.state, resized=False, repeats=repeats)
+
+
+def _said_of_draws(lab: Lab, drawn: Sequence[int]) -> str:
+    masks = {lab.values[i].dtype.kind == "b" for i in drawn}
+    return "with another mask" if masks == {True} else "at other integers"
 
 
 def _said(name: str, value: AnyArray, other: AnyArray) -> tuple[str, bool]:

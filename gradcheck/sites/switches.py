@@ -128,7 +128,8 @@ def _others(lab: Lab, value: AnyArray, drawn: tuple[int, int] | None) -> Iterato
                 yield np.full_like(value, truth)
     if value.dtype.kind not in _WHOLE:
         return
-    beside = {number + step for number in (0, 1, *lab.written_numbers) for step in (-1, 0, 1)}
+    divisors = lab.steering.whole_floats if lab.steering is not None else ()
+    beside = {number + step for number in (0, 1, *lab.written_numbers, *divisors) for step in (-1, 0, 1)}
     low, high = drawn if drawn else (-1, np.iinfo(value.dtype).max)
     for number in sorted(beside):
         if low <= number <= high and not np.all(value == number):

@@ -375,3 +375,34 @@ def scaled_by_one_number(sums=True):
 
 def scaled_vjp(x, s, upstream):
     return upstream * s, tf.reduce_sum(upstream * x)
+
+
+def warmed_up(ends=True):
+    """A factor that grows for a hundred steps; the gradient may let it grow for ever."""
+
+    @tf.custom_gradient
+    def op(x, step):
+        share = tf.cast(step, x.dtype) / 100.0
+        held = tf.minimum(share, 1.0)
+        return x * held, lambda upstream: (upstream * (held if ends else share), None)
+
+    return op
+
+
+def single_inside_half_of(factor=1.0):
+    """A tanh whose gradient is computed in float32 from the output."""
+
+    @tf.custom_gradient
+    def op(x):
+        y = tf.tanh(x)
+
+        def grad(upstream):
+            wide, u = tf.cast(y, tf.float32), tf.cast(upstream, tf.float32)
+            return tf.cast(factor * u * (1.0 - wide) * (1.0 + wide), x.dtype)
+
+        return y, grad
+
+    return op
+
+
+single_inside_half = single_inside_half_of()

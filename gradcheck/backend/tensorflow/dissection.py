@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,8 @@ class Edge:
     `value` is the input, `output` the op's output, `others` its other floating inputs; `upstream` is the
     gradient at the output, `part` what the rule makes of it, `applied` what the local Jacobian, not transposed, would
     (None where input and output have other shapes); `spread` (n, size of the input) is how the
-    input depends on the n coordinates of the sources.  `file` and `line` are where the user wrote the op.
+    input depends on the n coordinates of the sources.  `file` and `line` are where the user wrote the op;
+    `before` are the names of the ops that its inputs come through.
     """
 
     op: str
@@ -46,6 +48,7 @@ class Edge:
     part: Array
     applied: Array | None
     spread: Array
+    before: frozenset[str] = frozenset()
 
 
 class Dissection:
@@ -70,6 +73,17 @@ class Dissection:
         ups = [tf.TensorSpec(np.shape(u), tf.float64) for u in upstream]
         self._all = tf.function(self._values, autograph=False).get_concrete_function(*specs)
         self._parts = tf.function(self._rules, autograph=False).get_concrete_function(specs, ups)
+
+    @cached_property
+    def before(self) -> dict[str, frozenset[str]]:
+        """Return, for every op by name, the names of the ops that its inputs come through."""
+        makers = {tensor: name for name, (_, _, results) in self.nodes.items() for tensor in results}
+        found: dict[str, frozenset[str]] = {}
+        # The ops are listed in the order in which they run.
+        for name, (_, inputs, _) in self.nodes.items():
+            direct = [makers[tensor] for tensor in inputs if tensor in makers]
+            found[name] = frozenset(direct).union(*(found.get(other, frozenset()) for other in direct))
+        return found
 
     def _import(self, tensors: Sequence[Any]) -> Any:
         # What the forward has captured are tensors and handles of no graph.
@@ -165,6 +179,7 @@ class Dissection:
             part,
             applied if applied.shape == part.shape else None,
             spread,
+            self.before.get(name, frozenset()),
         )
 
     def _evaluate(self, x: Array) -> tuple[list[Array], list[tuple[int, ...]]]:

@@ -28,6 +28,18 @@ def written_numbers(op: Any, concrete: Any) -> tuple[int, ...]:
     return tuple(sorted(number for number in found if LEAST <= number <= MOST))
 
 
+def whole_floats(concrete: Any) -> tuple[int, ...]:
+    """Return the whole numbers among the floating constants of a trace, ascending: what counters are divided by."""
+    found: set[int] = set()
+    for node in nodes_of(concrete):
+        if node.op == "Const" and tf.as_dtype(node.attr["dtype"].type).is_floating:
+            value = tf.make_ndarray(node.attr["value"].tensor)
+            if value.size == 1 and LEAST <= abs(float(value.ravel()[0])) <= MOST:
+                number = abs(float(value.ravel()[0]))
+                found |= {int(number)} if number.is_integer() else set()
+    return tuple(sorted(found))
+
+
 def _in_graph(concrete: Any) -> Iterator[int]:
     for node in nodes_of(concrete):
         if node.op == "Const" and tf.as_dtype(node.attr["dtype"].type).is_integer:

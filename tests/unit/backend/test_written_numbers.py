@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from gradcheck.backend.tensorflow.written_numbers import written_numbers
+from gradcheck.backend.tensorflow.written_numbers import whole_floats, written_numbers
 
 
 def chunked(u):
@@ -54,3 +54,11 @@ def test_no_size_that_nobody_tries():
         return x * 1_000_000 + x[0:1]
 
     assert numbers_of(op) == ()
+
+
+def test_whole_numbers_that_a_counter_is_divided_by():
+    def warmed(step):
+        return tf.minimum(tf.cast(step, tf.float32) / 100.0, 0.75)
+
+    trace = tf.function(warmed).get_concrete_function(tf.TensorSpec([], tf.int32))
+    assert whole_floats(trace) == (100,)
