@@ -64,19 +64,25 @@ def _finding(lab: Lab, some: Sequence[Away], code: str, said: str, hint: str, ca
 
 
 def place(lab: Lab, wrong: Away) -> str:
-    """Return the words for the inputs that are away from the sample, and how far."""
+    """Return the words for the inputs that are away from the sample, how far, and which element that makes wrong."""
     if not wrong.moved or len(wrong.moved) > 2:
         slot, _ = locate(lab, wrong.coordinate)
         if wrong.moved:
             zeros = all(value == 0 for _, value in wrong.moved)
             return f"where {len(wrong.moved)} inputs are {'zero' if zeros else 'far from the sample'}"
         return f"at {slot.name} = {wrong.input:.6g}{_far(wrong.input)}"
-    places = []
-    for coordinate, value in wrong.moved:
-        slot, local = locate(lab, coordinate)
-        index = ", ".join(map(str, slot.where(local)))
-        places.append(f"{slot.name}[{index}] = {value:.6g}" if index else f"{slot.name} = {value:.6g}")
-    return f"at {' and '.join(places)}{_far(*(value for _, value in wrong.moved))}"
+    where = " and ".join(f"{_named(lab, coordinate)} = {value:.6g}" for coordinate, value in wrong.moved)
+    far = _far(*(value for _, value in wrong.moved))
+    if wrong.coordinate in (coordinate for coordinate, _ in wrong.moved):
+        return f"at {where}{far}"
+    return f"at {_named(lab, wrong.coordinate)}, when {where}{far}"
+
+
+def _named(lab: Lab, coordinate: int) -> str:
+    """Return a coordinate as people index it."""
+    slot, local = locate(lab, coordinate)
+    index = ", ".join(map(str, slot.where(local)))
+    return f"{slot.name}[{index}]" if index else slot.name
 
 
 def _far(*values: float) -> str:
