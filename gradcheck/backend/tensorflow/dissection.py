@@ -85,12 +85,12 @@ class Dissection:
             found[name] = frozenset(direct).union(*(found.get(other, frozenset()) for other in direct))
         return found
 
-    def _import(self, tensors: Sequence[Any]) -> Any:
+    def _import(self, tensors: Sequence[Any], graph: Any = None) -> Any:
         # What the forward has captured are tensors and handles of no graph.
         captured = [tf.compat.v1.get_default_graph().capture(tensor) for tensor in self.captured]
         mapped = dict(zip(self.names, [*tensors, *captured], strict=True))
         found = tf.graph_util.import_graph_def(
-            self.graph, input_map=mapped, return_elements=list(self.outputs), name="g"
+            graph or self.graph, input_map=mapped, return_elements=list(self.outputs), name="g"
         )
         return [t for t in found if t.dtype == tf.float64]
 
@@ -113,23 +113,24 @@ class Dissection:
 
     def _rules(self, tensors: Any, ups: Any) -> list[Any]:
         """Return, for every op, its upstreams and what its rule gives to each input."""
-        outputs = self._import(tensors)
+        outputs = self._import(tensors, _with_uses(self.graph))
         graph = tf.compat.v1.get_default_graph()
         ops = [graph.get_operation_by_name(name) for name, (_, _, results) in self.nodes.items() if len(results) == 1]
+        results = [_floating(op.outputs)[0] for op in ops]
         # All at once: a pass through the graph for each op takes minutes of a long loop.
-        adjoints = tf.gradients(outputs, [_floating(op.outputs)[0] for op in ops], grad_ys=list(ups))
-        found: list[Any] = []
-        for op, adjoint in zip(ops, adjoints, strict=True):
-            if adjoint is None:
-                continue
-            output = _floating(op.outputs)[0]
-            # An input that an op takes twice, as x * x does, is one use.
-            for position, source in enumerate(_distinct(_floating(op.inputs))):
-                (part,) = tf.gradients([output], [source], grad_ys=[adjoint], stop_gradients=list(op.inputs))
-                if part is not None:
-                    self.uses.append((op.name, position))
-                    found += [tf.convert_to_tensor(adjoint), tf.convert_to_tensor(part), _applied(adjoint, part)]
-        return found
+        # A copy of each, as an op may hand on its upstream as it is.
+        adjoints = [None if a is None else tf.identity(a) for a in tf.gradients(outputs, results, ups)]
+        reached = [i for i, adjoint in enumerate(adjoints) if adjoint is not None]
+        uses = [(ops[i].name, k) for i in reached for k in range(len(_distinct(_floating(ops[i].inputs))))]
+        sources = [graph.get_tensor_by_name(f"{_use(name, k)}:0") for name, k in uses]
+        parts = tf.gradients([results[i] for i in reached], sources, [adjoints[i] for i in reached],
+                             stop_gradients=sources)  # fmt: skip
+        by_name = {ops[i].name: adjoints[i] for i in reached}
+        known = [(use, by_name[use[0]], tf.convert_to_tensor(p)) for use, p in zip(uses, parts, strict=True)
+                 if p is not None]  # fmt: skip
+        self.uses += [use for use, _, _ in known]
+        applied = _applied(known)
+        return [t for use, adjoint, part in known for t in (adjoint, part, applied[use])]
 
     def at(self, x: Array, cotangent: Array) -> list[Edge]:
         """Return every op's part at a point, with a cotangent.
@@ -200,14 +201,53 @@ class Dissection:
         return tensors
 
 
-def _applied(upstream: Any, part: Any) -> Any:
-    """Return J u of an op whose rule gives J^T u, an empty tensor where the two have other shapes."""
+# An input of an op: the name of the op, and which of its inputs that differ.
+_Use = tuple[str, int]
+
+
+def _with_uses(graph: Any) -> Any:
+    """Return a graph in which every floating input of an op is a tensor of its own, so that all have gradients at once.
+
+    An input that an op takes twice, as x * x does, is one use.
+    """
+    found = tf.compat.v1.GraphDef()
+    found.CopyFrom(graph)
+    with tf.Graph().as_default() as whole:
+        tf.graph_util.import_graph_def(graph, name="")
+    for node in list(found.node):
+        names = list(node.input)
+        distinct: dict[str, str] = {}
+        for place, tensor in enumerate(whole.get_operation_by_name(node.name).inputs):
+            if tensor.dtype != tf.float64:
+                continue
+            if tensor.name not in distinct:
+                distinct[tensor.name] = _use(node.name, len(distinct))
+                use = found.node.add(name=distinct[tensor.name], op="Identity", input=[names[place]])
+                use.attr["T"].type = tf.float64.as_datatype_enum
+            node.input[place] = distinct[tensor.name]
+    return found
+
+
+def _use(name: str, number: int) -> str:
+    return f"{name}/use{number}"
+
+
+def _applied(known: Sequence[tuple[_Use, Any, Any]]) -> dict[_Use, Any]:
+    """Return J u of each use whose rule gives J^T u, an empty tensor where the two have other shapes.
+
+    J^T u is linear in u, so that its own gradient along a tangent is J times the tangent; that of one input of every
+    op at a time.
+    """
     nothing = tf.zeros([0], tf.float64)
-    if upstream.shape != part.shape:
-        return nothing
-    # J^T u is linear in u, so that its own gradient along a tangent is J times the tangent.
-    (found,) = tf.gradients([part], [upstream], grad_ys=[tf.stop_gradient(upstream)])
-    return nothing if found is None else found
+    found: dict[_Use, Any] = {use: nothing for use, _, _ in known}
+    for number in {use[1] for use, _, _ in known}:
+        chosen = [(use, up, part) for use, up, part in known if use[1] == number and up.shape == part.shape]
+        if chosen:
+            uses, ups, parts = zip(*chosen, strict=True)
+            tangents = [tf.stop_gradient(up) for up in ups]
+            slopes = tf.gradients(list(parts), list(ups), tangents, stop_gradients=list(ups))
+            found |= {use: nothing if slope is None else slope for use, slope in zip(uses, slopes, strict=True)}
+    return found
 
 
 def _distinct(tensors: Sequence[Any]) -> list[Any]:
