@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.diagnose.evidence import Diagnosis, Evidence, close, explained
+from gradcheck.diagnose.other_places import not_transposed, permuted, reversed_along, transposed
 from gradcheck.diagnose.regions import diagonal_or_not, moving_elements, part_of_complex, region_or_elements
 from gradcheck.differences.ladder import Label
 from gradcheck.numerics.arrays import Array
@@ -41,8 +42,8 @@ def diagnose(evidence: Evidence) -> Diagnosis:
         _sign_flip,
         _exchanged,
         _factor,
-        _transposed,
-        _not_transposed,
+        transposed,
+        not_transposed,
         _swapped,
         part_of_complex,
         diagonal_or_not,
@@ -52,7 +53,8 @@ def diagnose(evidence: Evidence) -> Diagnosis:
         _missing_sum,
         moving_elements,
         _one_factor,
-        _reversed,
+        reversed_along,
+        permuted,
     )
     for test in tests:
         diagnosis = test(evidence)
@@ -168,29 +170,6 @@ def _summed(shape: tuple[int, ...], result: tuple[int, ...]) -> set[int]:
     kept = (chosen for chosen in combinations(range(len(axes)), len(left)) if [axes[i] for i in chosen] == left)
     counts = {math.prod(n for i, n in enumerate(axes) if i not in chosen) for chosen in kept}
     return counts - {1}
-
-
-def _transposed(e: Evidence) -> Diagnosis | None:
-    for i, j in combinations(range(len(e.shape)), 2):
-        swapped = np.swapaxes(e.reference, i, j)
-        if swapped.shape == e.gradient.shape and explained(e, swapped):
-            return Diagnosis(
-                "transposed",
-                f"the gradient equals the reference with axes {i} and {j} exchanged",
-                "transpose the returned gradient",
-            )
-    return None
-
-
-def _not_transposed(e: Evidence) -> Diagnosis | None:
-    """Name the Jacobian itself in the place of its transpose: a rotation that is not turned back."""
-    if e.jvp is None or not explained(e, e.jvp):
-        return None
-    return Diagnosis(
-        "transposed",
-        "the gradient is J u where J^T u belongs: the Jacobian is not transposed",
-        "transpose the factor that the upstream is multiplied with (tf.matmul: transpose_a, transpose_b)",
-    )
 
 
 def _exchanged(e: Evidence) -> Diagnosis | None:
@@ -317,17 +296,6 @@ def _one_factor(e: Evidence) -> Diagnosis | None:
                     f"gradient / reference = {factor} at every element",
                     f"a factor, {times}, is {extra}: look at the exponents",
                 )
-    return None
-
-
-def _reversed(e: Evidence) -> Diagnosis | None:
-    for axis, size in enumerate(e.shape):
-        if size >= 2 and explained(e, np.flip(e.reference, axis)):
-            return Diagnosis(
-                "index",
-                f"the gradient equals the reference reversed along axis {axis}",
-                f"reverse the returned gradient along axis {axis}",
-            )
     return None
 
 

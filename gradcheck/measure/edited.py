@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from gradcheck.backend.tensorflow.edited import Editable, editable
 from gradcheck.backend.tensorflow.faults import refusals, refused
+from gradcheck.backend.tensorflow.runs import Run
 from gradcheck.backend.tensorflow.vector_op import VectorOp
 from gradcheck.differences.assess import assess
 from gradcheck.differences.vector_function import Point
@@ -31,7 +32,6 @@ from gradcheck.verdict.tolerances import (
     EDITS_TRIED,
     EDITS_VERIFIED,
     MEND_DRAWS,
-    MEND_SCALES,
 )
 from gradcheck.ways import EAGER
 
@@ -111,8 +111,14 @@ def _editable(lab: Lab) -> Editable | None:
 
 
 def _tried(lab: Lab, code: Editable, x: Array, edits: Iterable[Edit]) -> Iterator[tuple[Edit, Array]]:
-    """Yield edits with the gradients that they give, in eager and in the op's own dtype."""
+    """Yield edits with the gradients that they give, in eager and in the op's own dtype.
+
+    The forward runs once for all edits of a grad_fn that read the same names.
+    """
     end = time.process_time() + EDIT_SECONDS
+    again = lab.gradients.pulled_again(replace(EAGER, device=lab.first_way.device), own_point(lab, x), lab.upstream)
+    # With the grad_fn of that forward among the live functions.
+    code = _editable(lab) or code
     seen: set[Edit] = set()
     for edit in edits:
         if edit in seen:
@@ -123,18 +129,22 @@ def _tried(lab: Lab, code: Editable, x: Array, edits: Iterable[Edit]) -> Iterato
         gradient = None
         with ExitStack() as stack, refusals():
             try:
+                live = code.reaches_live(edit)
                 stack.enter_context(code.edited(edit))
             except (SyntaxError, ValueError):
                 continue
-            gradient = _gradient(lab, x)
+            gradient = _packed(lab, refused(again)) if live else _gradient(lab, x)
         if gradient is not None:
             yield edit, gradient
 
 
 def _gradient(lab: Lab, x: Array) -> Array | None:
-    run = refused(
-        lambda: lab.gradients.run(replace(EAGER, device=lab.first_way.device), own_point(lab, x), lab.upstream)
-    )
+    way = replace(EAGER, device=lab.first_way.device)
+    return _packed(lab, refused(lambda: lab.gradients.run(way, own_point(lab, x), lab.upstream)))
+
+
+def _packed(lab: Lab, run: Run | None) -> Array | None:
+    """Return the gradient of a run, None where it has other shapes than the inputs."""
     fits = run is not None and all(
         g is None or tuple(np.shape(g)) == tuple(slot.shape) for g, slot in zip(run.gradients, lab.slots, strict=True)
     )
@@ -179,15 +189,14 @@ def _is_finite_at(lab: Lab, point: Point, wanted: Wanted) -> bool:
 
 
 def _points(lab: Lab, wanted: Wanted) -> Iterator[Point]:
-    """Yield x, points near the sample and near x, and points farther out in the directions of both."""
+    """Yield x, and points near the sample and near x; what holds farther out every check says afterwards."""
     point = lab.precision.point
     yield _point(lab, wanted.x, point.cotangent)
     for number in range(MEND_DRAWS):
         rng = lab.rng("mend", str(number))
         for start in dict.fromkeys((point.x.tobytes(), wanted.x.tobytes())):
             x = np.frombuffer(start) + point.sizes * rng.uniform(-1.0, 1.0, point.x.size)
-            for scale in (1.0, *MEND_SCALES):
-                yield _point(lab, point.clipped(scale * x[None])[0], rng.normal(size=point.cotangent.size))
+            yield _point(lab, point.clipped(x[None])[0], rng.normal(size=point.cotangent.size))
 
 
 def _point(lab: Lab, x: Array, cotangent: Array) -> Point:

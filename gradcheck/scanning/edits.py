@@ -12,6 +12,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+from gradcheck.scanning.axis_lists import other_axes
 from gradcheck.scanning.edit_causes import by_meaning, cause_of
 from gradcheck.scanning.returns import own_nodes
 from gradcheck.scanning.swapped_names import swapped_names
@@ -52,8 +53,7 @@ _WRAPS = ("tf.transpose({e})", "tf.reduce_sum({e})", "tf.math.conj({e})")
 _AXES = (-1, 0, 1)
 # Numbers elsewhere in an op that a threshold is exchanged for.
 NUMBERS_TRIED = 12
-_INTEGERS = (0, 1, 2, -1, -2)
-_FLOATS = (0.0, 0.5, 1.0, 2.0, 3.0, -1.0)
+_INTEGERS, _FLOATS = (0, 1, 2, -1, -2), (0.0, 0.5, 1.0, 2.0, 3.0, -1.0)
 _ATOMS = (ast.Name, ast.Call, ast.Constant, ast.Attribute, ast.Subscript)
 # A gradient that loops while something holds may never end with another number in it.
 _ENDLESS = ("while_loop",)
@@ -101,6 +101,7 @@ class Rule:
             ("thresholds", (e for node in thresholds for e in self._numbers(node, ratio))),
             ("numbers", (e for node in others for e in self._numbers(node, ratio))),
             ("axes", (e for node in axes for e in self._numbers(node, ratio))),
+            ("axes", (self._with(node, text) for node in nodes for text in other_axes(node, self._parents))),
             ("signs", (e for node in values for e in self._signs(node))),
             ("operators", (e for node in nodes for e in self._operators(node))),
             ("calls", (e for node in nodes for e in self._calls(node))),

@@ -230,8 +230,8 @@ DENOMINATORS, FRACTION_RTOL = 12, 1e-4
 MAX_TERMS, LONG_ENOUGH = 8, 3
 # The fewest elements that count as a number of elements where all of them have one output each.
 COUNTABLE = 5
-# Fresh points at which a mend must pass, and factors by which others lie farther out.
-MEND_DRAWS, MEND_SCALES = 2, (5.0, 30.0, 120.0)
+# Fresh points at which a mend must pass.
+MEND_DRAWS = 2
 # Edits of a grad_fn: how many are tried in how many seconds of the processor, on how many coordinates, how many giving
 # the right numbers in the op's own dtype are put to the whole comparison, and what counts as the right numbers there.
 EDITS_TRIED, EDIT_SECONDS, EDITED_SIZE, EDITS_VERIFIED, EDITED_RTOL = 1500, 3.0, 20_000, 4, 1e-3

@@ -28,12 +28,24 @@ class Editable:
     statement: ast.stmt
     lines: Sequence[str]
     recorder: Recorder = field(repr=False)
+    place: tuple[str, int] = ("", 0)
 
     def whole_line(self, number: int, text: str) -> Edit:
         """Return the edit that puts a text in the place of a line, with its indent."""
         line = self.lines[number - 1]
         indent = len(line) - len(line.lstrip())
         return Edit(number, indent, len(line.encode()), text)
+
+    def reaches_live(self, edit: Edit) -> bool:
+        """Return whether an edit changes the grad_fns that are live, which read no more names then than before.
+
+        Raises SyntaxError or ValueError for an edit that cannot be.
+        """
+        codes = self._codes(edit)
+        live = [f.__code__ for f in self.owners if _place(f.__code__) == self.place]
+        return bool(live) and all(
+            (new := codes.get(self.place)) is not None and new.co_freevars == code.co_freevars for code in live
+        )
 
     def line_after(self, edit: Edit) -> str:
         """Return the edited line."""
@@ -87,7 +99,9 @@ def editable(place: Place, recorder: Recorder) -> Editable | None:
         return None
     library = next((name for name, value in owners[0].__globals__.items() if value is tf), "tf")
     rule = Rule(found, _names(statement, found), lines, library)
-    return None if rule.may_not_end else Editable(owners, rule, statement, lines, recorder)
+    return (
+        None if rule.may_not_end else Editable(owners, rule, statement, lines, recorder, (place.function, place.line))
+    )
 
 
 def _span(statement: ast.stmt) -> tuple[int, int]:

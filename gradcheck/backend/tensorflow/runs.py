@@ -69,6 +69,24 @@ class Gradients:
         lived = {device_of(t) for t in [*outputs, *(g for g in gradients if g is not None)]}
         return Run([to_array(t) for t in outputs], [to_array(g) for g in gradients], frozenset(lived))
 
+    def pulled_again(self, way: Way, values: Sequence[Any], upstream: Sequence[Any]) -> Callable[[], Run]:
+        """Return a function that takes the gradient of one eager forward, as often as it is called."""
+        self.state.restore()
+        with _on(way.device):
+            tensors = [as_tensor(value) for value in values]
+            ups = [as_tensor(value) for value in upstream]
+            watched = [tensors[i] for i in self.sources]
+            with GradientTape(persistent=True) as tape:
+                tape.watch(watched)
+                outputs = self.operation(tensors)
+
+        def pull() -> Run:
+            with _on(way.device):
+                gradients = pull_back(tape, outputs, [*watched, *self.variables], ups)
+            return Run([to_array(t) for t in outputs], [to_array(g) for g in gradients], frozenset())
+
+        return pull
+
     def prepared(self, way: Way, values: Sequence[Any], upstream: Sequence[Any]) -> Callable[[], Any]:
         """Return a call of value and gradient on tensors that are there already; it waits for the results."""
         with _on(way.device):

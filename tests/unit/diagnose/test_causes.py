@@ -188,6 +188,13 @@ def test_a_gradient_in_reverse_order():
     assert "reversed along axis 1" in told(REFERENCE[:, ::-1]).message
 
 
+def test_a_gradient_in_another_order_along_an_axis():
+    wide = RNG.normal(size=(3, 6))
+    found = told(wide[:, [0, 2, 4, 1, 3, 5]], wide)
+    assert (found.cause, "along axis 1: those of [0, 2, 4, 1" in found.message) == ("index", True)
+    assert cause(wide + 0.1 * RNG.normal(size=(3, 6)), wide) == "unknown"
+
+
 def test_a_sum_over_an_axis_that_is_missing_is_a_term():
     y = np.exp(REFERENCE) / np.exp(REFERENCE).sum(-1, keepdims=True)
     upstream = RNG.normal(size=(4, 3))

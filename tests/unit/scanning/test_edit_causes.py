@@ -45,6 +45,8 @@ def test_every_edit_has_a_cause_of_the_catalogue():
         ("tf.nn.softmax(u, 1)", "return tf.nn.softmax(u, 0)", "axis"),
         ("tf.reduce_sum(u, axis=[1])", "return tf.reduce_sum(u, axis=[0])", "axis"),
         ("tf.reverse(u, [0])", "return u", "index"),
+        ("tf.reduce_mean(u * x, [1, 2])", "return tf.reduce_mean(u * x, [2])", "axis"),
+        ("tf.reduce_mean(u * x, axis=2)", "return tf.reduce_mean(u * x, axis=[2, 1])", "axis"),
     ],
 )
 def test_an_edit_undoes_a_mistake_of_a_name(line, mended, cause):

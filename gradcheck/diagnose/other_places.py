@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tests for gradients whose numbers are right and stand in other places: transposed, reversed, permuted."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+
+from gradcheck.diagnose.evidence import Diagnosis, Evidence, close, explained
+from gradcheck.verdict.tolerances import LONG_ENOUGH, MOST_AXES
+
+
+def transposed(e: Evidence) -> Diagnosis | None:
+    """Name two axes that are exchanged."""
+    for i, j in combinations(range(len(e.shape)), 2):
+        swapped = np.swapaxes(e.reference, i, j)
+        if swapped.shape == e.gradient.shape and explained(e, swapped):
+            return Diagnosis(
+                "transposed",
+                f"the gradient equals the reference with axes {i} and {j} exchanged",
+                "transpose the returned gradient",
+            )
+    return None
+
+
+def not_transposed(e: Evidence) -> Diagnosis | None:
+    """Name the Jacobian itself in the place of its transpose: a rotation that is not turned back."""
+    if e.jvp is None or not explained(e, e.jvp):
+        return None
+    return Diagnosis(
+        "transposed",
+        "the gradient is J u where J^T u belongs: the Jacobian is not transposed",
+        "transpose the factor that the upstream is multiplied with (tf.matmul: transpose_a, transpose_b)",
+    )
+
+
+def reversed_along(e: Evidence) -> Diagnosis | None:
+    """Name an axis along which the gradient is turned round."""
+    for axis, size in enumerate(e.shape):
+        if size >= 2 and explained(e, np.flip(e.reference, axis)):
+            return Diagnosis(
+                "index",
+                f"the gradient equals the reference reversed along axis {axis}",
+                f"reverse the returned gradient along axis {axis}",
+            )
+    return None
+
+
+def permuted(e: Evidence) -> Diagnosis | None:
+    """Name numbers that are right and stand in other places along an axis, as after tf.concat for tf.stack."""
+    for axis, size in enumerate(e.shape):
+        if size < LONG_ENOUGH + 1 or e.complex or not e.usable.all():
+            continue
+        gradient, reference = np.moveaxis(e.gradient, axis, 0), np.moveaxis(e.reference, axis, 0)
+        everything = np.ones(reference.shape[1:], np.bool_)
+        found = [[j for j in range(size) if close(gradient[i], reference[j], everything)] for i in range(size)]
+        if all(len(places) == 1 for places in found) and len({places[0] for places in found}) == size:
+            order = [places[0] for places in found]
+            shown = f"{order[:MOST_AXES]}"[:-1] + (", ...]" if size > MOST_AXES else "]")
+            return Diagnosis(
+                "index",
+                f"the gradient holds the right numbers in other places along axis {axis}: those of {shown}",
+                f"put the parts back in the order of the input along axis {axis}: where it takes every second number,"
+                " tf.stack and tf.reshape, not tf.concat",
+            )
+    return None
