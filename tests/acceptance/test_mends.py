@@ -148,7 +148,7 @@ def mended(tmp_path_factory):
         ("masked", "return up * tf.cos(x) * tf.cast(z > 0, z.dtype)"),
         ("clipped_far_out", "slope = 2.0 * x"),
         ("of_the_mean", "return up * 2.0 * x / tf.cast(tf.size(x), x.dtype)"),
-        ("both_negated", "up = up"),
+        ("both_negated", "pass  # leave this line out"),
         ("cubed", None),
         ("Scaled", "return up * w, tf.reduce_sum(up * x, axis=0)"),
     ],
