@@ -89,7 +89,9 @@ def _is_permutation(value: AnyArray) -> bool:
 
 def _repeated(value: AnyArray, rng: np.random.Generator) -> AnyArray:
     """Return rows of integers that are given, of which some come twice and some not at all."""
-    return np.asarray(value[rng.integers(0, len(value), len(value))])
+    order, half = rng.permutation(len(value)), len(value) // 2
+    order[:half] = order[len(value) - half :]
+    return np.asarray(value[order])
 
 
 def _drawn_anew(lab: Lab, draws: Sequence[Any], drawn: Sequence[int]) -> Iterator[list[Any]]:

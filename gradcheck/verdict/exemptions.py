@@ -27,6 +27,7 @@ from gradcheck.verdict.tolerances import (
     MEASURED_AGAIN,
     NEIGHBOUR_STEP,
     NEIGHBOURS,
+    ONE_FACTOR,
     SAME_RTOL,
     SLOPE_RTOL,
 )
@@ -135,15 +136,19 @@ def at_an_edge(d: Discrepancy, op: Witness) -> Mask:
 
 
 def unconverged(d: Discrepancy, op: Witness) -> Mask:
-    """Return where, away from the sample, an iteration may not have gone further: its own tolerance is a small gap.
+    """Return where an iteration may not have gone further: its own tolerance leaves a small gap, a factor one factor.
 
     The gradient of what it converges to is meant, the differences are those of the steps that were made.
     """
-    if d.sampled or not op.iterates:
+    if not op.iterates:
         return d.nothing
     with np.errstate(all="ignore"):
         size = np.fmax(np.abs(d.found), np.abs(d.wanted))
-        return np.asarray(d.elements & (np.abs(d.found - d.wanted) <= ITERATION_RTOL * size))
+        seen = d.elements & (d.wanted != 0)
+        ratios, inputs = (d.found / d.wanted - 1)[seen], np.unique(d.point.x[d.coordinates[seen]])
+    if d.sampled and inputs.size > 2 and np.ptp(ratios) <= ONE_FACTOR * np.abs(ratios).max():
+        return d.nothing
+    return np.asarray(d.elements & (np.abs(d.found - d.wanted) <= ITERATION_RTOL * size))
 
 
 EXEMPTIONS = (

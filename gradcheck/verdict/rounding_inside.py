@@ -16,6 +16,8 @@ from gradcheck.verdict.tolerances import (
     DIFFERENCE_RTOL,
     DOUBLE_ROUNDOFF,
     LARGER_BY,
+    NEARBY_SHARES,
+    OTHER_SIDE,
     ROUNDING_DRAWS,
     ROUNDINGS_TRIED,
     SLOPE_RTOL,
@@ -33,8 +35,7 @@ def rounding_there(d: Discrepancy, op: Witness) -> Mask:
     if d.sampled and not op.rounds_to_half:
         return d.nothing
     found = _of_other_upstreams(d, op)
-    if _rounds_inside(d, found):
-        found += _apart_from_autodiff_nearby(d, op)
+    covered = _on_either_side(d, op) if _rounds_inside(d, found) else d.nothing
     if not d.sampled:
         found += _moved_by_a_rounding(d, op)
     with np.errstate(all="ignore"):
@@ -42,7 +43,7 @@ def rounding_there(d: Discrepancy, op: Witness) -> Mask:
         moved = np.where(np.isfinite(apart) & ~_on_two_levels(d, found), apart, 0.0)
         size = np.fmax(np.abs(d.found), np.abs(d.wanted))
         slack = 0.0 if d.sampled else SLOPE_RTOL * size
-        return np.asarray(np.abs(d.found - d.wanted) <= slack + CONDITIONING_FACTOR * moved)
+        return np.asarray(covered | (np.abs(d.found - d.wanted) <= slack + CONDITIONING_FACTOR * moved))
 
 
 def _rounds_inside(d: Discrepancy, scaled: Sequence[Array]) -> bool:
@@ -92,21 +93,24 @@ def _of_other_upstreams(d: Discrepancy, op: Witness) -> list[Array]:
     return found
 
 
-def _apart_from_autodiff_nearby(d: Discrepancy, op: Witness) -> list[Array]:
-    """Return what the gradient would be if its gap to autodiff were that at points close by.
+def _on_either_side(d: Discrepancy, op: Witness) -> Mask:
+    """Return where the gap to autodiff has the other sign, and is no smaller by much, at a point close by.
 
-    A rounding inside leaves another gap at each of them, of any sign; a mistake leaves about the same.
+    A rounding inside leaves another gap at each point, of any sign, as a saw has teeth; a mistake leaves about the
+    same.
     """
-    rng = op.rng("nearby rounding")
-    found: list[Array] = []
+    covered = d.nothing
     if d.autodiff is None:
-        return found
-    for _ in range(ROUNDING_DRAWS):
-        x = d.point.clipped(d.point.x * (1 + LARGER_BY * rng.uniform(-1.0, 1.0, d.point.x.size)))
-        gradient, autodiff = (take(replace(d.point, x=x)) for take in (op.gradient_near, op.autodiff))
+        return covered
+    own = d.found - d.autodiff
+    for move in (sign * share for share in NEARBY_SHARES for sign in (1.0, -1.0)):
+        there = replace(d.point, x=d.point.clipped(d.point.x * (1 + move)))
+        gradient, autodiff = op.gradient_near(there), op.autodiff(there)
         if gradient is not None and autodiff is not None:
-            found.append(d.autodiff + gradient[d.coordinates] - autodiff[d.coordinates])
-    return found
+            with np.errstate(all="ignore"):
+                gap = (gradient - autodiff)[d.coordinates]
+                covered |= (np.sign(gap) * np.sign(own) < 0) & (np.abs(gap) >= OTHER_SIDE * np.abs(own))
+    return covered
 
 
 def rounded_constants(d: Discrepancy, op: Witness) -> Mask:

@@ -31,18 +31,17 @@ SAME_IN_FLOAT64 = 1e-9
 LEAST_FACTOR, FACTOR_ROUNDINGS = 1e-7, 32
 # A difference contradicts both together only if it is so many tolerances and such a share of them away.
 CONTRADICTS, CONTRADICTS_RTOL = 10, 1e-3
-# A difference this close to the gradient speaks for it, although its own bound is wide.
-SPEAKS_FOR = 0.1
-# A slope whose bound is this share of it is a number, and not one that grows as steps get finer.
-SETTLED_RTOL = 1e-2
+# A difference this close to the gradient speaks for it, although its own bound is wide; a slope whose bound is this
+# share of it is a number, and not one that grows as steps get finer.
+SPEAKS_FOR, SETTLED_RTOL = 0.1, 1e-2
 # Two looks at one slope may part by this much of it, beside their bounds.
 SLOPE_RTOL = 1e-3
-# Over long steps differences see a slope to a few percent; an iteration with a tolerance is off by some of that.
-LONG_STEP_RTOL, ITERATION_RTOL = 0.02, 1e-2
-# Neighbours at which autodiff is taken, how close they are, and how far apart gradients at a tie are.
-NEIGHBOURS, NEIGHBOUR_STEP, APART_AT_TIE = 12, 1e-8, 1e-2
-# Elements at which a difference alone contradicts both that are measured again.
-MEASURED_AGAIN = 64
+# Over long steps differences see a slope to a few percent; an iteration with a tolerance is off by some of that, but
+# by no one factor: ratios that differ by less than this share of what they are off by.
+LONG_STEP_RTOL, ITERATION_RTOL, ONE_FACTOR = 0.02, 1e-2, 0.1
+# Neighbours at which autodiff is taken, how close they are, and how far apart gradients at a tie are; elements at
+# which a difference alone contradicts both that are measured again.
+NEIGHBOURS, NEIGHBOUR_STEP, APART_AT_TIE, MEASURED_AGAIN = 12, 1e-8, 1e-2, 64
 
 # --- Forward values ---------------------------------------------------------------------------------------------------
 # A `reference` is another formula of the same value: four digits, of an element or a hundredth of the largest; where
@@ -79,8 +78,7 @@ SWITCHES_TRIED, SWITCH_DRAWS, SWITCH_LOOKS, REPEATED_DRAWS = 12, 4, 48, 2
 # Gradient and autodiff of a set-up made anew, each in the op's own dtype: of an element and of the largest. A size
 # that is written down is off by one part in a thousand at one row more of forty.
 ELSEWHERE_RTOL, HALVES_ELSEWHERE_RTOL, ELSEWHERE_FLOOR = 1e-4, 5e-2, 1e-2
-# Roundings that a sum of terms which cancel leaves.
-ROUNDINGS_OF_A_SUM = 64
+ROUNDINGS_OF_A_SUM = 64  # that a sum of terms which cancel leaves
 # Upstreams with which a declared gradient is compared, as factors of the sample's, and points at which it is.
 DECLARED_FACTORS, DECLARED_POINTS = (1.0, 10.0, 100.0, 0.1), 8
 # What is tiny beside the gradient at the sample; how many times as large as there a gradient is where what either
@@ -104,9 +102,11 @@ BEYOND_ONSET = (0.25, 0.5, 0.75, 1.0)
 DISORDER, HEAVY = 1e5, 1e4
 # How close, beside their distance from the sample, two gaps begin that begin at one place; inputs that are not far.
 SAME_ONSET, NEAR_ZERO = 0.1, 0.02
-# Draws of random roundings, the roundings that each moves by, the share by which an upstream or an input grows that
-# shows them (little: a mistake changes by as little), and the share of a gap left where its reason is gone.
+# Draws of random roundings, the roundings that each moves by, the share by which an upstream grows that shows them
+# (little: one that is clipped changes by as little), and the share of a gap left where its reason is gone; how far
+# inputs move until roundings inside have another sign, and the share of a gap that it has then at least.
 ROUNDING_DRAWS, ROUNDINGS_TRIED, LARGER_BY, TAKEN_AWAY = 4, 4, 1e-3, 1e-2
+NEARBY_SHARES, OTHER_SIDE = (1e-3, 1e-2, 2e-2, 3e-2, 5e-2, 8e-2), 0.1
 # How many times as far as autodiff of the same graph, or a quarter of what rounding explains, the branch that an op
 # takes in half precision may be from the op in float64 (a quarter of 16 roundings: 1.6 % in bfloat16).
 BRANCH_MARGIN = 4.0
