@@ -123,11 +123,12 @@ class _Simple:
 def _pairs(draws: tuple[Draw, Draw], part: slice, wide: bool) -> Iterator[_Match]:
     """Yield the first two simple changes that explain the gradient together."""
     for a, b in combinations(list(_simple(draws)), 2):
-        both = [x + y for x, y in zip(a.deltas, b.deltas, strict=True)]
         one, other = (draws[0].edges[simple.edge] for simple in (a, b))
         # What a change does depends on the other where the gradient comes through both.
-        in_a_row = one.name in other.before or other.name in one.before
-        if a.edge != b.edge and not in_a_row and _fits_both(draws, both, part, wide):
+        if a.edge == b.edge or one.name in other.before or other.name in one.before:
+            continue
+        both = [x + y for x, y in zip(a.deltas, b.deltas, strict=True)]
+        if _fits_both(draws, both, part, wide):
             words = f"{a.change.words.replace('{op}', '{0}')}, and {b.change.words.replace('{op}', '{1}')}"
             hint = f"{a.change.hint.replace('{op}', '{0}')}; {b.change.hint.replace('{op}', '{1}')}"
             yield _Match(Change(a.change.cause, words, hint), (one, other), _fits_both(draws, both, slice(None), wide))

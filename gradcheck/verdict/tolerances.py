@@ -71,14 +71,14 @@ LEVELS, INTEGER_DRAWS, INTEGERS_TRIED, SHUFFLES, LITERALS_SHUFFLED, HELD_DRAWS =
 # Axes up to which another size is tried, and sizes beyond numbers that are written in the op, the least first.
 AXES_RESIZED, SIZES_TRIED = 4, 3
 # Set-ups that turn a condition; draws of the inputs with each switch; looks at these, and at pairs of switches; draws
-# of integers between those that are given.
+# in which integers that are given come twice.
 SWITCHES_TRIED, SWITCH_DRAWS, SWITCH_LOOKS, REPEATED_DRAWS = 12, 4, 48, 2
 
 # --- A gradient away from the sample ----------------------------------------------------------------------------------
 # Gradient and autodiff of a set-up made anew, each in the op's own dtype: of an element and of the largest. A size
 # that is written down is off by one part in a thousand at one row more of forty.
 ELSEWHERE_RTOL, HALVES_ELSEWHERE_RTOL, ELSEWHERE_FLOOR = 1e-4, 5e-2, 1e-2
-ROUNDINGS_OF_A_SUM = 64  # that a sum of terms which cancel leaves
+ROUNDINGS_OF_A_SUM = 64  # What is left of a sum of terms that cancel.
 # Upstreams with which a declared gradient is compared, as factors of the sample's, and points at which it is.
 DECLARED_FACTORS, DECLARED_POINTS = (1.0, 10.0, 100.0, 0.1), 8
 # What is tiny beside the gradient at the sample; how many times as large as there a gradient is where what either

@@ -1,6 +1,7 @@
 """Ops whose gradient is right at the sample and may be wrong at other inputs."""
 
 import tensorflow as tf
+from difficult_ops import total_probability
 
 _WHERE = {
     "far": lambda x: x > 3.0,
@@ -47,21 +48,8 @@ def ties_with_rounding(x):
     return tf.abs(gap), grad
 
 
-def _total(x):
-    return tf.reduce_logsumexp(tf.nn.log_softmax(tf.math.erf(x)), -1)
-
-
-@tf.custom_gradient
-def total_of_probabilities(x):
-    """The log of one, of which rounding is all that is left."""
-
-    def grad(upstream):
-        with tf.GradientTape() as tape:
-            tape.watch(x)
-            y = _total(x)
-        return tape.gradient(y, x, output_gradients=upstream)
-
-    return _total(x), grad
+# The log of one, of which rounding is all that is left.
+total_of_probabilities = total_probability()
 
 
 def cross_entropy(reads=True):

@@ -132,7 +132,7 @@ def graph_facts(gradients: Gradients, values: Sequence[Any]) -> GraphFacts:
         any(node.op in _SPECIAL for node in nodes),
         _cuts(concrete.graph),
         rules,
-        _iterates(concrete.graph),
+        _iterates(concrete.graph, nodes),
     )
 
 
@@ -157,12 +157,12 @@ def _cuts(graph: Any) -> tuple[Cut, ...]:
     return tuple(found.values())
 
 
-def _iterates(graph: Any) -> bool:
+def _iterates(graph: Any, nodes: Sequence[Any]) -> bool:
     """Return whether the condition of a loop compares floating numbers, as an iteration that converges does."""
-    whole = graph.as_graph_def()
-    functions = {function.signature.name: function.node_def for function in whole.library.function}
-    nodes = [*whole.node, *(node for body in functions.values() for node in body)]
     ends = [node.attr["cond"].func.name for node in nodes if node.op in ("While", "StatelessWhile")]
+    if not ends:
+        return False
+    functions = {function.signature.name: function.node_def for function in graph.as_graph_def().library.function}
     return any(node.op in _COMPARISONS and _of_floats(node) for name in ends for node in functions.get(name, ()))
 
 
