@@ -22,23 +22,23 @@ DOUBLE_ROUNDOFF, SINGLE_ROUNDOFF, CONSTANT_ROUNDINGS = 2.0**-40, 2.0**-20, 16
 AUTODIFF_RTOL = 1e-4
 # With a tolerance of the user's: the roundings that two formulas may part by in any case.
 AUTODIFF_ROUNDINGS = 256
-# Gradient and autodiff this close are one result, from rules that share no code of the user's.
-SAME_RTOL = 1e-6
-# The same in float64, for what is compared in order to name a cause.
-SAME_IN_FLOAT64 = 1e-9
+# Gradient and autodiff this close are one result, from rules that share no code of the user's; and in float64, for what
+# is compared in order to name a cause.
+SAME_RTOL, SAME_IN_FLOAT64 = 1e-6, 1e-9
 # A ratio to autodiff that is one at every element is a factor if it is further from one than a constant stored in
 # float32 puts it, and so many roundings of the op's own constants.
 LEAST_FACTOR, FACTOR_ROUNDINGS = 1e-7, 32
 # A difference contradicts both together only if it is so many tolerances and such a share of them away.
 CONTRADICTS, CONTRADICTS_RTOL = 10, 1e-3
 # A difference this close to the gradient speaks for it, although its own bound is wide; a slope whose bound is this
-# share of it is a number, and not one that grows as steps get finer.
-SPEAKS_FOR, SETTLED_RTOL = 0.1, 1e-2
-# Two looks at one slope may part by this much of it, beside their bounds.
-SLOPE_RTOL = 1e-3
+# share of it is a number, and not one that grows as steps get finer; two looks at one slope may part by so much of it.
+SPEAKS_FOR, SETTLED_RTOL, SLOPE_RTOL = 0.1, 1e-2, 1e-3
 # Over long steps differences see a slope to a few percent; an iteration with a tolerance is off by some of that, but
 # by no one factor: ratios that differ by less than this share of what they are off by.
 LONG_STEP_RTOL, ITERATION_RTOL, ONE_FACTOR = 0.02, 1e-2, 0.1
+# What the last of many contracting steps leaves, beside the largest gradient (6e-8 after 40 steps by 0.65), and what is
+# left of it at half of the inputs: 14 steps leave 6e-5.
+RESIDUAL_RTOL, RESIDUAL_LEFT = 1e-6, 1e-4
 # Neighbours at which autodiff is taken, how close they are, and how far apart gradients at a tie are; elements at
 # which a difference alone contradicts both that are measured again.
 NEIGHBOURS, NEIGHBOUR_STEP, APART_AT_TIE, MEASURED_AGAIN = 12, 1e-8, 1e-2, 64
@@ -330,8 +330,7 @@ CHANGED_RTOL, CHANGED_LOW_RTOL, CHANGED_SCALE = 1e-6, 1e-3, 1e-8
 # How far the second point is moved (enough for another gradient, near enough for the same branches), and simple changes
 # that are tried two by two: 20,000 sums of vectors take a tenth of a second.
 CHANGED_MOVE, CHANGED_PAIRS = 0.1, 200
-# A factor of one, of zero and of minus one are changes of their own.
-LEAST_INNER_FACTOR = 1e-6
+LEAST_INNER_FACTOR = 1e-6  # A factor of one, of zero and of minus one are changes of their own.
 
 # --- Conditions: branches of the forward and of grad_fn that are driven to both sides ---------------------------------
 # Ops that are followed for one case (a small op has 30, so that 0.5 s hold 150 looks), and the fewest and most looks.

@@ -20,6 +20,7 @@ class ArrayOp:
     rounds_to_half = False
     proved = False
     iterates = False
+    growth = 1.0
 
     def __init__(self, value, rule, autodiff, exact=None, exact_autodiff=None):
         self.value, self.rule, self.slope = value, rule, autodiff
@@ -131,6 +132,22 @@ def test_a_small_gap_of_an_iteration_with_a_tolerance_is_exempt_and_a_factor_is_
     op = ArrayOp(np.sin, lambda x: 1.002 * np.cos(x), np.cos)
     op.iterates = True
     assert judge(accuse(op, [0.3, 0.8, 1.1]), op).blamed.all()
+
+
+def test_the_last_residual_of_contracting_steps_is_exempt_and_a_small_wrong_term_is_not():
+    def residual(x):
+        return np.cos(x) + 3e-8 * x**40
+
+    def small_term(x):
+        return np.cos(x) + 3e-8 * x**2
+
+    x = [0.93, 0.97, 1.02]
+    for rule, exempt in ((residual, True), (small_term, False)):
+        d = accuse(ArrayOp(np.sin, rule, np.cos), x)
+        d = replace(d, wanted=d.autodiff, elements=np.ones(3, bool))
+        assert judge(d, ArrayOp(np.sin, rule, np.cos)).blamed.any() != exempt
+    blind = ArrayOp(np.sin, residual, None)
+    assert judge(replace(d, autodiff=None, found=residual(d.point.x)), blind).blamed.all()
 
 
 def test_constants_that_were_rounded_are_exempt_where_exact_ones_agree():
