@@ -211,6 +211,7 @@ CAUSES: Mapping[str, str] = {
     "operand": "Take the derivative of the op that is named at its input, not at its output or at another tensor.",
     "axis": "Sum over the axis that is named, or do not.",
     "index": "Reverse or shift what is named back: the gradient of a cumulative sum is a reversed one.",
+    "no-effect": "Return None or zeros for it; declare an index or a flag with `differentiate: none`.",
     "ignored-input": "Use the input that is named as the forward does: labels, lengths, a mask, an exponent.",
     "unknown": "Compare the columns of the table at one element by hand.",
     "unreduced-broadcast": "Sum over the axes along which the input was broadcast: tf.reduce_sum(g, axis=0).",

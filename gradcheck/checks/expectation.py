@@ -18,8 +18,9 @@ from gradcheck.measure.estimate import Estimate, estimate_of, exactly
 from gradcheck.measure.gradients import expected_vjp
 from gradcheck.measure.lab import Lab
 from gradcheck.numerics.arrays import Array, Mask
+from gradcheck.numerics.closeness import close, largest
 from gradcheck.results import Comparison, Finding
-from gradcheck.verdict.tolerances import DRAWS, FALSE_ALARM, FEWEST_DRAWS, LEAST_BIAS
+from gradcheck.verdict.tolerances import AUTODIFF_RTOL, DRAWS, FALSE_ALARM, FEWEST_DRAWS, LEAST_BIAS
 
 ASKED = Need(lambda lab: lab.case.expectation is not None, "the case has no `expectation`", option=True)
 
@@ -33,15 +34,17 @@ def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
         yield undeclared(lab)
         return
     mean = estimate_of(lab, lab.operation, draws, seed, reference.mean)
+    pathwise = False
     odd = off(mean, reference) | _scaled(lab, mean, reference)
     if odd.any():
         # Of a heavy tail a thousand draws may hold too much once.
         mean = estimate_of(lab, lab.operation, draws, seed + 1, reference.mean)
         odd &= off(mean, reference) | _scaled(lab, mean, reference)
+        pathwise = bool(odd.any()) and _is_pathwise(lab, seed)
     for slot, part in zip(lab.slots, lab.layout.inputs.ranges(), strict=True):
         yield _comparison(lab, slot.name, mean, reference, part, odd)
         if odd[part].any() and draws >= FEWEST_DRAWS:
-            yield biased(lab, slot, part, mean, reference, odd)
+            yield biased(lab, slot, part, mean, reference, odd, pathwise)
         elif draws < FEWEST_DRAWS or _drowned(mean, reference, part):
             yield noisy(slot.name, mean)
     yield summary(mean, reference)
@@ -63,6 +66,17 @@ def _reference(lab: Lab, draws: int, seed: int) -> Estimate | None:
     if not declared and lab.random and lab.facts.cuts:
         return None
     return refused(lambda: estimate_of(lab, lab.bare, draws if lab.random else 2, seed))
+
+
+def _is_pathwise(lab: Lab, seed: int) -> bool:
+    """Return whether the gradient of each draw is autodiff's, through which what is drawn does not change."""
+    if not lab.facts.cuts:
+        return False
+    own, plain = (
+        refused(lambda op=op: estimate_of(lab, op, FEWEST_DRAWS, seed).mean)  # type: ignore[misc]
+        for op in (lab.operation, lab.plain())
+    )
+    return own is not None and plain is not None and close(own, plain, AUTODIFF_RTOL, AUTODIFF_RTOL * largest(plain))
 
 
 def margin(mean: Estimate, reference: Estimate) -> Array:

@@ -74,7 +74,7 @@ def _straight_through(e: Evidence) -> Diagnosis | None:
         return None
     if not e.reaches:
         return Diagnosis(
-            "unknown",
+            "no-effect",
             "the outputs do not depend on this input, however it changes, and the gradient is not zero",
             "return None or zeros for it; declare an index or a flag with `differentiate: none`",
         )

@@ -87,7 +87,7 @@ def _bypassed(e: Edge) -> Array | None:
     if e.upstream.size == e.part.size:
         return e.upstream.reshape(e.part.shape)
     if e.upstream.size > e.part.size:
-        return _summed_to(e.upstream, e.part.shape)
+        return summed_to(e.upstream, e.part.shape)
     try:
         whole: Array = np.zeros(e.part.shape) + e.upstream
         return whole
@@ -95,7 +95,8 @@ def _bypassed(e: Edge) -> Array | None:
         return None
 
 
-def _summed_to(array: Array, shape: tuple[int, ...]) -> Array | None:
+def summed_to(array: Array, shape: tuple[int, ...]) -> Array | None:
+    """Return an array summed over the axes along which `shape` was broadcast, None if it does not come of that."""
     padded = (1,) * (array.ndim - len(shape)) + shape
     if array.ndim != len(padded) or any(n not in (1, m) for n, m in zip(padded, array.shape, strict=True)):
         return None
@@ -122,6 +123,17 @@ def _product(e: Edge, number: int) -> Array | None:
     except ValueError:
         return None
     return found if found.shape == e.part.shape else None
+
+
+def product_of(e: Edge) -> Callable[[Array, Array], Array] | None:
+    """Return the matrix product of upstream and other factor that the rule of an edge is, None if it is none."""
+    if e.op not in _MATRIX_PRODUCTS:
+        return None
+    for number, product in enumerate(_PRODUCTS):
+        found = _product(e, number)
+        if found is not None and np.allclose(found, e.part):
+            return product
+    return None
 
 
 def _known(e: Edge) -> Mapping[str, Array]:

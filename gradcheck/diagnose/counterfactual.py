@@ -17,6 +17,7 @@ import numpy as np
 from gradcheck.backend.tensorflow.dissection import Edge
 from gradcheck.diagnose.changes import IGNORED_LINE, Change, changes_of
 from gradcheck.diagnose.evidence import Diagnosis
+from gradcheck.diagnose.other_operands import Moved, OtherOperand, Seen, other_operands
 from gradcheck.measure.dissected import Draw
 from gradcheck.measure.lab import Lab
 from gradcheck.measure.measurement import Measurement
@@ -56,6 +57,7 @@ def counterfactual(lab: Lab, measurement: Measurement) -> Diagnosis | None:
     if draws is None:
         return None
     found = list(_single(draws, measurement.part, lab.precision.op.wide))
+    found = found or list(islice(_other_operands(lab, draws, measurement.part), 1))
     found = found or list(_lines(draws, measurement.part, lab.precision.op.wide))
     found = found or list(_pairs(draws, measurement.part, lab.precision.op.wide))
     if not found:
@@ -84,6 +86,37 @@ def _single(draws: tuple[Draw, Draw], part: slice, wide: bool) -> Iterator[_Matc
                 words = f"what comes through {{op}} has the factor {factor:.6g}"
                 change = Change("inner-factor", words, f"divide what comes through {{op}} by {factor:.6g}")
                 yield _Match(change, (edge,), _fits_both(draws, deltas, slice(None), wide))
+
+
+def _other_operands(lab: Lab, draws: tuple[Draw, Draw], part: slice) -> Iterator[_Match]:
+    """Yield rules that are right but for a value in the place of which they see another one of the forward."""
+    wide = lab.precision.op.wide
+    for other in other_operands(draws):
+        deltas = [other.delta(draw) for draw in draws]
+        if _fits_both(draws, deltas, part, wide):
+            words = f"{{op}} is differentiated with {_seen(lab, draws[0], other)}"
+            change = Change("operand", words, f"use {other.own} as it is in the derivative of {{op}}")
+            yield _Match(change, (draws[0].edges[other.edge],), _fits_both(draws, deltas, slice(None), wide))
+
+
+def _seen(lab: Lab, draw: Draw, other: OtherOperand) -> str:
+    """Return what a rule sees in words."""
+    if isinstance(other.seen, Moved):
+        return f"{other.own} {other.seen.how} along axis {other.seen.axis}"
+    return f"{_value_named(lab, draw, other.seen)} in the place of {other.own}"
+
+
+def _value_named(lab: Lab, draw: Draw, seen: Seen) -> str:
+    """Return a value of the forward in words: an input by its name, else the op that gives it."""
+    value, parts = seen.at(draw), lab.layout.inputs.unpack(lab.precision.point.x)
+    for slot, part in zip(lab.slots, parts, strict=True):
+        if part.shape == value.shape and np.array_equal(part, value):
+            return f"`{slot.name}`"
+    edge = draw.edges[seen.edge]
+    if seen.given:
+        return f"the value of {_named(edge)}"
+    maker = next((e for e in draw.edges if e.output.shape == value.shape and np.array_equal(e.output, value)), None)
+    return f"what goes into {_named(edge)}" if maker is None else f"the value of {_named(maker)}"
 
 
 def _lines(draws: tuple[Draw, Draw], part: slice, wide: bool) -> Iterator[_Match]:

@@ -12,13 +12,25 @@ from gradcheck.numerics.packing import Slot
 from gradcheck.results import Element, Finding, Note
 from gradcheck.verdict.tolerances import CLOSE, STANDARD_ERRORS
 
+_SCORE = (
+    "each draw gives autodiff's gradient of that draw, through which what is drawn does not change: add the gradient of"
+    " the logarithm of its probability, weighted with the loss (the score function)"
+)
 
-def biased(lab: Lab, slot: Slot, part: slice, mean: Estimate, reference: Estimate, odd: Mask) -> Finding:
-    """Return the finding for a mean that is not the reference, with the factor between them if there is one."""
+
+def biased(
+    lab: Lab, slot: Slot, part: slice, mean: Estimate, reference: Estimate, odd: Mask, pathwise: bool = False
+) -> Finding:
+    """Return the finding for a mean that is not the reference, with the factor between them if there is one.
+
+    `pathwise` says that each draw gives autodiff's gradient of that draw.
+    """
     m, r, e = mean.mean[part], reference.mean[part], mean.error[part]
     order = np.argsort(-np.abs(m - r) / np.fmax(e, np.finfo(float).tiny))
     worst = int(order[0])
     cause, hint = _cause(mean, reference, part)
+    if cause == "unknown" and pathwise:
+        cause, hint = "missing-term", _SCORE
     return Finding(
         "gradient-mismatch",
         f"the mean of {mean.draws} draws of the gradient of `{slot.name}` is not the reference: {m[worst]:.6g} with a"

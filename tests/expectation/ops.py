@@ -65,3 +65,20 @@ def dropout(x):
 @tf.custom_gradient
 def exact(x):
     return x * x, lambda up: tf.convert_to_tensor(up) * 2.0 * x
+
+
+def coin_cost(scored):
+    """A square that a coin keeps: its expected value depends on the chance too, which each draw hides."""
+
+    @tf.custom_gradient
+    def op(x):
+        chance = tf.sigmoid(x)
+        side = tf.cast(tf.random.uniform(tf.shape(x)) < chance, x.dtype)
+        score = x * x * side * (side - chance) if scored else 0.0
+        return side * x * x, lambda up: tf.convert_to_tensor(up) * (2.0 * x * side + score)
+
+    return op
+
+
+def expected_cost(x):
+    return tf.sigmoid(x) * x * x

@@ -165,3 +165,14 @@ def power_of_given(x, n):
 @tf.custom_gradient
 def power_of_given_two(x, n):
     return tf.pow(x, n), lambda upstream: (upstream * 2.0 * x, None)
+
+
+@tf.custom_gradient
+def shifted_by_none(x, unused):
+    """The output does not read `unused`; zeros are its gradient."""
+    return tf.sin(x), lambda upstream: (upstream * tf.cos(x), tf.zeros_like(unused))
+
+
+@tf.custom_gradient
+def shifted_by_unused(x, unused):
+    return tf.sin(x), lambda upstream: (upstream * tf.cos(x), upstream)
