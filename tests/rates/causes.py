@@ -1,8 +1,8 @@
-"""The causes that are named for mistakes in the rule of one op, in ops put together at random.
+"""The causes that are named for mistakes: in all collections, and in ops put together at random.
 
-    python -m tests.rates.causes [--count N] [--seed N] [-j N]
+    python -m tests.rates.causes [--count N] [--seed N] [-j N] [PATH ...]
 
-Each op has two branches of a few known functions, whose rules are written out; one rule is changed as
+A composed op has two branches of a few known functions, whose rules are written out; one rule is changed as
 people change it.  Prints what was called unknown, what got another cause than the planted one, and how often.
 """
 
@@ -13,10 +13,14 @@ import os
 import random
 import sys
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+COLLECTIONS = ["specs", "tests/verdicts", "tests/specs", "tests/branches", "tests/expectation"]
+# The share of mismatches that may have no cause, or another one than was planted (issue 22).
+MOST_UNNAMED = 0.03
 
 # Forward of {x} and what its rule makes of {u}; {y} is the output.
 FUNCTIONS = {
@@ -119,17 +123,48 @@ def planted(rng: random.Random, name: str) -> Planted:
     return Planted(name, source, mistake, wrong, frozenset(causes))
 
 
-def main() -> int:
-    """Print every cause that is unknown or another one than was planted; return 1 if more than 3 % are."""
+@dataclass
+class Counts:
+    """Count mismatches, those without a cause, with another cause than the planted one, and with a verified line."""
+
+    found: int = 0
+    unknown: int = 0
+    other: int = 0
+    mended: int = 0
+
+    def __add__(self, more: Counts) -> Counts:
+        """Return the counts of both."""
+        pairs = zip(astuple(self), astuple(more), strict=True)
+        return Counts(*(a + b for a, b in pairs))
+
+    def __str__(self) -> str:
+        return (
+            f"of {self.found} mismatches {self.unknown} without a cause, {self.other} with another cause than was"
+            f" planted, {self.mended} with a verified line"
+        )
+
+
+def of_collections(paths: Sequence[str], jobs: int) -> Counts:
+    """Count over the cases of which a mismatch is expected, which they are not told."""
     from gradcheck.spec.discover import load, select
     from tests.rates.verdicts import own_verdicts
 
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=150)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("-j", "--jobs", type=int, default=2)
-    parser.add_argument("-v", "--verbose", action="store_true", help="print the ops too")
-    options = parser.parse_args()
+    wrong = [case for case in select(load(paths)) if any("gradient-mismatch" in label for label in case.expect)]
+    counts = Counts()
+    for result in own_verdicts([replace(case, expect=()) for case in wrong], jobs).values():
+        for finding in result.findings:
+            if finding.code == "gradient-mismatch" and finding.level == "error":
+                counts += Counts(1, finding.cause in (None, "unknown"), 0, bool(finding.fix))
+                if finding.cause in (None, "unknown"):
+                    print(f"{result.id} [{finding.wrt}]: {finding.message[:150]}")
+    return counts
+
+
+def of_composed(options: argparse.Namespace) -> Counts:
+    """Count over ops put together at random."""
+    from gradcheck.spec.discover import load, select
+    from tests.rates.verdicts import own_verdicts
+
     rng = random.Random(options.seed)
     ops = {name: planted(rng, name) for name in (f"op_{i}" for i in range(options.count))}
     with tempfile.TemporaryDirectory(prefix="causes-") as made:
@@ -140,26 +175,40 @@ def main() -> int:
         cases = "".join(f"  {name}: {{inputs: {{x: {{shape: [3, 4]}}}}}}\n" for name in ops)
         (folder / "spec.yaml").write_text(f"module: ops.py\ndefaults: {{modes: [eager]}}\ncases:\n{cases}")
         results = own_verdicts(select(load([str(folder)])), options.jobs).values()
-    unknown = other = found = mended = 0
+    counts = Counts()
     for result in results:
         op = ops[result.case]
         mismatches = [f for f in result.findings if f.code == "gradient-mismatch"]
         if not mismatches:
             continue
-        found += 1
-        mended += any(f.fix for f in mismatches)
         cause = mismatches[0].cause
         # Behind a relu a wrong rule shows in a range only, and the range is the first thing to know.
-        if cause in op.causes or (cause == "region" and any(mask in op.source for mask in ("relu", "maximum"))):
-            continue
-        unknown += cause == "unknown"
-        other += cause != "unknown"
-        print(f"{op.mistake} at {op.function}: {cause}: {mismatches[0].message[:150]}")
-        if options.verbose:
-            print(op.source)
-    print(f"of {found} mismatches {unknown} without a cause, {other} with another cause than was planted")
-    print(f"{mended} with a line of code that was verified to mend it")
-    return 1 if unknown > 0.03 * found else 0
+        behind = cause == "region" and any(mask in op.source for mask in ("relu", "maximum"))
+        named, unknown = cause in op.causes or behind, cause in (None, "unknown")
+        counts += Counts(1, unknown, not named and not unknown, any(f.fix for f in mismatches))
+        if not named:
+            print(f"{op.mistake} at {op.function}: {cause}: {mismatches[0].message[:150]}")
+            if options.verbose:
+                print(op.source)
+    return counts
+
+
+def main() -> int:
+    """Print every cause that is unknown or another one than was planted; return 1 if more than 3 % are."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("paths", nargs="*", default=COLLECTIONS)
+    parser.add_argument("--count", type=int, default=500)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("-j", "--jobs", type=int, default=2)
+    parser.add_argument("-v", "--verbose", action="store_true", help="print the composed ops too")
+    options = parser.parse_args()
+    collections, composed = of_collections(options.paths, options.jobs), of_composed(options)
+    together = collections + composed
+    print(f"collections: {collections}")
+    print(f"composed: {composed}")
+    print(f"together: {together}")
+    # A wrong cause misleads, and counts double (issue 22).
+    return 1 if together.unknown + 2 * together.other > MOST_UNNAMED * together.found else 0
 
 
 if __name__ == "__main__":
