@@ -22,7 +22,7 @@ from gradcheck.findings import ERROR
 from gradcheck.measure.lab import Lab
 from gradcheck.measure.pulled import Pulled, pull, pulled_at
 from gradcheck.numerics.closeness import close, largest, wide
-from gradcheck.results import Finding
+from gradcheck.results import Element, Finding
 from gradcheck.sites.held import other_held
 from gradcheck.sites.integers import other_integers
 from gradcheck.sites.site import SetUp
@@ -36,6 +36,7 @@ from gradcheck.verdict.tolerances import (
     HALVES_ELSEWHERE_RTOL,
     ROUNDINGS_OF_A_SUM,
     ROUNDOFF,
+    SLOPE_RTOL,
 )
 
 # Every family of set-ups, in the order in which they are tried.
@@ -66,12 +67,23 @@ CHECK = Check("other sites", "elsewhere", ask, (INPUTS, OUTPUTS, DERIVATIVE, FIX
 
 
 def _unasked(finding: Finding) -> Finding:
-    """Return a warning: an op may be made for one size of an axis, but then it should refuse another."""
+    """Return what is said of a size of another axis than the batch's; a warning where differences do not say it too.
+
+    Of a wide matrix a formula for tall ones is no more than another convention.
+    """
     hint = (
         "grad_fn is right for some sizes only (a size that is written down, an odd or even length): take sizes from"
-        " the tensors, or refuse other sizes in the forward"
+        " the tensors, refuse other sizes in the forward, or say `dynamic_shapes: false`"
     )
+    if finding.elements and all(map(_both_agree, finding.elements)):
+        return replace(finding, hint=hint)
     return softened(replace(finding, code="dynamic-shape", cause=None, hint=hint))
+
+
+def _both_agree(element: Element) -> bool:
+    """Return whether autodiff and the finite difference of an element are one number."""
+    a, d = element.autodiff, element.finite_difference
+    return a is not None and d is not None and abs(a - d) <= SLOPE_RTOL * max(abs(a), abs(d))
 
 
 def _at(lab: Lab, there: SetUp) -> Finding | None:

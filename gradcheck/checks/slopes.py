@@ -310,7 +310,7 @@ def _nonfinite(lab: Lab, measurement: Measurement) -> Finding:
 
 def _mismatch(lab: Lab, measurement: Measurement, measurements: Sequence[Measurement]) -> Finding:
     contrast = contrast_of(measurement, lab.facts.stops)
-    meant = lab.facts.stops and STOPPED in contrast
+    meant = lab.facts.stops and STOPPED in contrast and not measurement.declared
     inner = None if measurement.declared or meant else inner_rule(lab, lab.precision.point.x, measurement.part)
     diagnosis = inner or slope_of_stairs(lab, measurement) or diagnosis_of(lab, measurement, measurements)
     if diagnosis.moving or (diagnosis.cause == "unknown" and not diagnosis.hint):

@@ -69,7 +69,7 @@ def counterfactual(lab: Lab, measurement: Measurement) -> Diagnosis | None:
 def _applies(lab: Lab, measurement: Measurement) -> bool:
     plain = all(slot.plain and not slot.complex for slot in [*lab.slots, *lab.layout.outputs.slots])
     small = lab.layout.inputs.width <= CHANGED_COORDINATES
-    return lab.custom and plain and small and not (measurement.declared or lab.random or lab.facts.stateless)
+    return lab.custom and plain and small and not (measurement.by_user or lab.random or lab.facts.stateless)
 
 
 def _single(draws: tuple[Draw, Draw], part: slice, wide: bool) -> Iterator[_Match]:

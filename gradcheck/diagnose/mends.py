@@ -40,7 +40,7 @@ def with_mend(lab: Lab, finding: Finding, passes: Passes) -> Finding:
         return replace(finding, hint=f"{finding.hint or 'correct the rule'}; {OR_DECLARE}")
     measurement = next((m for m in lab.known_measurements if m.slot.name == finding.wrt), None)
     if measurement is not None and measurement.wrong.any():
-        return finding if measurement.declared else _with_mend_here(lab, finding, measurement, passes)
+        return finding if measurement.by_user else _with_mend_here(lab, finding, measurement, passes)
     return _with_mend_elsewhere(lab, finding, part, passes)
 
 

@@ -32,7 +32,7 @@ OF_ONE_VARIABLE = frozenset({"gradient-shape", "gradient-dtype", "gradient-misma
 # What an op looks like that is used up by calls, when it raises in a check that tries it otherwise.
 LIKE_USED_UP = frozenset({"mode-unsupported", "dynamic-shape", "second-order-missing"})
 # Inputs that nobody asked for may send an op into an endless loop; what is known before stands then.
-MAY_NEVER_END = "far_values"
+MAY_NEVER_END = frozenset({"far_values", "special_numbers"})
 NO_TIME = "no time left (`timeout`)"
 # Coordinates from which on a case's arrays are worth giving back between its checks.
 LARGE = 2**18
@@ -63,9 +63,9 @@ def run_checks(lab: Lab, report: Report, limits: Limits, progress: Progress) -> 
             if reason is not None:
                 report.add(Skipped(check.name, reason, check.is_asked_for(lab)))
                 continue
-            if check.phase == MAY_NEVER_END:
+            if check.phase in MAY_NEVER_END:
                 report.facts = _facts(lab, limits)
-            progress.enter(check.phase, check.phase == MAY_NEVER_END)
+            progress.enter(check.phase, check.phase in MAY_NEVER_END)
             if large:
                 give_back()
             known = len(report.findings)

@@ -99,6 +99,8 @@ def reason_not_to_look(lab: Lab, structured: bool = False) -> str | None:
         return "the inputs are large"
     if lab.case.intended:
         return "differences say nothing of rules that are `intended`"
+    if lab.facts.holds:
+        return "differences see through tf.stop_gradient"
     if not lab.precision.alive.all():
         return "an output is no number at the sample"
     if not lab.precision.op.wide:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gradcheck.backend.tensorflow.dissection import Dissection, Edge
+from gradcheck.backend.tensorflow.dissection import Dissection, Edge, TooLarge
 from gradcheck.backend.tensorflow.faults import refused
 from gradcheck.numerics.arrays import Array
 from gradcheck.verdict.tolerances import CHANGED_MOVE
@@ -29,7 +29,10 @@ class Draw:
 
 def dissected(lab: Lab) -> tuple[Draw, Draw] | None:
     """Return two independent points; None where the forward cannot be taken apart or has no gradient there."""
-    return refused(lambda: _draws(lab))
+    try:
+        return refused(lambda: _draws(lab))
+    except TooLarge:
+        return None
 
 
 def _draws(lab: Lab) -> tuple[Draw, Draw] | None:

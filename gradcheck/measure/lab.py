@@ -105,11 +105,6 @@ class Lab:
         """Return what is differentiated."""
         return self.layout.inputs.slots
 
-    def slot_of(self, coordinate: int) -> Slot:
-        """Return the slot to which a coordinate belongs."""
-        parts = zip(self.slots, self.layout.inputs.ranges(), strict=True)
-        return next(slot for slot, part in parts if part.start <= coordinate < part.stop)
-
     def rng(self, *names: str) -> np.random.Generator:
         """Return the random stream of a check."""
         return stream(self.case.seed, "check", *names)

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from gradcheck.measure.lab import Lab
 
 LOST = "the element reaches an output that is no number"
+# Differences see through tf.stop_gradient.  Of a forward that holds a value fixed and has a gradient of its own, which
+# was written for that forward, autodiff is what is meant.
+HELD = "autodiff of the forward, in which tf.stop_gradient holds values fixed"
 ASSIGNED = "autodiff at the value that the op assigns to it"
 # What a difference may show where it cannot decide, and autodiff may accuse.
 _OPEN = (Label.SMOOTH, Label.NOISY, Label.FEW, Label.STAIRCASE, Label.FLAT)
@@ -61,6 +64,11 @@ class Measurement:
     exempted: tuple[Exemption, ...]
     lost: NDArray[np.bool_]
     exact: Array | None = None
+
+    @property
+    def by_user(self) -> bool:
+        """Return whether the user declared what the gradient is compared with."""
+        return self.declared not in ("", HELD)
 
     @property
     def decided(self) -> NDArray[np.bool_]:
@@ -175,6 +183,8 @@ def _of_slot(
     declared = _declared_by(lab) if is_declared else ""
     if a is not None and not declared and _assigned_before_use(lab, slot, a, s):
         declared, s = ASSIGNED, _compared(lab, a, g)
+    if a is not None and not declared and lab.facts.holds and np.any(s.outcome == Outcome.WRONG):
+        declared, s = HELD, _compared(lab, a, g)
     agrees = _agreeing(lab, g, a, s)
     accused = _accused(lab, slot, part, point, g, a, s, agrees)
     exempted: tuple[Exemption, ...] = ()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gradcheck.measure.away import Away
+from gradcheck.numerics.packing import Slot
 from gradcheck.verdict.tolerances import SAME_ONSET
 
 if TYPE_CHECKING:
@@ -37,7 +38,13 @@ def _begins_beyond(lab: Lab, wrong: Away, other: Away) -> bool:
     coordinate, far = other.moved[0]
     direction, margin = np.sign(far - other.start), SAME_ONSET * abs(other.onset - other.start)
     share = (wrong.onset - wrong.start) / ((wrong.moved[0][1] - wrong.start) or 1.0)
-    sample, slot = lab.vector(), lab.slot_of(coordinate)
+    sample, slot = lab.vector(), _slot_of(lab, coordinate)
     begins = [sample[i] + share * (x - sample[i]) for i, x in wrong.moved
-              if lab.slot_of(i) is slot and np.sign(x - sample[i]) == direction]  # fmt: skip
+              if _slot_of(lab, i) is slot and np.sign(x - sample[i]) == direction]  # fmt: skip
     return any((there - other.onset) * direction >= -margin for there in begins)
+
+
+def _slot_of(lab: Lab, coordinate: int) -> Slot:
+    """Return the slot to which a coordinate belongs."""
+    parts = zip(lab.slots, lab.layout.inputs.ranges(), strict=True)
+    return next(slot for slot, part in parts if part.start <= coordinate < part.stop)

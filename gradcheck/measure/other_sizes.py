@@ -13,7 +13,15 @@ from gradcheck.backend.tensorflow.operation import Operation, flattened
 from gradcheck.measure.pulled import Pulled, pulled_at
 from gradcheck.numerics.arrays import AnyArray, Arrays
 from gradcheck.numerics.closeness import close, largest, wide
-from gradcheck.verdict.tolerances import LARGEST_INPUT, MIXTURE, ROW_FLOOR, ROW_RTOL, SCALED_IN_DOMAIN, SCALED_ROW
+from gradcheck.verdict.tolerances import (
+    LARGEST_INPUT,
+    MIXTURE,
+    ROW_FLOOR,
+    ROW_RTOL,
+    SCALED_IN_DOMAIN,
+    SCALED_ROW,
+    SHARED_MORE,
+)
 
 if TYPE_CHECKING:
     from gradcheck.measure.lab import Lab
@@ -222,6 +230,27 @@ def grown(lab: Lab, plain: Operation, axis: int, size: int, limited: bool = True
         if pulled is not None and all(_reaches(pulled, lab, i, back, start) for i in chosen):
             return values, pulled
     return None
+
+
+def alike_everywhere(lab: Lab, plain: Operation) -> Iterator[tuple[int, int, list[Any], Pulled]]:
+    """Yield sizes that several axes have, larger ones, the leaves with these, and what the bare forward gives.
+
+    These are the two axes of a square, a contraction, the steps of sequences and of their labels.  The parity stays:
+    a kernel of odd size may be meant to be odd.
+    """
+    axes = [(i, axis) for i in _dense(lab) for axis in range(np.ndim(lab.values[i]))]
+    given = _numbers([lab.case.build or {}, lab.case.arguments])
+    for size in dict.fromkeys(lab.values[i].shape[axis] for i, axis in axes):
+        chosen = [(i, axis) for i, axis in axes if lab.values[i].shape[axis] == size]
+        too_large = lab.layout.inputs.width * (size + SHARED_MORE) ** 2 > LARGEST_INPUT * size**2
+        if len(chosen) < 2 or size < 2 or size in given or too_large:
+            continue
+        values = list(lab.values)
+        for i, axis in chosen:
+            values[i] = _enlarged(values[i], lab.leaves[i], axis, size + SHARED_MORE)
+        pulled = pulled_at(lab, plain, values, lab.gradients.state)
+        if pulled is not None and all(_reaches(pulled, lab, i, axis, size) for i, axis in chosen):
+            yield size, size + SHARED_MORE, values, pulled
 
 
 def _lead(lab: Lab, axis: int) -> int | None:

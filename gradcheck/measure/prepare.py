@@ -56,7 +56,7 @@ def prepare(
     first = _first(loaded, operation, values)
     sources = tuple(i for i, leaf in enumerate(leaves) if leaf.differentiated)
     gradients = Gradients(operation, sources, tuple(v.variable for v in first.chosen), first.kept)
-    seen, outputs = graph_facts(gradients, values), first.outputs
+    seen, outputs = graph_facts(gradients, values, loaded.recorder), first.outputs
     if seen.random:
         gradients.seed = RANDOM_SEED + case.seed
         outputs = [to_array(t) for t in gradients.outputs(values)]

@@ -11,13 +11,20 @@ from collections.abc import Iterator
 import numpy as np
 
 from gradcheck.measure.lab import Lab
-from gradcheck.measure.other_sizes import grown, is_batch, longer_along, one_row, one_row_of_integers_more
+from gradcheck.measure.other_sizes import (
+    alike_everywhere,
+    grown,
+    is_batch,
+    longer_along,
+    one_row,
+    one_row_of_integers_more,
+)
 from gradcheck.sites.site import SetUp
 from gradcheck.verdict.tolerances import AXES_RESIZED, SIZES_TRIED
 
 
 def other_sizes(lab: Lab) -> Iterator[SetUp]:
-    """Yield set-ups with one row more, with one row, and with a later axis that is longer."""
+    """Yield set-ups with one row more, with one row, a longer later axis, and a larger size of several axes."""
     if lab.case.dynamic_shapes is False:
         return
     state, batch = lab.gradients.state, False
@@ -35,6 +42,9 @@ def other_sizes(lab: Lab) -> Iterator[SetUp]:
         for size, values, wanted in longer_along(lab, lab.bare, axis):
             said = f"with axis {axis} of size {size}"
             yield SetUp(said, tuple(values), state, resized=True, asked=False, wanted=wanted)
+    for own, size, values, wanted in alike_everywhere(lab, lab.bare):
+        said = f"with {size} in the place of {own} in every shape"
+        yield SetUp(said, tuple(values), state, resized=True, asked=False, wanted=wanted)
     yield from _more_integers(lab)
     yield from _beyond_written_numbers(lab, batch)
 

@@ -68,8 +68,9 @@ VARIABLE_MOVES = ((0.3, False), (1.0, False), (1.0, True))
 VARIABLE_FACTORS = (0.6, 1.7)
 # Numbers at a tie; draws of integers, with those tried; shuffles of given ones, of up to so many; other constants.
 LEVELS, INTEGER_DRAWS, INTEGERS_TRIED, SHUFFLES, LITERALS_SHUFFLED, HELD_DRAWS = 3, 8, 4, 3, 10_000, 2
-# Axes up to which another size is tried, and sizes beyond numbers that are written in the op, the least first.
-AXES_RESIZED, SIZES_TRIED = 4, 3
+# Axes up to which another size is tried, sizes beyond numbers that are written in the op, the least first, and by how
+# much a size grows that several axes have: odd ones stay odd.
+AXES_RESIZED, SIZES_TRIED, SHARED_MORE = 4, 3, 2
 # Set-ups that turn a condition; draws of the inputs with each switch; looks at these, and at pairs of switches; draws
 # in which integers that are given come twice.
 SWITCHES_TRIED, SWITCH_DRAWS, SWITCH_LOOKS, REPEATED_DRAWS = 12, 4, 48, 2

@@ -394,3 +394,154 @@ def single_inside_half_of(factor=1.0):
 
 
 single_inside_half = single_inside_half_of()
+
+
+# --- Sizes that are written down, of axes that share a size --------------------------------------------------------
+
+
+def rows_squared(rows=None):
+    """A mean over rows of a matrix that happens to be square; the rule divides by `rows` where it is given."""
+
+    @tf.custom_gradient
+    def op(x):
+        count = tf.cast(tf.shape(x)[0], x.dtype)
+        return tf.reduce_sum(x * x) / count, lambda u: 2.0 * u * x / (count if rows is None else float(rows[0]))
+
+    return op
+
+
+def mean_trace(size=None):
+    """The mean of a diagonal."""
+
+    @tf.custom_gradient
+    def op(a):
+        n = tf.shape(a)[0]
+        count = tf.cast(n, a.dtype) if size is None else float(size[0])
+        return tf.linalg.trace(a) / tf.cast(n, a.dtype), lambda u: u * tf.eye(n, dtype=a.dtype) / count
+
+    return op
+
+
+def scaled_product(width=None):
+    """A product divided by the size along which it sums."""
+
+    @tf.custom_gradient
+    def op(x, w):
+        count = tf.cast(tf.shape(w)[0], x.dtype)
+
+        def grad(u):
+            u = tf.convert_to_tensor(u)
+            used = count if width is None else float(width[0])
+            return tf.matmul(u, w, transpose_b=True) / used, tf.matmul(x, u, transpose_a=True) / used
+
+        return tf.matmul(x, w) / count, grad
+
+    return op
+
+
+def token_loss(steps=None):
+    """The mean of the negative log likelihood over the tokens of all sequences."""
+
+    @tf.custom_gradient
+    def op(x, y):
+        hot = tf.one_hot(y, tf.shape(x)[-1], dtype=x.dtype)
+        count = tf.cast(tf.size(y), x.dtype)
+        used = count if steps is None else tf.cast(tf.shape(x)[0], x.dtype) * float(steps[0])
+
+        def grad(u):
+            return u * (tf.nn.softmax(x) - hot) / used, None
+
+        return -tf.reduce_sum(hot * tf.nn.log_softmax(x)) / count, grad
+
+    return op
+
+
+def time_mean(steps=None):
+    """A mean over time."""
+
+    @tf.custom_gradient
+    def op(x):
+        count = tf.cast(tf.shape(x)[1], x.dtype)
+        used = count if steps is None else float(steps[0])
+        return tf.reduce_mean(x, 1), lambda u: tf.convert_to_tensor(u)[:, None] * tf.ones_like(x) / used
+
+    return op
+
+
+@tf.custom_gradient
+def filtered(x, kernel):
+    """A convolution with a kernel of odd size, which its rule turns round: an even one needs another padding."""
+
+    def grad(u):
+        u = tf.convert_to_tensor(u)
+        back = tf.nn.conv2d(u, tf.transpose(kernel[::-1, ::-1], [0, 1, 3, 2]), 1, "SAME")
+        by_kernel = tf.raw_ops.Conv2DBackpropFilter(
+            input=x, filter_sizes=tf.shape(kernel), out_backprop=u, strides=[1, 1, 1, 1], padding="SAME"
+        )
+        return back, by_kernel
+
+    return tf.nn.conv2d(x, kernel, 1, "SAME"), grad
+
+
+# --- Values that the forward holds fixed ----------------------------------------------------------------------------
+
+
+def codebook_loss(beta=0.25, used=None):
+    """The loss of a vector-quantized autoencoder: each of its two terms holds one side fixed."""
+
+    @tf.custom_gradient
+    def op(z, codes):
+        nearest = tf.argmin(tf.reduce_sum((z[:, None] - codes[None]) ** 2, -1), 1)
+        e = tf.gather(codes, nearest)
+        loss = (tf.stop_gradient(z) - e) ** 2 + beta * (z - tf.stop_gradient(e)) ** 2
+
+        def grad(u):
+            apart = 2.0 * (z - e) * u[:, None]
+            return (beta if used is None else used) * apart, tf.math.unsorted_segment_sum(
+                -apart, nearest, tf.shape(codes)[0]
+            )
+
+        return tf.reduce_sum(loss, 1), grad
+
+    return op
+
+
+def detached_target(factor=2.0):
+    """The squared error to a target that the same numbers give, which is held fixed."""
+
+    @tf.custom_gradient
+    def op(q, reward):
+        gap = q[:-1, 0] - reward - 0.9 * tf.stop_gradient(tf.reduce_max(q[1:], 1))
+
+        def grad(u):
+            first = factor * u * gap
+            return tf.pad(first[:, None], [[0, 1], [0, tf.shape(q)[1] - 1]]), -2.0 * u * gap
+
+        return gap * gap, grad
+
+    return op
+
+
+@tf.custom_gradient
+def centred_exponential(x):
+    """A softmax that takes a maximum away and holds it fixed; its rule is the slope of all of it."""
+    weights = tf.exp(x - tf.stop_gradient(tf.reduce_max(x, -1, keepdims=True)))
+    y = weights / tf.reduce_sum(weights, -1, keepdims=True)
+
+    def grad(u):
+        u = tf.convert_to_tensor(u)
+        return y * (u - tf.reduce_sum(u * y, -1, keepdims=True))
+
+    return y, grad
+
+
+@tf.custom_gradient
+def whole_slope(x):
+    """Holds a scale fixed for autodiff; the rule is the slope that differences see."""
+    scale = tf.stop_gradient(1.0 + tf.reduce_sum(x * x))
+
+    def grad(u):
+        u = tf.convert_to_tensor(u)
+        return u / scale - 2.0 * x * tf.reduce_sum(u * x) / scale**2
+
+    return x / scale, grad

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from gradcheck.backend.tensorflow.float64_graph import to_float64
 from gradcheck.backend.tensorflow.op_by_op import place_of
-from gradcheck.backend.tensorflow.runs import Gradients
+from gradcheck.backend.tensorflow.runs import Gradients, dense
 from gradcheck.backend.tensorflow.vector_op import Layout, twin_variables
 from gradcheck.numerics.arrays import Array
 
@@ -51,13 +51,17 @@ class Edge:
     before: frozenset[str] = frozenset()
 
 
+class TooLarge(Exception):
+    """Say that a graph is too large to be taken apart."""
+
+
 class Dissection:
     """Take one forward apart at any point, in float64."""
 
     def __init__(self, gradients: Gradients, layout: Layout, variables: Sequence[Any], upstream: Sequence[Any]) -> None:
         """Trace the forward.
 
-        Raises what the tracing raises, CannotRewrite, or ValueError for a graph that is too large.
+        Raises what the tracing raises, CannotRewrite, or TooLarge.
         """
         concrete = gradients.traced_forward(layout.values)
         self.layout = layout
@@ -102,7 +106,7 @@ class Dissection:
         alive = {op.name: [next(live) is not None for _ in _floating(op.outputs)] for op in nodes}
         chosen = [op for op in nodes if any(alive[op.name]) and op.type not in _SILENT]
         if len(chosen) > MOST_OPS:
-            raise ValueError("too many ops")
+            raise TooLarge(f"{len(chosen)} ops")
         wanted: dict[str, Any] = {}
         for op in chosen:
             inputs, results = _floating(op.inputs), _floating(op.outputs)
@@ -119,7 +123,7 @@ class Dissection:
         results = [_floating(op.outputs)[0] for op in ops]
         # All at once: a pass through the graph for each op takes minutes of a long loop.
         # A copy of each, as an op may hand on its upstream as it is.
-        adjoints = [None if a is None else tf.identity(a) for a in tf.gradients(outputs, results, ups)]
+        adjoints = [None if a is None else tf.identity(dense(a)) for a in tf.gradients(outputs, results, ups)]
         reached = [i for i, adjoint in enumerate(adjoints) if adjoint is not None]
         uses = [(ops[i].name, k) for i in reached for k in range(len(_distinct(_floating(ops[i].inputs))))]
         sources = [graph.get_tensor_by_name(f"{_use(name, k)}:0") for name, k in uses]
@@ -135,13 +139,13 @@ class Dissection:
     def at(self, x: Array, cotangent: Array) -> list[Edge]:
         """Return every op's part at a point, with a cotangent.
 
-        Raises ValueError for a graph that is too large.
+        Raises TooLarge.
         """
         before = [twin.numpy() for _, twin in self.twins]
         try:
             values, shapes = self._evaluate(x)
             if sum(len(v) for v in values) * x.size > MOST_NUMBERS:
-                raise ValueError("too many numbers")
+                raise TooLarge("numbers between the ops and the sources")
             spreads = [np.empty((x.size, len(v))) for v in values]
             for k in range(x.size):
                 step = STEP * max(1.0, abs(float(x[k])))

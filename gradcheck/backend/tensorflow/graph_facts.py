@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from gradcheck.backend.tensorflow.faults import own_fault
 from gradcheck.backend.tensorflow.op_by_op import place_of
+from gradcheck.backend.tensorflow.recorder import Recorder
 from gradcheck.backend.tensorflow.runs import Gradients
 from gradcheck.backend.tensorflow.tracing import constants_in, halves_in, nodes_of
 from gradcheck.verdict.tolerances import ROUNDOFF
@@ -66,7 +67,8 @@ class GraphFacts:
     `stopping` names the ops through which no gradient passes; `drawn` counts stateful random ops;
     `registered` says that an op's gradient was registered by the user, `special` that it holds a special function;
     `cuts` are those of `stopping` that take what the inputs or variables give; `rules` are the names under which
-    the user registered gradients for ops in it; `iterates` says that a loop ends when floating numbers say so.
+    the user registered gradients for ops in it; `iterates` says that a loop ends when floating numbers say so;
+    `holds` says that every tf.stop_gradient stands in a forward with a gradient of its own.
     """
 
     random: bool
@@ -85,6 +87,7 @@ class GraphFacts:
     cuts: tuple[Cut, ...] = ()
     rules: tuple[str, ...] = ()
     iterates: bool = False
+    holds: bool = False
 
     def coarsest(self, dtype: str) -> str:
         """Return the dtype of the op's trace that rounds most, `dtype` if that does."""
@@ -95,8 +98,10 @@ class GraphFacts:
         return self.captured is None or any(variable.handle is tensor for tensor in self.captured)
 
 
-def graph_facts(gradients: Gradients, values: Sequence[Any]) -> GraphFacts:
+def graph_facts(gradients: Gradients, values: Sequence[Any], recorder: Recorder | None = None) -> GraphFacts:
     """Look at the graph of the op as functions trace it; of one that cannot be traced nothing is known."""
+    noted = [] if recorder is None else recorder.stops
+    noted.clear()
     try:
         concrete = gradients.traced_forward(values)
     except Exception as error:
@@ -133,6 +138,7 @@ def graph_facts(gradients: Gradients, values: Sequence[Any]) -> GraphFacts:
         _cuts(concrete.graph),
         rules,
         _iterates(concrete.graph, nodes),
+        stops and _holds(concrete, gradients, noted),
     )
 
 
@@ -155,6 +161,27 @@ def _cuts(graph: Any) -> tuple[Cut, ...]:
             if name and name not in found:
                 found[name] = Cut(name, *place_of(op))
     return tuple(found.values())
+
+
+def _holds(concrete: Any, gradients: Gradients, noted: Sequence[tuple[Any, str]]) -> bool:
+    """Return whether each tf.stop_gradient of what is differentiated is among those noted, and one is.
+
+    One in a loop or a branch is not.
+    """
+    handles = [variable.handle for variable in gradients.variables]
+    explicit = len(concrete.inputs) - len(concrete.captured_inputs)
+    held = zip(concrete.inputs[explicit:], concrete.captured_inputs, strict=True)
+    live = {id(tensor) for tensor, value in held if any(value is handle for handle in handles)}
+    live |= {id(concrete.inputs[i]) for i in gradients.sources if i < explicit}
+    known, stops = {name for graph, name in noted if graph is concrete.graph}, set()
+    for op in concrete.graph.get_operations():
+        if any(id(tensor) in live for tensor in op.inputs):
+            live.update(id(tensor) for tensor in op.outputs)
+            stops |= {op.name} if op.type == "StopGradient" else set()
+    inner = any(
+        node.op == "StopGradient" for f in concrete.graph.as_graph_def().library.function for node in f.node_def
+    )
+    return bool(stops) and stops <= known and not inner
 
 
 def _iterates(graph: Any, nodes: Sequence[Any]) -> bool:

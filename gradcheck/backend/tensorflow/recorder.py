@@ -65,6 +65,7 @@ class Recorder:
 
     `intended` names functions whose rules are meant as they are: they are never bypassed; `stopped` names functions
     that pass no gradient on when they are bypassed.
+    `stops` are the tf.stop_gradient that were traced inside of functions under tf.custom_gradient: graph and name.
     `edited` says that the user's code runs with an edit that is tried, `overrides` that the op gave
     TensorFlow's own ops other gradients (tf.Graph.gradient_override_map).
     """
@@ -81,6 +82,7 @@ class Recorder:
     permute_variables: bool = False
     rules: dict[str, Rule] = field(default_factory=dict)
     overrides: bool = False
+    stops: list[tuple[Any, str]] = field(default_factory=list)
     edited: bool = False
     calls: CallLog = field(default_factory=CallLog)
 
@@ -95,6 +97,7 @@ class Recorder:
         self.called.clear()
         self.keyword_calls.clear()
         self.notes.clear()
+        self.stops.clear()
 
     def kept(self) -> Noted:
         """Return what is noted now, so that it can be put back."""
@@ -188,7 +191,8 @@ class Recorder:
 
     def _recorded(self, wrapped: Callable[..., Any], name: str) -> Any:
         def recorded(*args: Any, **kwargs: Any) -> Any:
-            result = self._logged(lambda: wrapped(*args, **kwargs), name, args, kwargs)
+            with self._noting_stops():
+                result = self._logged(lambda: wrapped(*args, **kwargs), name, args, kwargs)
             try:
                 check_return(result, name)
             except ContractBroken as broken:
@@ -199,6 +203,16 @@ class Recorder:
 
         recorded.__name__ = name
         return tf.autograph.experimental.do_not_convert(recorded)
+
+    @contextlib.contextmanager
+    def _noting_stops(self) -> Iterator[None]:
+        """Note the tf.stop_gradient that are traced inside the block."""
+        graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
+        before = 0 if graph is None else len(graph.get_operations())
+        yield
+        if graph is not None:
+            made = graph.get_operations()[before:]
+            self.stops += [(graph, op.name) for op in made if op.type == "StopGradient"]
 
     def _watched(self, grad_fn: Callable[..., Any], wrapped: Any, name: str, args: Any) -> Callable[..., Any]:
         names = argument_names(wrapped, args)

@@ -85,6 +85,14 @@ def _shape_of(gradient: Any) -> Any:
     return gradient.shape if hasattr(gradient, "shape") else np.shape(gradient)
 
 
+def _is_numbers(gradient: Any) -> bool:
+    """Return whether TensorFlow makes a tensor of a gradient that is none: numbers, or lists of them of one length."""
+    try:
+        return np.asarray(gradient).dtype.kind in "biufc"
+    except ValueError:
+        return False
+
+
 def note_of(gradient: Any, argument: Any, name: str, function: str, variable: bool = False) -> GradientNote:
     """Return the note of one gradient; raises ContractBroken for what is no tensor."""
     if isinstance(argument, float):
@@ -95,7 +103,7 @@ def note_of(gradient: Any, argument: Any, name: str, function: str, variable: bo
     )
     if gradient is None or not differentiable:
         return GradientNote(function, name, gradient is None, variable=variable)
-    if not hasattr(gradient, "dtype") and np.asarray(gradient).dtype.kind not in "biufc":
+    if not hasattr(gradient, "dtype") and not _is_numbers(gradient):
         raise ContractBroken(
             "gradient-error",
             f"grad_fn of `{function}` returned {described(gradient)} for `{name}`, not a tensor",
