@@ -251,6 +251,8 @@ class Processes:
     def _timed_out(self, running: _Running) -> CaseResult:
         if running.known is not None:
             note = f"{running.phase}: the op did not come to an end there; not checked (a `domain` bounds the inputs)"
+            if running.phase == MENDS:
+                note = "there was no time left to look for a fix"
             return self._known(running, running.known, note)
         with contextlib.suppress(OSError, TypeError):
             os.kill(running.process.pid, child.WHERE_SIGNAL)
