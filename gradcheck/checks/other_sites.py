@@ -57,7 +57,7 @@ def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
                 return
             finding = _at(lab, there)
             if finding is not None:
-                yield finding if there.asked else _unasked(finding)
+                yield finding if there.asked else _unasked(finding, there.ordinary)
                 return
     finally:
         lab.gradients.state.restore()
@@ -66,16 +66,17 @@ def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
 CHECK = Check("other sites", "elsewhere", ask, (INPUTS, OUTPUTS, DERIVATIVE, FIXED), SPOILT, exploring=True)
 
 
-def _unasked(finding: Finding) -> Finding:
-    """Return what is said of a size of another axis than the batch's; a warning where differences do not say it too.
+def _unasked(finding: Finding, ordinary: bool) -> Finding:
+    """Return what is said of a size of another axis than the batch's: an error where the size is an `ordinary` one.
 
-    Of a wide matrix a formula for tall ones is no more than another convention.
+    A warning where it is odd and the sample's even, where rows mean something each, and where differences do not say
+    it too: of a wide matrix a formula for tall ones is no more than another convention.
     """
     hint = (
         "grad_fn is right for some sizes only (a size that is written down, an odd or even length): take sizes from"
         " the tensors, refuse other sizes in the forward, or say `dynamic_shapes: false`"
     )
-    if finding.elements and all(map(_both_agree, finding.elements)):
+    if ordinary and finding.elements and all(map(_both_agree, finding.elements)):
         return replace(finding, hint=hint)
     return softened(replace(finding, code="dynamic-shape", cause=None, hint=hint))
 

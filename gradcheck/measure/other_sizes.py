@@ -63,14 +63,16 @@ def is_batch(lab: Lab, values: Arrays, wanted: Pulled) -> bool:
     A matrix of three rows that mean three things (a projection, coordinates) can be given a fourth by accident.
     """
     chosen = [i for i, (a, b) in enumerate(zip(values, lab.values, strict=True)) if a is not b]
-    if all(_leaves_others(more, own) for more, own in zip(wanted.outputs, lab.outputs, strict=False)):
+    here = pulled_at(lab, lab.bare, lab.values, lab.gradients.state)
+    whole = lab.outputs if here is None else here.outputs
+    if all(_leaves_others(more, own) for more, own in zip(wanted.outputs, whole, strict=False)):
         return True
     turned = [value[::-1].copy() if i in chosen else value for i, value in enumerate(lab.values)]
     found = pulled_at(lab, lab.bare, turned, lab.gradients.state)
     own_rows = len(lab.values[chosen[0]])
-    if found is None or len(found.outputs) != len(lab.outputs):
+    if found is None or len(found.outputs) != len(whole):
         return False
-    return all(_changes_places(a, b, own_rows) for a, b in zip(found.outputs, lab.outputs, strict=True))
+    return all(_changes_places(a, b, own_rows) for a, b in zip(found.outputs, whole, strict=True))
 
 
 def _leaves_others(more: AnyArray, own: AnyArray) -> bool:
@@ -201,8 +203,7 @@ def longer_along(lab: Lab, plain: Operation, axis: int) -> Iterator[tuple[int, l
 
     Twice as much, because halves, heads and windows divide it too, and one more, because of odd and even lengths.
     """
-    lead = _lead(lab, axis)
-    own = 0 if lead is None else lab.values[lead].shape[axis]
+    own = own_size(lab, axis)
     for size in (2 * own, own + 1) if own else ():
         found = grown(lab, plain, axis, size)
         if found is not None:
@@ -221,6 +222,8 @@ def grown(lab: Lab, plain: Operation, axis: int, size: int, limited: bool = True
         return None
     for chosen, back in _growing(lab, lead, axis):
         if _of_a_square(lab, chosen, back) and (axis or lab.one_row_more is None):
+            continue
+        if any(_is_of_shares(lab, i, back) for i in chosen):
             continue
         values = list(lab.values)
         for i in chosen:
@@ -243,7 +246,8 @@ def alike_everywhere(lab: Lab, plain: Operation) -> Iterator[tuple[int, int, lis
     for size in dict.fromkeys(lab.values[i].shape[axis] for i, axis in axes):
         chosen = [(i, axis) for i, axis in axes if lab.values[i].shape[axis] == size]
         too_large = lab.layout.inputs.width * (size + SHARED_MORE) ** 2 > LARGEST_INPUT * size**2
-        if len(chosen) < 2 or size < 2 or size in given or too_large:
+        shares = any(_is_of_shares(lab, i, axis) for i, axis in chosen)
+        if len(chosen) < 2 or size < 2 or size in given or too_large or shares:
             continue
         values = list(lab.values)
         for i, axis in chosen:
@@ -262,6 +266,12 @@ def _lead(lab: Lab, axis: int) -> int | None:
     return None if lab.values[lead].shape[axis] in given or lead not in _dense(lab) else lead
 
 
+def own_size(lab: Lab, axis: int) -> int:
+    """Return the size of an axis of the first input that has it, 0 where it may not be another one."""
+    lead = _lead(lab, axis)
+    return 0 if lead is None else int(lab.values[lead].shape[axis])
+
+
 def _growing(lab: Lab, lead: int, axis: int) -> list[tuple[tuple[int, ...], int]]:
     """Return groups of leaves that grow together, with the axis along which they do."""
     if axis == 0:
@@ -275,6 +285,12 @@ def _of_a_square(lab: Lab, chosen: Sequence[int], axis: int) -> bool:
     """Return whether an axis is one of the two of square matrices, which are none with one axis of another size."""
     shapes = [lab.values[i].shape for i in chosen if np.ndim(lab.values[i]) >= 2]
     return any(s[-1] == s[-2] and axis % len(s) >= len(s) - 2 for s in shapes)
+
+
+def _is_of_shares(lab: Lab, leaf: int, axis: int) -> bool:
+    """Return whether an axis is the one along which a leaf sums to one."""
+    rank = np.ndim(lab.values[leaf])
+    return lab.leaves[leaf].shares and axis % rank == rank - 1
 
 
 def _dense(lab: Lab) -> list[int]:

@@ -22,7 +22,8 @@ class Site:
 class SetUp:
     """Hold other leaves and variables, for which the op is set up anew, and the words for it.
 
-    `asked` is false for sizes that nobody said the op must take; `wanted` is what the bare forward
+    `asked` is false for sizes that nobody said the op must take, `ordinary` says that such a size is one that ops of
+    any size take; `wanted` is what the bare forward
     gives there, if that is known already; `repeats`: integers come twice that do not at the sample.
     """
 
@@ -33,3 +34,4 @@ class SetUp:
     asked: bool = True
     wanted: Pulled | None = None
     repeats: bool = False
+    ordinary: bool = False

@@ -18,6 +18,7 @@ from gradcheck.measure.other_sizes import (
     longer_along,
     one_row,
     one_row_of_integers_more,
+    own_size,
 )
 from gradcheck.sites.site import SetUp
 from gradcheck.verdict.tolerances import AXES_RESIZED, SIZES_TRIED
@@ -40,11 +41,11 @@ def other_sizes(lab: Lab) -> Iterator[SetUp]:
         del found
     for axis in range(1, AXES_RESIZED):
         for size, values, wanted in longer_along(lab, lab.bare, axis):
-            said = f"with axis {axis} of size {size}"
-            yield SetUp(said, tuple(values), state, resized=True, asked=False, wanted=wanted)
+            said, twice = f"with axis {axis} of size {size}", size > own_size(lab, axis) + 1
+            yield SetUp(said, tuple(values), state, resized=True, asked=False, ordinary=twice, wanted=wanted)
     for own, size, values, wanted in alike_everywhere(lab, lab.bare):
         said = f"with {size} in the place of {own} in every shape"
-        yield SetUp(said, tuple(values), state, resized=True, asked=False, wanted=wanted)
+        yield SetUp(said, tuple(values), state, resized=True, asked=False, ordinary=True, wanted=wanted)
     yield from _more_integers(lab)
     yield from _beyond_written_numbers(lab, batch)
 
