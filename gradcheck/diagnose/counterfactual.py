@@ -15,7 +15,18 @@ from itertools import combinations, islice
 import numpy as np
 
 from gradcheck.backend.tensorflow.dissection import Edge
-from gradcheck.diagnose.changes import IGNORED_LINE, Change, changes_of
+from gradcheck.backend.tensorflow.switchboard import IGNORED, Group
+from gradcheck.diagnose.changes import (
+    BYPASSED,
+    IGNORED_LINE,
+    MASKING,
+    NEGATED,
+    STOPPED,
+    TRANSPOSED,
+    UNMASKED,
+    Change,
+    changes_of,
+)
 from gradcheck.diagnose.evidence import Diagnosis
 from gradcheck.diagnose.other_operands import Moved, OtherOperand, Seen, other_operands
 from gradcheck.measure.dissected import Draw
@@ -30,6 +41,7 @@ from gradcheck.verdict.tolerances import (
     CHANGED_RTOL,
     CHANGED_SCALE,
     LEAST_INNER_FACTOR,
+    LINES_CHANGED,
 )
 
 # Causes that a change may have, the simplest explanation first (the order is that of issue 22's prototype).
@@ -45,7 +57,7 @@ _IN_PAIRS = ("stopped", "bypassed", "mask", "sign-flip")
 @dataclass(frozen=True, slots=True)
 class _Match:
     change: Change
-    edges: tuple[Edge, ...]
+    edges: tuple[Edge | Group, ...]
     clean: bool
 
 
@@ -53,23 +65,48 @@ def counterfactual(lab: Lab, measurement: Measurement) -> Diagnosis | None:
     """Return the change of one rule (or of two) that explains a wrong gradient, None if none is found."""
     if not _applies(lab, measurement):
         return None
-    draws = lab.dissected
-    if draws is None:
-        return None
-    found = list(_single(draws, measurement.part, lab.precision.op.wide))
-    found = found or list(islice(_other_operands(lab, draws, measurement.part), 1))
-    found = found or list(_lines(draws, measurement.part, lab.precision.op.wide))
-    found = found or list(_pairs(draws, measurement.part, lab.precision.op.wide))
+    found: list[_Match] = []
+    if lab.layout.inputs.width <= CHANGED_COORDINATES and lab.dissected is not None:
+        found = _in_parts(lab, lab.dissected, measurement.part)
+    found = found or list(_in_lines(lab, measurement.part))
     if not found:
         return None
     best = min(found, key=lambda match: (not match.clean, SIMPLE_CAUSES.index(match.change.cause), len(match.edges)))
     return _worded(best)
 
 
+def _in_parts(lab: Lab, draws: tuple[Draw, Draw], part: slice) -> list[_Match]:
+    """Return the changes of one op's rule that explain a gradient, or of two."""
+    wide = lab.precision.op.wide
+    return (
+        list(_single(draws, part, wide))
+        or list(islice(_other_operands(lab, draws, part), 1))
+        or list(_lines(draws, part, wide))
+        or list(_pairs(draws, part, wide))
+    )
+
+
+def _in_lines(lab: Lab, part: slice) -> Iterator[_Match]:
+    """Yield the changes of the rules of a line, every time that it runs or once, that explain a gradient."""
+    switched, wide = lab.switched, lab.precision.op.wide
+    if switched is None:
+        return
+    for group, how in islice(((g, how) for g in switched.board.groups for how in g.changes()), LINES_CHANGED):
+        first = switched.delta(0, group, how)
+        if not _fits(switched.draws[0], first, part, wide):
+            continue
+        deltas = [first, switched.delta(1, group, how)]
+        if _fits_both(switched.draws, deltas, part, wide):
+            change = (UNMASKED if group.op in MASKING else BYPASSED) if how == IGNORED else _SWITCHED[how]
+            yield _Match(change, (group,), _fits_both(switched.draws, deltas, slice(None), wide))
+
+
+_SWITCHED = {"stopped": STOPPED, "negated": NEGATED, "turned": TRANSPOSED}
+
+
 def _applies(lab: Lab, measurement: Measurement) -> bool:
     plain = all(slot.plain and not slot.complex for slot in [*lab.slots, *lab.layout.outputs.slots])
-    small = lab.layout.inputs.width <= CHANGED_COORDINATES
-    return lab.custom and plain and small and not (measurement.by_user or lab.random or lab.facts.stateless)
+    return lab.custom and plain and not (measurement.by_user or lab.random or lab.facts.stateless)
 
 
 def _single(draws: tuple[Draw, Draw], part: slice, wide: bool) -> Iterator[_Match]:
@@ -209,9 +246,11 @@ def _worded(match: _Match) -> Diagnosis:
     return Diagnosis(match.change.cause, f"{but} {words}", match.change.hint.format(*named, **fill))
 
 
-def _named(edge: Edge) -> str:
-    """Return an op in words: its name in TensorFlow, and the user's line."""
+def _named(edge: Edge | Group) -> str:
+    """Return an op in words: its name in TensorFlow, the user's line, and which run of it if one is meant."""
     name = _NAMES.get(edge.op, edge.op)
+    if isinstance(edge, Group) and edge.step is not None:
+        name = f"run {edge.step + 1} of {name}"
     if not edge.file:
         return name
     source = source_at(edge.file, edge.line)

@@ -11,6 +11,8 @@ import numpy as np
 
 from gradcheck.backend.tensorflow.dissection import Dissection, Edge, TooLarge
 from gradcheck.backend.tensorflow.faults import refused
+from gradcheck.backend.tensorflow.wide_forward import WideForward
+from gradcheck.differences.vector_function import Point
 from gradcheck.numerics.arrays import Array
 from gradcheck.verdict.tolerances import CHANGED_MOVE
 
@@ -35,15 +37,19 @@ def dissected(lab: Lab) -> tuple[Draw, Draw] | None:
         return None
 
 
+def two_points(lab: Lab) -> tuple[Point, Point]:
+    """Return the sample and a point near it with another cotangent."""
+    point, rng = lab.precision.point, lab.rng("counterfactual")
+    moved = point.x * (1 + CHANGED_MOVE * rng.normal(size=point.x.size)) + CHANGED_MOVE * rng.normal(size=point.x.size)
+    return point, replace(point, x=point.clipped(moved[None])[0], cotangent=rng.normal(size=point.cotangent.size))
+
+
 def _draws(lab: Lab) -> tuple[Draw, Draw] | None:
     bare = lab.gradients_of(lab.bare)
     variables = [v.variable for v in lab.every_variable]
-    dissection = Dissection(bare, lab.layout, variables, lab.upstream)
-    point, rng = lab.precision.point, lab.rng("counterfactual")
-    moved = point.x * (1 + CHANGED_MOVE * rng.normal(size=point.x.size)) + CHANGED_MOVE * rng.normal(size=point.x.size)
-    other = replace(point, x=point.clipped(moved[None])[0], cotangent=rng.normal(size=point.cotangent.size))
+    dissection = Dissection(WideForward(bare, lab.layout, variables), lab.upstream)
     draws = []
-    for at in (point, other):
+    for at in two_points(lab):
         gradient, right = lab.gradient_near(at), lab.autodiff(at)
         if gradient is None or right is None or not (np.isfinite(gradient).all() and np.isfinite(right).all()):
             return None

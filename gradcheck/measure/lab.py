@@ -39,6 +39,7 @@ from gradcheck.measure.precision import Precision, choose, exact_constants
 from gradcheck.measure.pulled import Pulled
 from gradcheck.measure.rounding import Rounding, rounding_of
 from gradcheck.measure.steering import Steering, steering_of
+from gradcheck.measure.switched import Switched, switched
 from gradcheck.numerics.arrays import Array
 from gradcheck.numerics.packing import Slot
 from gradcheck.numerics.random_streams import stream
@@ -293,14 +294,14 @@ class Lab:
         return dissected(self)
 
     @cached_property
+    def switched(self) -> Switched | None:
+        """Return the bare forward with switches on the rules of its lines, None if that cannot be done."""
+        return switched(self)
+
+    @cached_property
     def steering(self) -> Steering | None:
         """Return the conditions of the traced gradient, None if it cannot be traced or followed."""
         return steering_of(self)
-
-    @cached_property
-    def written_numbers(self) -> tuple[int, ...]:
-        """Return the whole numbers in the op's code and in the trace of its gradient, ascending."""
-        return () if self.steering is None else self.steering.numbers
 
     @cached_property
     def exact(self) -> ExactSample | None:

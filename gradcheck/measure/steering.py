@@ -102,3 +102,8 @@ def steering_of(lab: Lab) -> Steering | None:
         return refused(lambda: Steering(lab))
     finally:
         lab.gradients.state.restore()
+
+
+def written_numbers_of(lab: Lab) -> tuple[int, ...]:
+    """Return the whole numbers in the op's code and in the trace of its gradient, ascending."""
+    return () if lab.steering is None else lab.steering.numbers

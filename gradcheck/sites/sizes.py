@@ -20,6 +20,7 @@ from gradcheck.measure.other_sizes import (
     one_row_of_integers_more,
     own_size,
 )
+from gradcheck.measure.steering import written_numbers_of
 from gradcheck.sites.site import SetUp
 from gradcheck.verdict.tolerances import AXES_RESIZED, SIZES_TRIED
 
@@ -59,12 +60,12 @@ def _more_integers(lab: Lab) -> Iterator[SetUp]:
 
 def _beyond_written_numbers(lab: Lab, batch: bool) -> Iterator[SetUp]:
     """Yield set-ups with one more along an axis than a number that is written in the op; `batch`: rows are one."""
-    if not lab.written_numbers:
+    if not written_numbers_of(lab):
         return
     ranks = [np.ndim(lab.values[i]) for i in lab.sources]
     for axis in range(min(max(ranks, default=0), AXES_RESIZED)):
         size = max((lab.values[i].shape[axis] for i in lab.sources if np.ndim(lab.values[i]) > axis), default=0)
-        larger = [number + 1 for number in lab.written_numbers if number >= size]
+        larger = [number + 1 for number in written_numbers_of(lab) if number >= size]
         for wanted in larger[:SIZES_TRIED]:
             found = grown(lab, lab.bare, axis, wanted)
             if found is not None:

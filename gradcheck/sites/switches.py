@@ -14,7 +14,7 @@ from gradcheck.backend.tensorflow.conditions import Key, Sides
 from gradcheck.backend.tensorflow.operation import State
 from gradcheck.measure.lab import Lab
 from gradcheck.measure.own_points import own_point
-from gradcheck.measure.steering import Steering
+from gradcheck.measure.steering import Steering, written_numbers_of
 from gradcheck.numerics.arrays import AnyArray, Array
 from gradcheck.sites.held import last_half
 from gradcheck.sites.redraws import redraws_and_grid
@@ -129,7 +129,7 @@ def _others(lab: Lab, value: AnyArray, drawn: tuple[int, int] | None) -> Iterato
     if value.dtype.kind not in _WHOLE:
         return
     divisors = lab.steering.whole_floats if lab.steering is not None else ()
-    beside = {number + step for number in (0, 1, *lab.written_numbers, *divisors) for step in (-1, 0, 1)}
+    beside = {number + step for number in (0, 1, *written_numbers_of(lab), *divisors) for step in (-1, 0, 1)}
     low, high = drawn if drawn else (-1, np.iinfo(value.dtype).max)
     for number in sorted(beside):
         if low <= number <= high and not np.all(value == number):

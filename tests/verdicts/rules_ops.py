@@ -324,3 +324,36 @@ def two_layers(seen="hidden"):
         return tf.matmul(hidden, v), grad
 
     return op
+
+
+def light_gru(wrong=""):
+    """Steps of a light gated recurrence, unrolled; `wrong` names what every step of the rule gets wrong."""
+
+    @tf.custom_gradient
+    def op(x, w, u, v):
+        states, gates, candidates = [tf.zeros_like(x[:, 0])], [], []
+        for t in range(4):
+            gates.append(tf.sigmoid(tf.matmul(x[:, t], w)))
+            inner = gates[t] * states[t]
+            candidates.append(tf.nn.relu(tf.matmul(x[:, t], v) + tf.matmul(inner, u)))
+            states.append(gates[t] * states[t] + (1 - gates[t]) * candidates[t])
+
+        def grad(upstream):
+            back = tf.convert_to_tensor(upstream)
+            by_w, by_u, by_v, by_x = tf.zeros_like(w), tf.zeros_like(u), tf.zeros_like(v), []
+            for t in reversed(range(4)):
+                z, h = gates[t], states[t]
+                dc = back * (1 - z) * (1.0 if wrong == "mask" else tf.cast(candidates[t] > 0, x.dtype))
+                inner = tf.matmul(dc, u, transpose_b=wrong != "turned")
+                through = 0.0 if wrong == "stopped" else inner
+                dz = (back * (h - candidates[t]) + through * h) * z * (1 - z)
+                by_w += tf.matmul(x[:, t], dz, transpose_a=True)
+                by_v += tf.matmul(x[:, t], dc, transpose_a=True)
+                by_u += tf.matmul(z * h, dc, transpose_a=True)
+                by_x.insert(0, tf.matmul(dz, w, transpose_b=True) + tf.matmul(dc, v, transpose_b=True))
+                back = back * z + inner * z
+            return tf.stack(by_x, 1), by_w, by_u, by_v
+
+        return states[-1], grad
+
+    return op

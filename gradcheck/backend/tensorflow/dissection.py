@@ -11,10 +11,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from gradcheck.backend.tensorflow.float64_graph import to_float64
-from gradcheck.backend.tensorflow.op_by_op import place_of
-from gradcheck.backend.tensorflow.runs import Gradients, dense
-from gradcheck.backend.tensorflow.vector_op import Layout, twin_variables
+from gradcheck.backend.tensorflow.runs import dense
+from gradcheck.backend.tensorflow.wide_forward import Use, WideForward, floating, use_name, with_uses
 from gradcheck.numerics.arrays import Array
 
 # A graph with more ops, or with more numbers between its ops and its sources, is not taken apart.
@@ -58,25 +56,14 @@ class TooLarge(Exception):
 class Dissection:
     """Take one forward apart at any point, in float64."""
 
-    def __init__(self, gradients: Gradients, layout: Layout, variables: Sequence[Any], upstream: Sequence[Any]) -> None:
-        """Trace the forward.
-
-        Raises what the tracing raises, CannotRewrite, or TooLarge.
-        """
-        concrete = gradients.traced_forward(layout.values)
-        self.layout = layout
-        self.twins = twin_variables(variables)
-        promoted = to_float64(concrete, self.twins)
-        self.places = {node.name: place_of(node) for node in concrete.graph.get_operations()}
-        self.names = [spec.name for spec in promoted.inputs]
-        self.graph, self.captured, self.outputs = promoted.graph, promoted.captured, promoted.outputs
+    def __init__(self, forward: WideForward, upstream: Sequence[Any]) -> None:
+        """Build the graphs of its values and of its rules; raises TooLarge."""
+        self.forward = forward
         self.uses: list[tuple[str, int]] = []
         self.nodes: dict[str, tuple[str, list[str], list[str]]] = {}
-        explicit = len(promoted.inputs) - len(self.captured)
-        specs = [tf.TensorSpec(spec.shape, spec.dtype) for spec in promoted.inputs[:explicit]]
         ups = [tf.TensorSpec(np.shape(u), tf.float64) for u in upstream]
-        self._all = tf.function(self._values, autograph=False).get_concrete_function(*specs)
-        self._parts = tf.function(self._rules, autograph=False).get_concrete_function(specs, ups)
+        self._all = tf.function(self._values, autograph=False).get_concrete_function(*forward.specs)
+        self._parts = tf.function(self._rules, autograph=False).get_concrete_function(forward.specs, ups)
 
     @cached_property
     def before(self) -> dict[str, frozenset[str]]:
@@ -89,27 +76,18 @@ class Dissection:
             found[name] = frozenset(direct).union(*(found.get(other, frozenset()) for other in direct))
         return found
 
-    def _import(self, tensors: Sequence[Any], graph: Any = None) -> Any:
-        # What the forward has captured are tensors and handles of no graph.
-        captured = [tf.compat.v1.get_default_graph().capture(tensor) for tensor in self.captured]
-        mapped = dict(zip(self.names, [*tensors, *captured], strict=True))
-        found = tf.graph_util.import_graph_def(
-            graph or self.graph, input_map=mapped, return_elements=list(self.outputs), name="g"
-        )
-        return [t for t in found if t.dtype == tf.float64]
-
     def _values(self, *tensors: Any) -> list[Any]:
-        outputs = self._import(tensors)
+        outputs = self.forward.outputs_of(tensors)
         nodes = [op for op in tf.compat.v1.get_default_graph().get_operations() if op.name.startswith("g/")]
-        reached = tf.gradients(outputs, [t for op in nodes for t in _floating(op.outputs)])
+        reached = tf.gradients(outputs, [t for op in nodes for t in floating(op.outputs)])
         live = iter(reached)
-        alive = {op.name: [next(live) is not None for _ in _floating(op.outputs)] for op in nodes}
+        alive = {op.name: [next(live) is not None for _ in floating(op.outputs)] for op in nodes}
         chosen = [op for op in nodes if any(alive[op.name]) and op.type not in _SILENT]
         if len(chosen) > MOST_OPS:
             raise TooLarge(f"{len(chosen)} ops")
         wanted: dict[str, Any] = {}
         for op in chosen:
-            inputs, results = _floating(op.inputs), _floating(op.outputs)
+            inputs, results = floating(op.inputs), floating(op.outputs)
             self.nodes[op.name] = (op.type, [t.name for t in inputs], [t.name for t in results])
             wanted |= {t.name: t for t in [*inputs, *results]}
         self.tensors = list(wanted)
@@ -117,16 +95,16 @@ class Dissection:
 
     def _rules(self, tensors: Any, ups: Any) -> list[Any]:
         """Return, for every op, its upstreams and what its rule gives to each input."""
-        outputs = self._import(tensors, _with_uses(self.graph))
+        outputs = self.forward.outputs_of(tensors, with_uses(self.forward.graph))
         graph = tf.compat.v1.get_default_graph()
         ops = [graph.get_operation_by_name(name) for name, (_, _, results) in self.nodes.items() if len(results) == 1]
-        results = [_floating(op.outputs)[0] for op in ops]
+        results = [floating(op.outputs)[0] for op in ops]
         # All at once: a pass through the graph for each op takes minutes of a long loop.
         # A copy of each, as an op may hand on its upstream as it is.
         adjoints = [None if a is None else tf.identity(dense(a)) for a in tf.gradients(outputs, results, ups)]
         reached = [i for i, adjoint in enumerate(adjoints) if adjoint is not None]
-        uses = [(ops[i].name, k) for i in reached for k in range(len(_distinct(_floating(ops[i].inputs))))]
-        sources = [graph.get_tensor_by_name(f"{_use(name, k)}:0") for name, k in uses]
+        uses = [(ops[i].name, k) for i in reached for k in range(len(_distinct(floating(ops[i].inputs))))]
+        sources = [graph.get_tensor_by_name(f"{use_name(name, k)}:0") for name, k in uses]
         parts = tf.gradients([results[i] for i in reached], sources, [adjoints[i] for i in reached],
                              stop_gradients=sources)  # fmt: skip
         by_name = {ops[i].name: adjoints[i] for i in reached}
@@ -141,8 +119,7 @@ class Dissection:
 
         Raises TooLarge.
         """
-        before = [twin.numpy() for _, twin in self.twins]
-        try:
+        with self.forward.kept():
             values, shapes = self._evaluate(x)
             if sum(len(v) for v in values) * x.size > MOST_NUMBERS:
                 raise TooLarge("numbers between the ops and the sources")
@@ -154,11 +131,8 @@ class Dissection:
                 behind[k] -= step
                 for spread, a, b in zip(spreads, self._evaluate(ahead)[0], self._evaluate(behind)[0], strict=True):
                     spread[k] = (a - b) / (2 * step)
-            ups = [tf.constant(part, tf.float64) for part in self.layout.outputs.unpack(cotangent)]
-            parts = [np.asarray(t) for t in self._parts(self._enter(x), ups)]
-        finally:
-            for (_, twin), value in zip(self.twins, before, strict=True):
-                twin.assign(value)
+            entered = self.forward.tensors_at(x)
+            parts = [np.asarray(t) for t in self._parts(entered, self.forward.upstream_of(cotangent))]
         known = {
             n: (v.reshape(s), spread) for n, v, s, spread in zip(self.tensors, values, shapes, spreads, strict=True)
         }
@@ -170,7 +144,7 @@ class Dissection:
         distinct = list(dict.fromkeys(inputs))
         value, spread = known[distinct[position]]
         others = tuple(known[other][0] for other in distinct if other != distinct[position])
-        file, line = self.places.get(name.removeprefix("g/"), ("", 0))
+        file, line = self.forward.places.get(name.removeprefix("g/"), ("", 0))
         return Edge(
             kind,
             name,
@@ -188,62 +162,19 @@ class Dissection:
         )
 
     def _evaluate(self, x: Array) -> tuple[list[Array], list[tuple[int, ...]]]:
-        found = [np.asarray(t) for t in self._all(*self._enter(x))]
+        found = [np.asarray(t) for t in self._all(*self.forward.tensors_at(x))]
         half = len(found) // 2
         return found[:half], [tuple(shape) for shape in found[half:]]
 
-    def _enter(self, x: Array) -> list[Any]:
-        """Return the tensors of a point, after the variables have its values."""
-        parts = self.layout.inputs.unpack(x)
-        tensors = [tf.constant(value) for value in self.layout.values]
-        tensors = [tf.cast(t, tf.float64) if t.dtype.is_floating else t for t in tensors]
-        for position, part in zip(self.layout.sources, parts, strict=False):
-            tensors[position] = tf.constant(part, tf.float64)
-        twins = {variable.ref(): twin for variable, twin in self.twins}
-        for variable, part in zip(self.layout.variables, parts[len(self.layout.sources) :], strict=True):
-            twins[variable.ref()].assign(part)
-        return tensors
 
-
-# An input of an op: the name of the op, and which of its inputs that differ.
-_Use = tuple[str, int]
-
-
-def _with_uses(graph: Any) -> Any:
-    """Return a graph in which every floating input of an op is a tensor of its own, so that all have gradients at once.
-
-    An input that an op takes twice, as x * x does, is one use.
-    """
-    found = tf.compat.v1.GraphDef()
-    found.CopyFrom(graph)
-    with tf.Graph().as_default() as whole:
-        tf.graph_util.import_graph_def(graph, name="")
-    for node in list(found.node):
-        names = list(node.input)
-        distinct: dict[str, str] = {}
-        for place, tensor in enumerate(whole.get_operation_by_name(node.name).inputs):
-            if tensor.dtype != tf.float64:
-                continue
-            if tensor.name not in distinct:
-                distinct[tensor.name] = _use(node.name, len(distinct))
-                use = found.node.add(name=distinct[tensor.name], op="Identity", input=[names[place]])
-                use.attr["T"].type = tf.float64.as_datatype_enum
-            node.input[place] = distinct[tensor.name]
-    return found
-
-
-def _use(name: str, number: int) -> str:
-    return f"{name}/use{number}"
-
-
-def _applied(known: Sequence[tuple[_Use, Any, Any]]) -> dict[_Use, Any]:
+def _applied(known: Sequence[tuple[Use, Any, Any]]) -> dict[Use, Any]:
     """Return J u of each use whose rule gives J^T u, an empty tensor where the two have other shapes.
 
     J^T u is linear in u, so that its own gradient along a tangent is J times the tangent; that of one input of every
     op at a time.
     """
     nothing = tf.zeros([0], tf.float64)
-    found: dict[_Use, Any] = {use: nothing for use, _, _ in known}
+    found: dict[Use, Any] = {use: nothing for use, _, _ in known}
     for number in {use[1] for use, _, _ in known}:
         chosen = [(use, up, part) for use, up, part in known if use[1] == number and up.shape == part.shape]
         if chosen:
@@ -256,7 +187,3 @@ def _applied(known: Sequence[tuple[_Use, Any, Any]]) -> dict[_Use, Any]:
 
 def _distinct(tensors: Sequence[Any]) -> list[Any]:
     return list({t.name: t for t in tensors}.values())
-
-
-def _floating(tensors: Sequence[Any]) -> list[Any]:
-    return [t for t in tensors if t.dtype == tf.float64]

@@ -41,7 +41,7 @@ class Margins:
 
 def search(margins, lab):
     lab.own = None
-    lab.written_numbers, lab.steering, lab.movable = (), None, frozenset()
+    lab.steering, lab.movable = None, frozenset()
     lab.case = SimpleNamespace(timeout=120.0)
     lab.gradients = SimpleNamespace(state=SimpleNamespace(variables=(), values=()))
     for leaf in lab.leaves:
