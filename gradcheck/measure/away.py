@@ -17,6 +17,7 @@ from gradcheck.differences.ladder import Label
 from gradcheck.differences.vector_function import Point
 from gradcheck.measure.disorder import in_disorder
 from gradcheck.measure.gradients import tolerance_of
+from gradcheck.measure.measurement import HELD
 from gradcheck.measure.noise import own_gradient, own_values
 from gradcheck.measure.own_points import in_own_dtypes, moves_variables, own_point
 from gradcheck.measure.paths import fades, grows_slowly, moved, needed, onsets, proportional
@@ -99,7 +100,7 @@ def reason_not_to_look(lab: Lab, structured: bool = False) -> str | None:
         return "the inputs are large"
     if lab.case.intended:
         return "differences say nothing of rules that are `intended`"
-    if lab.facts.holds:
+    if any(measurement.declared == HELD for measurement in lab.known_measurements):
         return "differences see through tf.stop_gradient"
     if not lab.precision.alive.all():
         return "an output is no number at the sample"

@@ -183,7 +183,7 @@ def _of_slot(
     declared = _declared_by(lab) if is_declared else ""
     if a is not None and not declared and _assigned_before_use(lab, slot, a, s):
         declared, s = ASSIGNED, _compared(lab, a, g)
-    if a is not None and not declared and lab.facts.holds and np.any(s.outcome == Outcome.WRONG):
+    if a is not None and not declared and _holds_fixed(lab, a, s):
         declared, s = HELD, _compared(lab, a, g)
     agrees = _agreeing(lab, g, a, s)
     accused = _accused(lab, slot, part, point, g, a, s, agrees)
@@ -229,6 +229,12 @@ def _declared_by(lab: Lab) -> str:
     if lab.case.surrogate is not None:
         return f"the autodiff gradient of `surrogate: {lab.case.surrogate}`"
     return f"autodiff of the forward that keeps the rules of {', '.join(lab.case.intended)} (`intended`)"
+
+
+def _holds_fixed(lab: Lab, autodiff: Array, s: Assessment) -> bool:
+    """Return whether tf.stop_gradient holds fixed what differences move; that of a library's formula changes nothing."""
+    wrong = s.outcome == Outcome.WRONG
+    return bool(lab.facts.holds and wrong.any()) and not _agree(autodiff, s.value, s.tolerance + s.error)[wrong].all()
 
 
 def _assigned_before_use(lab: Lab, slot: Slot, autodiff: Array, s: Assessment) -> bool:

@@ -545,3 +545,17 @@ def whole_slope(x):
         return u / scale - 2.0 * x * tf.reduce_sum(u * x) / scale**2
 
     return x / scale, grad
+
+
+def summed_exponentials(beyond=1.0):
+    """The logarithm of summed exponentials, in which TensorFlow holds a maximum fixed; the slope far out may be off."""
+
+    @tf.custom_gradient
+    def op(x):
+        def grad(u):
+            slope = tf.convert_to_tensor(u)[:, None] * tf.nn.softmax(x, -1)
+            return tf.where(x > 6.0, beyond * slope, slope)
+
+        return tf.reduce_logsumexp(x, -1), grad
+
+    return op
