@@ -232,7 +232,7 @@ def _declared_by(lab: Lab) -> str:
 
 
 def _holds_fixed(lab: Lab, autodiff: Array, s: Assessment) -> bool:
-    """Return whether tf.stop_gradient holds fixed what differences move; that of a library's formula changes nothing."""
+    """Return whether tf.stop_gradient holds fixed what differences move; a library's changes nothing."""
     wrong = s.outcome == Outcome.WRONG
     return bool(lab.facts.holds and wrong.any()) and not _agree(autodiff, s.value, s.tolerance + s.error)[wrong].all()
 
