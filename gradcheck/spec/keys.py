@@ -159,7 +159,8 @@ CASE_KEYS: Mapping[str, Key] = {
     ),
     "dynamic_shapes": Key(
         "true or false", "tried, without failing the case",
-        "Trace the op with unknown dimensions. With `true` an op that refuses them fails, with `false` none are tried.",
+        "Trace the op with unknown dimensions, and try other sizes. With `true` an op that refuses unknown ones fails,"
+        " with `false` none are tried: the op is made for its sizes.",
         "dynamic_shapes: true",
     ),
     "rtol": Key(
