@@ -559,3 +559,17 @@ def summed_exponentials(beyond=1.0):
         return tf.reduce_logsumexp(x, -1), grad
 
     return op
+
+
+@tf.custom_gradient
+def hard_gate(u, a):
+    """A gate that noise opens; its rule is zero times infinity at a noise of zero, where the gate is shut."""
+    s = tf.sigmoid((tf.math.log(u) - tf.math.log1p(-u) + a) / 0.5)
+    stretched = 1.2 * s - 0.1
+
+    def grad(up):
+        inside = tf.cast((stretched > 0.0) & (stretched < 1.0), u.dtype)
+        slope = tf.convert_to_tensor(up) * inside * 1.2 * s * (1.0 - s) / 0.5
+        return slope / (u * (1.0 - u)), slope
+
+    return tf.clip_by_value(stretched, 0.0, 1.0), grad

@@ -101,7 +101,7 @@ def _leaf(case: Case, spec: Input, name: str, dtype: str | None, rng: np.random.
     _check_given(spec, name, values)
     kind = _asked_for(kind, dtype)
     array = _cast(np.asarray(values), kind, name)
-    shy = any(abs(number) <= spec.margin for number in spec.avoid)
+    shy = any(abs(number) <= spec.margin for number in spec.avoid) or _on_one_side(spec)
     leaf = Leaf(
         name, array, kind, spec.differentiate, spec.domain, spec.structure, avoids_zero=shy, whole_range=_range(spec),
         ends=_ends(spec), shares=spec.source == "values" and _are_shares(array),
@@ -145,6 +145,14 @@ def _ends(spec: Input) -> tuple[float, float]:
         low, high = low if np.isfinite(low) else drawn_low, high if np.isfinite(high) else drawn_high
     shunned = [any(abs(end - number) <= spec.margin for number in spec.avoid) for end in (low, high)]
     return (-np.inf if shunned[0] else low, np.inf if shunned[1] else high)
+
+
+def _on_one_side(spec: Input) -> bool:
+    """Return whether an input without a domain is drawn between two numbers on one side of zero: zero never comes."""
+    if spec.domain is not None or spec.source not in DRAWN_BETWEEN or spec.dtype.startswith("complex"):
+        return False
+    low, high = _drawn_between(spec)
+    return bool(low > 0 or high < 0)
 
 
 def _drawn_between(spec: Input) -> tuple[float, float]:
