@@ -24,6 +24,8 @@ MOST_OPS = 2000
 # matrix product is transposed.
 STOPPED, NEGATED, IGNORED, TURNED = "stopped", "negated", "ignored", "turned"
 _PASSED, _SLOPES, _TURNS, _ONE = "gradcheck/passed", "gradcheck/slopes", "gradcheck/turns", "gradcheck/one"
+# Calls of one op that a line may hold.
+_CALLS = (2, 3, 4)
 _PRODUCTS = {"MatMul": ("transpose_a", "transpose_b"), "BatchMatMulV2": ("adj_x", "adj_y")}
 
 
@@ -134,6 +136,7 @@ def _groups(uses: Sequence[_Use]) -> Iterator[Group]:
     for chosen, alone in (
         *((numbers, False) for numbers in by_position.values()),
         *((numbers, False) for numbers in by_shape.values()),
+        *((numbers, False) for whole in by_position.values() for numbers in _in_turn(whole)),
         *((numbers, False) for numbers in by_line.values()),
         *((numbers, True) for numbers in by_op.values()),
     ):
@@ -146,6 +149,13 @@ def _groups(uses: Sequence[_Use]) -> Iterator[Group]:
         maps = tuple(i for i in chosen if uses[i].maps)
         products = tuple(i for i in chosen if uses[i].product)
         yield Group(*place, tuple(chosen), maps, products, steps[place] if alone else None)
+
+
+def _in_turn(uses: Sequence[int]) -> Iterator[list[int]]:
+    """Yield every second, third and fourth use: two products on one line come in turn, step by step."""
+    for calls in _CALLS:
+        if len(uses) > calls and len(uses) % calls == 0:
+            yield from (list(uses[first::calls]) for first in range(calls))
 
 
 def _plain(name: str) -> str:
