@@ -129,7 +129,7 @@ def _other_operands(lab: Lab, draws: tuple[Draw, Draw], part: slice) -> Iterator
     """Yield rules that are right but for a value in the place of which they see another one of the forward."""
     wide = lab.precision.op.wide
     for other in other_operands(draws):
-        deltas = [other.delta(draw) for draw in draws]
+        deltas = [_delta_of(draw.edges[other.edge], other.part(draw)) for draw in draws]
         if _fits_both(draws, deltas, part, wide):
             words = f"{{op}} is differentiated with {_seen(lab, draws[0], other)}"
             change = Change("operand", words, f"use {other.own} as it is in the derivative of {{op}}")
@@ -218,9 +218,14 @@ def _simple(draws: tuple[Draw, Draw]) -> Iterator[_Simple]:
 def _delta(edge: Edge, changed: Callable[[Edge], Array | None]) -> Array | None:
     """Return by how much the gradient of the sources changes with a rule, None where the change cannot be made."""
     with np.errstate(all="ignore"):
-        part = changed(edge)
-        if part is None or part.shape != edge.part.shape or not np.isfinite(part).all():
-            return None
+        return _delta_of(edge, changed(edge))
+
+
+def _delta_of(edge: Edge, part: Array | None) -> Array | None:
+    """Return by how much the gradient of the sources changes with another part, None if it is no part of the edge."""
+    if part is None or part.shape != edge.part.shape or not np.isfinite(part).all():
+        return None
+    with np.errstate(all="ignore"):
         return np.asarray(edge.spread @ (part - edge.part).ravel())
 
 

@@ -70,18 +70,15 @@ class OtherOperand:
     seen: Seen | Moved
     rule: Callable[[Edge, Array], Array | None]
 
-    def delta(self, draw: Draw) -> Array | None:
-        """Return by how much the gradient of the sources changes, None where the rule does not take such a value."""
+    def part(self, draw: Draw) -> Array | None:
+        """Return what the rule gives then, None where it does not take such a value."""
         edge = draw.edges[self.edge]
         with np.errstate(all="ignore"):
             try:
                 found = self.rule(edge, self.seen.at(draw))
             except ValueError:
                 return None
-            part = None if found is None else summed_to(found, edge.part.shape)
-            if part is None or not np.isfinite(part).all():
-                return None
-            return np.asarray(edge.spread @ (part - edge.part).ravel())
+            return None if found is None else summed_to(found, edge.part.shape)
 
 
 # The rules of elementwise ops, by the value that they are computed from.

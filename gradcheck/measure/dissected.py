@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gradcheck.backend.tensorflow.dissection import Dissection, Edge, TooLarge
+from gradcheck.backend.tensorflow.dissection import Dissection, Edge
 from gradcheck.backend.tensorflow.faults import refused
-from gradcheck.backend.tensorflow.wide_forward import WideForward
+from gradcheck.backend.tensorflow.wide_forward import TooLarge, WideForward
 from gradcheck.differences.vector_function import Point
 from gradcheck.numerics.arrays import Array
 from gradcheck.verdict.tolerances import CHANGED_MOVE

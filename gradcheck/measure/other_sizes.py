@@ -63,7 +63,8 @@ def is_batch(lab: Lab, values: Arrays, wanted: Pulled) -> bool:
     A matrix of three rows that mean three things (a projection, coordinates) can be given a fourth by accident.
     """
     chosen = [i for i, (a, b) in enumerate(zip(values, lab.values, strict=True)) if a is not b]
-    here = pulled_at(lab, lab.bare, lab.values, lab.gradients.state)
+    another = lab.case.surrogate or lab.case.reference
+    here = pulled_at(lab, lab.bare, lab.values, lab.gradients.state) if another else None
     whole = lab.outputs if here is None else here.outputs
     if all(_leaves_others(more, own) for more, own in zip(wanted.outputs, whole, strict=False)):
         return True

@@ -6,10 +6,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gradcheck.backend.tensorflow.dissection import TooLarge
 from gradcheck.backend.tensorflow.faults import refused
 from gradcheck.backend.tensorflow.switchboard import Group, Switchboard
-from gradcheck.backend.tensorflow.wide_forward import WideForward
+from gradcheck.backend.tensorflow.wide_forward import TooLarge, WideForward
 from gradcheck.differences.vector_function import Point
 from gradcheck.measure.dissected import Draw, two_points
 from gradcheck.numerics.arrays import Array

@@ -130,7 +130,7 @@ class Counts:
     found: int = 0
     unknown: int = 0
     other: int = 0
-    mended: int = 0
+    fixed: int = 0
 
     def __add__(self, more: Counts) -> Counts:
         """Return the counts of both."""
@@ -140,7 +140,7 @@ class Counts:
     def __str__(self) -> str:
         return (
             f"of {self.found} mismatches {self.unknown} without a cause, {self.other} with another cause than was"
-            f" planted, {self.mended} with a verified line"
+            f" planted, {self.fixed} with a verified line"
         )
 
 

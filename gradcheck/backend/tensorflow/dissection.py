@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from gradcheck.backend.tensorflow.runs import dense
-from gradcheck.backend.tensorflow.wide_forward import Use, WideForward, floating, use_name, with_uses
+from gradcheck.backend.tensorflow.wide_forward import TooLarge, Use, WideForward, floating, use_name, with_uses
 from gradcheck.numerics.arrays import Array
 
 # A graph with more ops, or with more numbers between its ops and its sources, is not taken apart.
@@ -47,10 +47,6 @@ class Edge:
     applied: Array | None
     spread: Array
     before: frozenset[str] = frozenset()
-
-
-class TooLarge(Exception):
-    """Say that a graph is too large to be taken apart."""
 
 
 class Dissection:

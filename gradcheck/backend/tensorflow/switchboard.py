@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from gradcheck.backend.tensorflow.dissection import TooLarge
-from gradcheck.backend.tensorflow.wide_forward import WideForward, use_name, with_uses
+from gradcheck.backend.tensorflow.wide_forward import TooLarge, WideForward, use_name, with_uses
 from gradcheck.numerics.arrays import Array
 
 # A graph with more ops is not followed.
@@ -33,7 +32,8 @@ _PRODUCTS = {"MatMul": ("transpose_a", "transpose_b"), "BatchMatMulV2": ("adj_x"
 class Group:
     """Name some uses of values that one line of the user's makes, by number.
 
-    `maps` are those of ops that give one number for each that they take, `products` those of square matrix products;
+    `maps` says that all are of ops that give one number for each that they take, `turns` that all are of products with
+    a square factor;
     `step` is the number of the only op of a line that is meant, None for all of them.
     """
 
@@ -41,8 +41,8 @@ class Group:
     file: str
     line: int
     uses: tuple[int, ...]
-    maps: tuple[int, ...]
-    products: tuple[int, ...]
+    maps: bool
+    turns: bool
     step: int | None = None
 
     def changes(self) -> Iterator[str]:
@@ -50,9 +50,9 @@ class Group:
         yield STOPPED
         if self.step is None:
             yield NEGATED
-        if len(self.maps) == len(self.uses):
+        if self.maps:
             yield IGNORED
-        if len(self.products) == len(self.uses):
+        if self.turns:
             yield TURNED
 
 
@@ -117,7 +117,7 @@ class _Use:
     position: int
     shapes: tuple[Any, ...]
     maps: bool
-    product: bool
+    turns: bool
 
 
 def _groups(uses: Sequence[_Use]) -> Iterator[Group]:
@@ -146,9 +146,8 @@ def _groups(uses: Sequence[_Use]) -> Iterator[Group]:
         if tuple(chosen) in known:
             continue
         known.add(tuple(chosen))
-        maps = tuple(i for i in chosen if uses[i].maps)
-        products = tuple(i for i in chosen if uses[i].product)
-        yield Group(*place, tuple(chosen), maps, products, steps[place] if alone else None)
+        maps, turns = all(uses[i].maps for i in chosen), all(uses[i].turns for i in chosen)
+        yield Group(*place, tuple(chosen), maps, turns, steps[place] if alone else None)
 
 
 def _in_turn(uses: Sequence[int]) -> Iterator[list[int]]:
@@ -197,7 +196,7 @@ class _Board:
             use = nodes[use_name(node.name, position)]
             if self.uses[number].maps:
                 self._ignore_slope(node.name, use.name, number)
-            if self.uses[number].product:
+            if self.uses[number].turns:
                 self._turn(node, position, use.input[0], number)
             self._pass_part(use, number)
 

@@ -16,6 +16,10 @@ from gradcheck.backend.tensorflow.vector_op import Layout, twin_variables
 from gradcheck.numerics.arrays import Array
 
 
+class TooLarge(Exception):
+    """Say that a graph is too large to be taken apart or switched."""
+
+
 class WideForward:
     """Hold the forward as a graph in float64, and where the user wrote each of its ops.
 

@@ -17,10 +17,8 @@ H, B = np.tanh(X), np.array([0.5, -1.2, 2.0])
 def found(e, wanted, *further):
     """Return what is seen by the rules of an edge that give a part, with the further edges of the forward."""
     draw = Draw(np.zeros(e.part.size), np.zeros(e.part.size), [e, *further])
-    deltas = ((other, other.delta(draw)) for other in other_operands([draw]) if other.edge == 0)
-    return [
-        other for other, delta in deltas if delta is not None and np.allclose(delta, (wanted - e.part).ravel(), 1e-12)
-    ]
+    parts = ((other, other.part(draw)) for other in other_operands([draw]) if other.edge == 0)
+    return [other for other, part in parts if part is not None and np.allclose(part - e.part, wanted - e.part, 1e-12)]
 
 
 tanh = edge("Tanh", X, H, U * (1 - H * H))
