@@ -12,31 +12,12 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from gradcheck.scanning.axis_lists import other_axes
+from gradcheck.scanning.axis_lists import other_axes, other_orders
 from gradcheck.scanning.edit_causes import by_meaning, cause_of
+from gradcheck.scanning.function_names import BOTH_SWITCHES, SWITCHES, others_of
 from gradcheck.scanning.returns import own_nodes
 from gradcheck.scanning.swapped_names import swapped_names
 
-# Functions of TensorFlow that people take for one another.
-_FAMILIES = (
-    ("sin", "cos"), ("sinh", "cosh"), ("exp", "expm1"), ("log", "log1p"), ("maximum", "minimum"), ("tanh", "sigmoid"),
-    ("greater", "less"), ("greater_equal", "less_equal"), ("logical_and", "logical_or"), ("sqrt", "square"),
-    ("zeros_like", "ones_like"), ("softplus", "sigmoid"), ("abs", "sign"), ("cumsum", "cumprod"), ("relu", "relu6"),
-    ("reduce_sum", "reduce_mean"), ("reduce_sum", "reduce_max"), ("add", "subtract"), ("multiply", "divide"),
-    ("sqrt", "rsqrt"), ("reduce_max", "reduce_min"), ("argmax", "argmin"),
-)  # fmt: skip
-# Switches that are forgotten or set by mistake, by the function that has them.
-_SWITCHES = {
-    "matmul": ("transpose_a", "transpose_b"),
-    "matvec": ("transpose_a",),
-    "cumsum": ("reverse", "exclusive"),
-    "cumprod": ("reverse", "exclusive"),
-    "triangular_solve": ("adjoint", "lower"),
-    "solve": ("adjoint",),
-    "reduce_sum": ("keepdims",),
-    "reduce_mean": ("keepdims",),
-    "reduce_max": ("keepdims",),
-}
 _FLIPPED = {ast.Gt: "<", ast.Lt: ">", ast.GtE: "<=", ast.LtE: ">="}
 _OTHER_SIGN = {ast.Add: "-", ast.Sub: "+", ast.Mult: "/", ast.Div: "*"}
 # What a gradient is multiplied with or divided by, beside a name as it is: masks and derivatives of known functions.
@@ -86,8 +67,10 @@ class Rule:
     lines: Sequence[str]
     library: str = "tf"
     _parents: dict[ast.AST, ast.AST] = field(default_factory=dict)
+    _outside: list[ast.expr] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self._outside = self._beyond()
         for node in ast.walk(self.function):
             for child in ast.iter_child_nodes(node):
                 self._parents[child] = node
@@ -101,7 +84,8 @@ class Rule:
             ("thresholds", (e for node in thresholds for e in self._numbers(node, ratio))),
             ("numbers", (e for node in others for e in self._numbers(node, ratio))),
             ("axes", (e for node in axes for e in self._numbers(node, ratio))),
-            ("axes", (self._with(node, text) for node in nodes for text in other_axes(node, self._parents))),
+            ("axes", (self._with(n, text) for n in nodes for text in other_axes(n, self._parents, self._outside))),
+            ("axes", (self._with(node, text) for node in nodes for text in other_orders(node, self._parents))),
             ("signs", (e for node in values for e in self._signs(node))),
             ("operators", (e for node in nodes for e in self._operators(node))),
             ("calls", (e for node in nodes for e in self._calls(node))),
@@ -195,6 +179,10 @@ class Rule:
 
     def _numbers_outside(self) -> list[float]:
         """Return the numbers in the op around this function, the function itself left out."""
+        return list(dict.fromkeys(n for e in self._outside if (n := _number(e)) is not None))[:NUMBERS_TRIED]
+
+    def _beyond(self) -> list[ast.expr]:
+        """Return the expressions of the op around this function, the function itself left out."""
         try:
             tree = ast.parse("\n".join(self.lines))
         except SyntaxError:
@@ -202,8 +190,7 @@ class Rule:
         first, last = self.function.lineno, self.function.end_lineno or self.function.lineno
         around = (n for n in tree.body if n.lineno <= first and last <= (n.end_lineno or 0))
         nodes = (node for top in around for node in ast.walk(top) if isinstance(node, ast.expr))
-        outside = (n for n in nodes if n.lineno < first or n.lineno > last or self._is_beside(n, first))
-        return list(dict.fromkeys(value for node in outside if (value := _number(node)) is not None))[:NUMBERS_TRIED]
+        return [n for n in nodes if n.lineno < first or n.lineno > last or self._is_beside(n, first)]
 
     def _is_beside(self, node: ast.expr, line: int) -> bool:
         """Return whether an expression stands in the function's own line, before it."""
@@ -245,25 +232,24 @@ class Rule:
         name, arguments = node.func.attr, [self._text(a) for a in (*node.args, *(k.value for k in node.keywords))]
         given = {keyword.arg: keyword for keyword in node.keywords}
         end = (node.end_col_offset or 1) - 1
-        for switch in _SWITCHES.get(name, ()):
+        for switch in SWITCHES.get(name, ()):
             if switch in given:
                 value = given[switch].value
                 off = isinstance(value, ast.Constant) and value.value is True
                 yield self._with(value, "False" if off else "True")
             elif arguments:
                 yield Edit(node.lineno, end, end, f", {switch}=True")
+        if name in BOTH_SWITCHES and not given and arguments:
+            yield Edit(node.lineno, end, end, BOTH_SWITCHES[name])
         if name == "matmul" and not given and len(node.args) == 2:
-            yield Edit(node.lineno, end, end, ", transpose_a=True, transpose_b=True")
             for flags in ("", ", transpose_a=True", ", transpose_b=True"):
                 yield self._with(node, f"{self._text(node.func)}({arguments[1]}, {arguments[0]}{flags})")
-        for family in _FAMILIES:
-            if name in family:
-                other_name = family[1 - family.index(name)]
-                stop = node.func.end_col_offset or 0
-                yield Edit(node.lineno, stop - len(name.encode()), stop, other_name)
-        for one, other in itertools.pairwise(node.args):
-            swapped = f"{self._text(other)}, {self._text(one)}"
-            yield Edit(node.lineno, one.col_offset, other.end_col_offset or 0, swapped)
+        stop = node.func.end_col_offset or 0
+        for other in others_of(name):
+            yield Edit(node.lineno, stop - len(name.encode()), stop, other)
+        for one, next_one in itertools.pairwise(node.args):
+            swapped = f"{self._text(next_one)}, {self._text(one)}"
+            yield Edit(node.lineno, one.col_offset, next_one.end_col_offset or 0, swapped)
         if node.args:
             yield self._with(node, arguments[0])
 

@@ -17,47 +17,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-HERE = Path(__file__).parent
+from tests.benchmarks.figure import HERE, Figure, checked, seconds, tool, write
+from tests.benchmarks.limit import near_the_limit
+
 SMALL = "{module: ops.py, cases: {c: {op: elementwise, inputs: {x: {shape: [4, 3]}}}}}"
-
-
-@dataclass(frozen=True)
-class Figure:
-    """Hold one measured ratio, the bound it has to keep, and how the two compare."""
-
-    name: str
-    value: float
-    bound: float | None
-    at_most: bool
-    told: str
-
-    @property
-    def holds(self) -> bool:
-        """Return whether the bound is kept, if there is one."""
-        if self.bound is None:
-            return True
-        return self.value <= self.bound if self.at_most else self.value >= self.bound
-
-
-def seconds(command: list[str], repeats: int = 1, **more) -> float:
-    """Return the median wall time of a command."""
-    spent = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        subprocess.run(command, check=False, capture_output=True, **more)
-        spent.append(time.perf_counter() - started)
-    return statistics.median(spent)
-
-
-def tool(*args: str) -> list[str]:
-    return [sys.executable, "-m", "gradcheck", *args]
 
 
 def import_seconds(repeats: int = 3) -> float:
@@ -208,19 +178,6 @@ def directional_coverage(folder: Path) -> Iterator[Figure]:
     yield Figure("one wrong of 10^4 along directions: named", float(named), 1, False, f"{report['duration_s']:.1f} s")
 
 
-def checked(folder: Path, spec: str) -> dict:
-    """Return the report of the one case of a spec."""
-    path = write(folder, spec)
-    done = subprocess.run(tool("run", str(path), "--format", "json"), capture_output=True, text=True, check=False)
-    return json.loads(done.stdout)["cases"][0]
-
-
-def write(folder: Path, spec: str, name: str = "spec.yaml") -> Path:
-    (folder / "ops.py").write_text((HERE / "ops.py").read_text())
-    (folder / name).write_text(spec)
-    return folder / name
-
-
 def watching(folder: Path) -> Iterator[Figure]:
     """Yield the time from an edit to its answer against a run from cold."""
     spec = write(folder, SMALL)
@@ -348,8 +305,12 @@ def main() -> int:
     # As an installer does: TensorFlow, which is the measure, has its bytecode too.
     compileall.compile_dir(HERE.parents[1] / "gradcheck", quiet=1)
     figures: list[Figure] = []
+    beside = {
+        "limit": partial(near_the_limit, python=options.peers),
+        "others": partial(other_frameworks, python=options.peers),
+    }
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        for name, part in {**PARTS, "others": partial(other_frameworks, python=options.peers)}.items():
+        for name, part in {**PARTS, **beside}.items():
             if options.k in name:
                 figures += part(Path(folder))
     table = Table("figure", "measured", "bound", "holds", "")

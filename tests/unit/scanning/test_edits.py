@@ -54,10 +54,29 @@ def returned(expression, **options):
         ("u * x", "u * x / 1.5"),
         ("x if right else y", "y"),
         ("u * x", "u * x / tf.cast(tf.size(x), x.dtype)"),
+        ("tf.math.segment_mean(u, i)", "tf.math.segment_sum(u, i)"),
+        ("tf.tensor_scatter_nd_update(z, i, u)", "tf.tensor_scatter_nd_add(z, i, u)"),
+        ("tf.cumsum(u, 1)", "tf.cumsum(u, 1, reverse=True, exclusive=True)"),
+        ("tf.transpose(u, [1, 2, 0])", "tf.transpose(u, [2, 0, 1])"),
+        ("tf.transpose(u, perm=[0, 2, 1, 3])", "tf.transpose(u, perm=[0, 2, 3, 1])"),
     ],
 )
 def test_a_known_mistake_is_undone(wrong, right):
     assert right in returned(wrong, ratio=1.5)
+
+
+def test_the_axes_of_the_forward_are_tried_in_the_gradient():
+    source = """
+def op(x):
+    def grad(u):
+        return u - tf.reduce_mean(u, [3])
+    return x - tf.reduce_mean(x, [1, 3]), grad
+"""
+    tree = ast.parse(source)
+    function = tree.body[0].body[0]
+    lines = source.splitlines()
+    texts = {edit.applied(lines[edit.line - 1]).strip() for edit in Rule(function, ("u", "x"), lines).edits(None)}
+    assert "return u - tf.reduce_mean(u, [1, 3])" in texts
 
 
 def test_what_binds_otherwise_gets_brackets():
