@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.diagnose.evidence import Diagnosis, Evidence, close, explained
-from gradcheck.diagnose.other_places import not_transposed, permuted, reversed_along, transposed
+from gradcheck.diagnose.given import at_given
+from gradcheck.diagnose.other_places import not_transposed, permuted, reversed_along, scattered, transposed
 from gradcheck.diagnose.regions import diagonal_or_not, moving_elements, part_of_complex, region_or_elements
 from gradcheck.differences.ladder import Label
 from gradcheck.numerics.arrays import Array
@@ -46,6 +48,9 @@ def diagnose(evidence: Evidence) -> Diagnosis:
         not_transposed,
         _swapped,
         part_of_complex,
+        reversed_along,
+        permuted,
+        scattered,
         diagonal_or_not,
         region_or_elements,
         _missing_term,
@@ -53,18 +58,25 @@ def diagnose(evidence: Evidence) -> Diagnosis:
         _missing_sum,
         moving_elements,
         _one_factor,
-        reversed_along,
-        permuted,
     )
     for test in tests:
         diagnosis = test(evidence)
         if diagnosis is not None:
-            return diagnosis
+            return _with_given(evidence, diagnosis) if diagnosis.cause == "elements" else diagnosis
     if evidence.upstream is not None and close(evidence.gradient, evidence.upstream, evidence.usable):
         return Diagnosis(
             "bypassed", "it is the upstream gradient unchanged", "multiply upstream by the op's derivative"
         )
     return Diagnosis("unknown", UNNAMED)
+
+
+def _with_given(e: Evidence, diagnosis: Diagnosis) -> Diagnosis:
+    """Return where elements are wrong with what the inputs that are not differentiated are there."""
+    found = at_given(np.asarray(e.wrong.any(axis=-1)) if e.complex else e.wrong, e.given)
+    if found is None:
+        return diagnosis
+    where, hint = found
+    return replace(diagnosis, message=f"{diagnosis.message}, {where}", hint=hint)
 
 
 def _straight_through(e: Evidence) -> Diagnosis | None:

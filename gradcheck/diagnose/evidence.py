@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.numerics.arrays import Array
+from gradcheck.numerics.arrays import AnyArray, Array
 from gradcheck.verdict.tolerances import CLOSE, LEFT_OVER
 
 
@@ -37,7 +37,8 @@ class Evidence:
     of the input; `outputs` pairs (gradient, reference) for the upstream of one output alone;
     `trials` are further draws, the case's own first; `reaches` says whether the outputs depend on
     the input at all; `jvp` is J u where input and output have one shape; `patterns` are what a sum
-    over an axis is multiplied with (the output, ...).  Complex inputs have a last axis of two.
+    over an axis is multiplied with (the output, ...); `given` are the inputs that are not
+    differentiated.  Complex inputs have a last axis of two.
     """
 
     gradient: Array
@@ -56,6 +57,7 @@ class Evidence:
     complex: bool = False
     reaches: bool = True
     patterns: Mapping[str, Array] = field(default_factory=dict)
+    given: Mapping[str, AnyArray] = field(default_factory=dict)
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -76,6 +76,7 @@ def diagnosis_of(lab: Lab, measurement: Measurement, measurements: Sequence[Meas
             complex=measurement.slot.complex and measurement.slot.plain,
             reaches=_reaches(lab, measurement),
             patterns=_patterns(lab, measurement),
+            given={leaf.name: np.asarray(lab.values[i]) for i, leaf in enumerate(lab.leaves) if i not in lab.sources},
         )
     )
 

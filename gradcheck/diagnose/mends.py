@@ -11,7 +11,7 @@ from gradcheck.diagnose.causes import UNNAMED
 from gradcheck.diagnose.contrast import contrast_of
 from gradcheck.diagnose.counterfactual import TWO_CHANGES
 from gradcheck.files import shown
-from gradcheck.measure.edited import Mend, Passes, Wanted, mend_at
+from gradcheck.measure.edited import Clues, Mend, Passes, Wanted, mend_at
 from gradcheck.measure.lab import Lab
 from gradcheck.measure.measurement import Measurement
 from gradcheck.measure.noise import packed_values
@@ -53,7 +53,7 @@ def _with_mend_here(lab: Lab, finding: Finding, measurement: Measurement, passes
     factor = _factor(measurement) if finding.cause in FACTORS else None
     line = None if factor is None else _divided(lab, finding, factor)
     right = Wanted(str(finding.wrt), lab.vector(), wanted, decided + measurement.part.start)
-    mend = mend_at(lab, right, passes, factor, line)
+    mend = mend_at(lab, right, passes, Clues(finding.cause, factor, line))
     return _with_fix(lab, finding, mend, contrast_of(measurement, lab.facts.stops))
 
 
@@ -64,7 +64,7 @@ def _with_mend_elsewhere(lab: Lab, finding: Finding, part: slice, passes: Passes
     if x is None or wanted is None or not np.isfinite(wanted).all():
         return finding
     right = Wanted(str(finding.wrt), x, wanted, np.arange(part.start, part.stop))
-    return _with_fix(lab, finding, mend_at(lab, right, passes))
+    return _with_fix(lab, finding, mend_at(lab, right, passes, Clues(finding.cause)))
 
 
 def _shown_at(lab: Lab, finding: Finding) -> Array | None:

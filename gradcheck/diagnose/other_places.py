@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 
 from gradcheck.diagnose.evidence import Diagnosis, Evidence, close, explained
-from gradcheck.verdict.tolerances import LONG_ENOUGH, MOST_AXES
+from gradcheck.verdict.tolerances import CLOSE, LONG_ENOUGH, MOST_AXES
 
 
 def transposed(e: Evidence) -> Diagnosis | None:
@@ -57,6 +57,8 @@ def permuted(e: Evidence) -> Diagnosis | None:
         found = [[j for j in range(size) if close(gradient[i], reference[j], everything)] for i in range(size)]
         if all(len(places) == 1 for places in found) and len({places[0] for places in found}) == size:
             order = [places[0] for places in found]
+            if not explained(e, np.take(e.reference, order, axis)):
+                continue
             shown = f"{order[:MOST_AXES]}"[:-1] + (", ...]" if size > MOST_AXES else "]")
             return Diagnosis(
                 "index",
@@ -65,3 +67,24 @@ def permuted(e: Evidence) -> Diagnosis | None:
                 " tf.stack and tf.reshape, not tf.concat",
             )
     return None
+
+
+def scattered(e: Evidence) -> Diagnosis | None:
+    """Name numbers that are right and stand in other places, whatever the axes: those of two lists, sorted, agree."""
+    where = e.wrong & e.usable
+    right = np.sort(e.reference[where])
+    apart = np.count_nonzero(np.diff(right) > CLOSE * np.abs(right[1:]))
+    if e.complex or apart < LONG_ENOUGH:
+        return None
+    placed = np.empty_like(right)
+    placed[np.argsort(e.gradient[where])] = right
+    candidate = e.reference.copy()
+    candidate[where] = placed
+    if not explained(e, candidate):
+        return None
+    return Diagnosis(
+        "index",
+        f"the gradient holds the right numbers in other places: {right.size} of {e.wrong.size} elements have another's",
+        "put the parts back in the order of the input: look at the axes in tf.reshape and tf.transpose, and at the"
+        " indices in tf.gather and tf.scatter_nd",
+    )

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Protocol
 
 from gradcheck.backend.tensorflow.failures import Stopped, first_line, raised_by_user
@@ -168,8 +169,9 @@ def mend(lab: Lab, report: Report, progress: Progress) -> None:
     places = [i for i, finding in enumerate(report.findings) if finding.code == "gradient-mismatch"]
     if places:
         progress.enter(MENDS, with_result=True)
+    others = [finding for finding in report.findings if finding.code != "gradient-mismatch"]
     for i in places:
-        report.findings[i] = with_mend(lab, report.findings[i], all_pass)
+        report.findings[i] = with_mend(lab, report.findings[i], partial(all_pass, before=others))
 
 
 def _facts(lab: Lab, limits: Limits) -> Facts:

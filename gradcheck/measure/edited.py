@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
@@ -60,13 +61,19 @@ class Wanted:
     coordinates: NDArray[np.int64]
 
 
-def mend_at(
-    lab: Lab, wanted: Wanted, passes: Passes, ratio: float | None = None, line: tuple[int, str] | None = None
-) -> Mend | None:
+@dataclass(frozen=True, slots=True)
+class Clues:
+    """Hold what is known of a mistake: its cause, what the gradient is to be divided by, a line to try first."""
+
+    cause: str | None = None
+    ratio: float | None = None
+    line: tuple[int, str] | None = None
+
+
+def mend_at(lab: Lab, wanted: Wanted, passes: Passes, clues: Clues) -> Mend | None:
     """Return the first edit with which the gradient is right, at x, at fresh points, and by every check (`passes`).
 
-    Where no edit cures all inputs, one that cures this one and leaves the others as they are.  `ratio` is what the
-    gradient is to be divided by where it is a multiple of the right one, `line` (number and text) is tried first.
+    Where no edit cures all inputs, one that cures this one and leaves the others as they are.
     """
     code = _editable(lab)
     if code is None or wanted.x.size > EDITED_SIZE or moves_variables(lab, wanted.x):
@@ -76,8 +83,9 @@ def mend_at(
         return None
     in_part: list[Edit] = []
     left = EDITS_VERIFIED
-    first = [] if line is None else [code.whole_line(*line)]
-    for edit, gradient in _tried(lab, code, wanted.x, [*first, *code.rule.edits(ratio)]):
+    first = [] if clues.line is None else [code.whole_line(*clues.line)]
+    edits = itertools.chain(first, code.rule.edits(clues.ratio, clues.cause))
+    for edit, gradient in _tried(lab, code, wanted.x, edits):
         if not _is_right(gradient, before, wanted):
             continue
         if not _is_right_everywhere(gradient, wanted):

@@ -20,12 +20,39 @@ def other_axes(node: ast.expr, parents: Mapping[ast.AST, ast.AST], outside: Sequ
     if not _reduces(node, parents):
         return
     own = ast.unparse(node)
-    if isinstance(node, (ast.List, ast.Tuple)) and all(is_axis(element, parents) for element in node.elts):
+    if isinstance(node, (ast.List, ast.Tuple)) and _is_list(node, parents):
         yield from _one_fewer(node)
         yield from _elsewhere(own, outside)
     elif is_axis(node, parents) and not isinstance(parents.get(node), (ast.List, ast.Tuple)):
         yield from (f"[{own}, {other}]" for other in _MORE if str(other) != own)
         yield from _elsewhere(own, outside)
+
+
+def axes_of_a_line(
+    nodes: Sequence[ast.expr], parents: Mapping[ast.AST, ast.AST], outside: Sequence[ast.expr], lines: Sequence[str]
+) -> Iterator[tuple[int, int, int, str]]:
+    """Yield line, first and last byte, and the text between them with other axes in all calls that reduce there.
+
+    The two means in the gradient of a norm go over the same axes, and over the wrong ones together.
+    """
+    named = [n for n in nodes if _reduces(n, parents) and (_is_list(n, parents) or is_axis(n, parents))]
+    for line in dict.fromkeys(node.lineno for node in named):
+        here = [n for n in named if n.lineno == line]
+        for own in dict.fromkeys(map(ast.unparse, here)):
+            places = sorted((n for n in here if ast.unparse(n) == own), key=lambda n: n.col_offset)
+            if len(places) > 1:
+                instead = dict.fromkeys([*map(str, _MORE), *other_axes(places[0], parents, outside)])
+                yield from (exchanged(lines[line - 1].encode(), places, text) for text in instead if text != own)
+
+
+def exchanged(raw: bytes, places: Sequence[ast.expr], text: str) -> tuple[int, int, int, str]:
+    """Return line, first and last byte, and the text between them with `text` at each of the places of a line."""
+    start, end = places[0].col_offset, places[-1].end_col_offset or 0
+    found, at = b"", start
+    for node in places:
+        found += raw[at : node.col_offset] + text.encode()
+        at = node.end_col_offset or 0
+    return places[0].lineno, start, end, found.decode()
 
 
 def other_orders(node: ast.expr, parents: Mapping[ast.AST, ast.AST]) -> Iterator[str]:
@@ -66,6 +93,11 @@ def _elsewhere(own: str, outside: Sequence[ast.expr]) -> Iterator[str]:
 def _is_whole(node: ast.expr) -> bool:
     number = node.operand if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) else node
     return isinstance(number, ast.Constant) and type(number.value) is int
+
+
+def _is_list(node: ast.expr, parents: Mapping[ast.AST, ast.AST]) -> bool:
+    """Return whether an expression is a list of axes."""
+    return isinstance(node, (ast.List, ast.Tuple)) and all(is_axis(element, parents) for element in node.elts)
 
 
 def _reduces(node: ast.expr, parents: Mapping[ast.AST, ast.AST]) -> bool:

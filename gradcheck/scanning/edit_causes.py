@@ -21,7 +21,8 @@ _BY_WORDS = (
     ("reduce_sum", "axis"),
     ("reduce_mean", "axis"),
 )
-_BY_FAMILY = {
+# The mistake that the edits of a family undo, if their words say no other.
+BY_FAMILY = {
     "numbers": "inner-factor",
     "axes": "axis",
     "thresholds": "mask",
@@ -45,7 +46,7 @@ def cause_of(family: str, text: str, before: str) -> str:
         for words, cause in _BY_WORDS:
             if text.count(words) != before.count(words):
                 return cause
-    return _BY_FAMILY[family]
+    return BY_FAMILY[family]
 
 
 def by_meaning(

@@ -12,25 +12,15 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from gradcheck.scanning.axis_lists import other_axes, other_orders
-from gradcheck.scanning.edit_causes import by_meaning, cause_of
+from gradcheck.scanning.axis_lists import axes_of_a_line, other_axes, other_orders
+from gradcheck.scanning.edit_causes import BY_FAMILY, by_meaning, cause_of
+from gradcheck.scanning.forms import DIVISORS, FACTORS, MEANS, RARE_FACTORS, TERMS, WRAPS
 from gradcheck.scanning.function_names import BOTH_SWITCHES, SWITCHES, others_of
 from gradcheck.scanning.returns import own_nodes
 from gradcheck.scanning.swapped_names import swapped_names
 
 _FLIPPED = {ast.Gt: "<", ast.Lt: ">", ast.GtE: "<=", ast.LtE: ">="}
 _OTHER_SIGN = {ast.Add: "-", ast.Sub: "+", ast.Mult: "/", ast.Div: "*"}
-# What a gradient is multiplied with or divided by, beside a name as it is: masks and derivatives of known functions.
-_FACTORS = ("{n}", "tf.cast({n} > 0, {n}.dtype)", "(1.0 - {n})", "(1.0 - {n} * {n})", "{n} * (1.0 - {n})", "2.0 * {n}",
-            "tf.cos({n})", "tf.sigmoid({n})")  # fmt: skip
-_DIVISORS = ("{n}", "tf.cast(tf.size({n}), {n}.dtype)", "tf.square({n})", "(1.0 + {n} * {n})")
-_RARE_FACTORS = ("tf.exp({n})", "tf.square({n})", "tf.sign({n})")
-_TERMS = ("{e} - {n} * tf.reduce_sum({e}, axis={a}, keepdims=True)",
-          "{f} - {n} * tf.reduce_sum({e} * {n}, axis={a}, keepdims=True)")  # fmt: skip
-_MEANS = ("{f} - tf.reduce_mean({e}, axis={a}, keepdims=True)", "tf.reduce_sum({e}, axis={a})",
-          "tf.reduce_sum({e}, axis={a}, keepdims=True)", "tf.cumsum({e}, axis={a}, reverse=True)",
-          "tf.reverse({e}, axis=[{a}])")  # fmt: skip
-_WRAPS = ("tf.transpose({e})", "tf.reduce_sum({e})", "tf.math.conj({e})")
 _AXES = (-1, 0, 1)
 # Numbers elsewhere in an op that a threshold is exchanged for.
 NUMBERS_TRIED = 12
@@ -75,8 +65,11 @@ class Rule:
             for child in ast.iter_child_nodes(node):
                 self._parents[child] = node
 
-    def edits(self, ratio: float | None) -> Iterator[Edit]:
-        """Yield edits, likely ones first: `ratio` is what the gradient is to be divided by, where it is one number."""
+    def edits(self, ratio: float | None, cause: str | None = None) -> Iterator[Edit]:
+        """Yield edits, likely ones first: those that undo `cause`, where the mistake has a name already.
+
+        `ratio` is what the gradient is to be divided by, where it is one number.
+        """
         nodes = [node for node in self._nodes() if isinstance(node, ast.expr) and node.lineno == node.end_lineno]
         values = self._values(nodes)
         thresholds, axes, others = by_meaning([n for n in nodes if _number(n) is not None], self._parents)
@@ -85,6 +78,7 @@ class Rule:
             ("numbers", (e for node in others for e in self._numbers(node, ratio))),
             ("axes", (e for node in axes for e in self._numbers(node, ratio))),
             ("axes", (self._with(n, text) for n in nodes for text in other_axes(n, self._parents, self._outside))),
+            ("axes", (Edit(*place) for place in axes_of_a_line(nodes, self._parents, self._outside, self.lines))),
             ("axes", (self._with(node, text) for node in nodes for text in other_orders(node, self._parents))),
             ("signs", (e for node in values for e in self._signs(node))),
             ("operators", (e for node in nodes for e in self._operators(node))),
@@ -94,13 +88,15 @@ class Rule:
             ("names", (Edit(*place) for place in swapped_names(nodes, self.names, self.lines))),
             ("exchanged", self._exchanged()),
             ("factors", (e for node in values for e in self._divided(node, ratio))),
-            ("factors", (e for node in values for e in self._multiplied(node, _FACTORS))),
+            ("factors", (e for node in values for e in self._multiplied(node, FACTORS))),
             ("terms", (e for node in values for e in self._terms(node))),
             ("wraps", (e for node in values for e in self._wrapped(node))),
             ("factors", (e for node in values for e in self._divided_by_names(node))),
-            ("factors", (e for node in values for e in self._multiplied(node, _RARE_FACTORS))),
+            ("signs", (self._with(node, f"-{node.id}") for node in self._handed_on(nodes))),
+            ("operators", (e for node in nodes for e in self._other_operands(node))),
+            ("factors", (e for node in values for e in self._multiplied(node, RARE_FACTORS))),
         )
-        for family, edits in families:
+        for family, edits in sorted(families, key=lambda pair: BY_FAMILY[pair[0]] != cause):
             for edit in edits:
                 before = self.lines[edit.line - 1].encode()[edit.start : edit.end].decode()
                 yield replace(edit, cause=cause_of(family, edit.text, before))
@@ -267,6 +263,18 @@ class Rule:
                 if other != node.id:
                     yield self._with(node, other)
 
+    def _handed_on(self, nodes: Sequence[ast.expr]) -> list[ast.Name]:
+        """Return the tensors that a function of the user's own takes: an angle, the sine of a rotation."""
+        calls = [n for n in nodes if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)]
+        return [a for call in calls for a in call.args if isinstance(a, ast.Name) and a.id in self._inputs()]
+
+    def _other_operands(self, node: ast.expr) -> Iterator[Edit]:
+        """Yield products and quotients in which a tensor stands where a call does: its count for that of all."""
+        right = node.right if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Mult, ast.Div)) else None
+        if isinstance(right, ast.Call):
+            for form, name in itertools.product(("{n}", "{n}[:, None]"), self._inputs()):
+                yield self._with(right, form.format(n=name))
+
     def _exchanged(self) -> Iterator[Edit]:
         """Yield the returned gradients with two of them exchanged."""
         for one, other in itertools.combinations(self.returned(), 2):
@@ -278,9 +286,9 @@ class Rule:
 
     def _wrapped(self, node: ast.expr) -> Iterator[Edit]:
         text = self._text(node)
-        for form in _WRAPS:
+        for form in WRAPS:
             yield self._with(node, self._own(form.format(e=text)))
-        for form, axis in itertools.product(_MEANS, _AXES):
+        for form, axis in itertools.product(MEANS, _AXES):
             yield self._with(node, self._own(form.format(e=text, f=self._as_factor(node), a=axis)))
 
     def _inputs(self) -> list[str]:
@@ -297,11 +305,11 @@ class Rule:
             yield self._with(node, f"{self._as_factor(node)} * {self._own(form.format(n=name))}")
 
     def _divided_by_names(self, node: ast.expr) -> Iterator[Edit]:
-        for form, name in itertools.product(_DIVISORS, self._inputs()):
+        for form, name in itertools.product(DIVISORS, self._inputs()):
             yield self._with(node, f"{self._as_factor(node)} / {self._own(form.format(n=name))}")
 
     def _terms(self, node: ast.expr) -> Iterator[Edit]:
-        for form, name, axis in itertools.product(_TERMS, self._inputs(), _AXES):
+        for form, name, axis in itertools.product(TERMS, self._inputs(), _AXES):
             yield self._with(node, self._own(form.format(e=self._text(node), f=self._as_factor(node), n=name, a=axis)))
 
     def _own(self, text: str) -> str:

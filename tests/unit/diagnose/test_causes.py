@@ -195,6 +195,43 @@ def test_a_gradient_in_another_order_along_an_axis():
     assert cause(wide + 0.1 * RNG.normal(size=(3, 6)), wide) == "unknown"
 
 
+def test_a_gradient_of_which_some_parts_are_in_other_places():
+    blocks = RNG.normal(size=(2, 2, 3, 2))
+    mixed = blocks.transpose(1, 0, 2, 3)
+    found = told(mixed, blocks)
+    assert (found.cause, "axes 0 and 1" in found.message) == ("transposed", True)
+    moved = blocks.reshape(6, 4).copy()
+    moved[[1, 4], 2:] = moved[[4, 1], 2:]
+    found = told(moved, blocks.reshape(6, 4))
+    assert (found.cause, "4 of 24 elements have another's" in found.message) == ("index", True)
+
+
+def test_numbers_that_are_off_by_little_are_in_their_own_places():
+    assert cause(REFERENCE + 1e-4 * RNG.normal(size=(4, 3))) == "unknown"
+    wide = RNG.normal(size=(3, 6))
+    assert cause(wide + 1e-4 * wide * RNG.normal(size=(3, 6)), wide) == "unknown"
+
+
+def of_rows(rows, given):
+    gradient = REFERENCE.copy()
+    gradient[rows] += RNG.normal(size=(len(rows), 3))
+    trial = Trial(REFERENCE, np.abs(gradient - REFERENCE) > 0, gradient == REFERENCE, NOWHERE)
+    return told(gradient, trials=(trial, trial), given=given)
+
+
+def test_wrong_rows_are_told_by_the_labels_that_they_have():
+    found = of_rows([1], {"labels": np.array([0, -1, 2, 1])})
+    assert (found.cause, "where `labels` is below 0" in found.message) == ("elements", True)
+    assert "labels" not in of_rows([1], {"labels": np.array([2, 1, 3, 3])}).message
+
+
+def test_rows_that_an_index_names_twice_are_told():
+    found = of_rows([2], {"indices": np.array([[0, 2], [2, 3]])})
+    assert "which `indices` names more than once" in found.message
+    assert "unsorted_segment_sum" in found.hint
+    assert "indices" not in of_rows([1, 2], {"indices": np.array([[0, 2], [2, 3]])}).message
+
+
 def test_a_sum_over_an_axis_that_is_missing_is_a_term():
     y = np.exp(REFERENCE) / np.exp(REFERENCE).sum(-1, keepdims=True)
     upstream = RNG.normal(size=(4, 3))

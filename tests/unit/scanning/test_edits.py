@@ -58,11 +58,22 @@ def returned(expression, **options):
         ("tf.tensor_scatter_nd_update(z, i, u)", "tf.tensor_scatter_nd_add(z, i, u)"),
         ("tf.cumsum(u, 1)", "tf.cumsum(u, 1, reverse=True, exclusive=True)"),
         ("tf.transpose(u, [1, 2, 0])", "tf.transpose(u, [2, 0, 1])"),
+        ("u * x", "tf.linalg.band_part(u * x, -1, 0)"),
+        ("turned(u, x)", "turned(u, -x)"),
+        ("u / tf.cast(tf.size(u), u.dtype)", "u / x"),
+        ("u - tf.reduce_mean(u, 1) - x * tf.reduce_mean(u, 1)", "u - tf.reduce_mean(u, 0) - x * tf.reduce_mean(u, 0)"),
         ("tf.transpose(u, perm=[0, 2, 1, 3])", "tf.transpose(u, perm=[0, 2, 3, 1])"),
     ],
 )
 def test_a_known_mistake_is_undone(wrong, right):
     assert right in returned(wrong, ratio=1.5)
+
+
+def test_what_undoes_the_known_cause_is_tried_first():
+    tree = ast.parse("def grad(u):\n    return u * x")
+    rule = Rule(tree.body[0], ("u", "x", "y"), ("def grad(u):", "    return u * x"))
+    first = {cause: next(iter(rule.edits(None, cause))).cause for cause in ("missing-term", "sign-flip", "operand")}
+    assert first == {"missing-term": "missing-term", "sign-flip": "sign-flip", "operand": "operand"}
 
 
 def test_the_axes_of_the_forward_are_tried_in_the_gradient():

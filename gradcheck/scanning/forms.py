@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a gradient is turned into by an edit: e is its text, f that as a factor, n the name of a tensor, a an axis."""
+
+from __future__ import annotations
+
+# What a gradient is multiplied with or divided by, beside a name as it is: masks and derivatives of known functions.
+FACTORS = ("{n}", "tf.cast({n} > 0, {n}.dtype)", "(1.0 - {n})", "(1.0 - {n} * {n})", "{n} * (1.0 - {n})", "2.0 * {n}",
+            "tf.cos({n})", "tf.sigmoid({n})")  # fmt: skip
+DIVISORS = ("{n}", "tf.cast(tf.size({n}), {n}.dtype)", "tf.square({n})", "(1.0 + {n} * {n})")
+RARE_FACTORS = ("tf.exp({n})", "tf.square({n})", "tf.sign({n})")
+TERMS = ("{e} - {n} * tf.reduce_sum({e}, axis={a}, keepdims=True)",
+          "{f} - {n} * tf.reduce_sum({e} * {n}, axis={a}, keepdims=True)")  # fmt: skip
+MEANS = ("{f} - tf.reduce_mean({e}, axis={a}, keepdims=True)", "tf.reduce_sum({e}, axis={a})",
+          "tf.reduce_sum({e}, axis={a}, keepdims=True)", "tf.cumsum({e}, axis={a}, reverse=True)",
+          "tf.reverse({e}, axis=[{a}])")  # fmt: skip
+WRAPS = ("tf.transpose({e})", "tf.reduce_sum({e})", "tf.math.conj({e})", "tf.linalg.band_part({e}, -1, 0)",
+          "tf.linalg.band_part({e}, 0, -1)", "0.5 * ({e} + tf.linalg.matrix_transpose({e}))")  # fmt: skip
