@@ -31,7 +31,8 @@ def not_transposed(e: Evidence) -> Diagnosis | None:
     return Diagnosis(
         "transposed",
         "the gradient is J u where J^T u belongs: the Jacobian is not transposed",
-        "transpose the factor that the upstream is multiplied with (tf.matmul: transpose_a, transpose_b)",
+        "transpose the factor that the upstream is multiplied with (tf.matmul: transpose_a, transpose_b); of a"
+        " permutation take the inverse (tf.argsort), of a rotation the other angle",
     )
 
 

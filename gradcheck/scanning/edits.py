@@ -240,6 +240,8 @@ class Rule:
         if name == "matmul" and not given and len(node.args) == 2:
             for flags in ("", ", transpose_a=True", ", transpose_b=True"):
                 yield self._with(node, f"{self._text(node.func)}({arguments[1]}, {arguments[0]}{flags})")
+        if name == "gather" and len(node.args) > 1:
+            yield self._with(node.args[1], self._own(f"tf.argsort({arguments[1]}, -1)"))
         stop = node.func.end_col_offset or 0
         for other in others_of(name):
             yield Edit(node.lineno, stop - len(name.encode()), stop, other)

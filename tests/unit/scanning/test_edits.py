@@ -60,6 +60,7 @@ def returned(expression, **options):
         ("tf.transpose(u, [1, 2, 0])", "tf.transpose(u, [2, 0, 1])"),
         ("u * x", "tf.linalg.band_part(u * x, -1, 0)"),
         ("turned(u, x)", "turned(u, -x)"),
+        ("tf.gather(u, i)", "tf.gather(u, tf.argsort(i, -1))"),
         ("u / tf.cast(tf.size(u), u.dtype)", "u / x"),
         ("u - tf.reduce_mean(u, 1) - x * tf.reduce_mean(u, 1)", "u - tf.reduce_mean(u, 0) - x * tf.reduce_mean(u, 0)"),
         ("tf.transpose(u, perm=[0, 2, 1, 3])", "tf.transpose(u, perm=[0, 2, 3, 1])"),
