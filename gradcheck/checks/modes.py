@@ -37,6 +37,7 @@ def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
     unordered = {v.name for v in lab.variables} if any(f.code == "variables-order" for f in found) else set()
     # Under XLA other random numbers are drawn, so that a wrong gradient is another one there.
     mistaken = {f.wrt for f in found if f.code == "gradient-mismatch"}
+    said = {f.message for f in found}
     if lab.random:
         yield Skipped("modes: values and gradients", FIXED.otherwise)
     for way in lab.ways:
@@ -60,7 +61,7 @@ def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
             for item in _compare(lab, way, run):
                 if not isinstance(item, Finding):
                     yield item
-                elif item.wrt not in ignored:
+                elif item.wrt not in ignored and item.message not in said:
                     results.append(seen_in(way, item))
     yield from _merged(results)
 

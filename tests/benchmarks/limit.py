@@ -22,10 +22,10 @@ ROUNDS = 3
 
 @dataclass(frozen=True)
 class Job:
-    """One op at one size, the bound of its ratio, and the peers that are fast enough to be waited for."""
+    """One op with the shapes of its inputs, the bound of its ratio, and the peers that are fast enough to wait for."""
 
     op: str
-    shapes: tuple[str, ...]
+    inputs: str
     bound: float
     peers: tuple[str, ...] = ()
     order: int = 1
@@ -35,9 +35,15 @@ class Job:
         return f"{self.op} {self.shapes[0]}{order}"
 
     @property
+    def shapes(self) -> list[str]:
+        """Return the shapes of the inputs, as 4x3."""
+        return [named.partition("=")[2] for named in self.inputs.split()]
+
+    @property
     def spec(self) -> str:
         """Return the spec of the check."""
-        inputs = ", ".join(f"x{i}: {{shape: [{shape.replace('x', ', ')}]}}" for i, shape in enumerate(self.shapes))
+        pairs = (named.split("=") for named in self.inputs.split())
+        inputs = ", ".join(f"{name}: {{shape: [{shape.replace('x', ', ')}]}}" for name, shape in pairs)
         return f"{{module: ops.py, cases: {{c: {{op: {self.op}, order: {self.order}, inputs: {{{inputs}}}}}}}}}"
 
     def seconds_of(self, program: str, python: str, *words: str) -> float | None:
@@ -47,21 +53,22 @@ class Job:
         return float(done.stdout.split()[-1]) if done.returncode == 0 else None
 
 
-ALL = ("compute_gradient", "torch", "torch-fast", "jax")
+TENSORFLOW = "compute_gradient"
+ALL = (TENSORFLOW, "torch", "torch-fast", "jax")
 FAST = ("torch-fast", "jax")
-CELL, WIDE = ("4x4", "4x4"), ("768",)
+SIX, LONG = "xs=6x3x4 kernel=4x4 recurrent=4x4", "xs=32x3x4 kernel=4x4 recurrent=4x4"
 JOBS = (
-    Job("softplus", ("4x3",), SMALL, ALL),
-    Job("attention", ("2x5x4",) * 3, SMALL, ALL),
-    Job("layer_norm", ("4x8", "8", "8"), SMALL, ALL),
-    Job("convolution", ("2x6x6x2", "3x3x2x2"), SMALL, ALL),
-    Job("recurrence", ("6x3x4", *CELL), SMALL, ALL),
-    Job("attention", ("2x8x128x64",) * 3, REAL, FAST),
-    Job("layer_norm", ("64x768", *WIDE, *WIDE), REAL, FAST),
-    Job("convolution", ("8x32x32x16", "3x3x16x16"), REAL, FAST),
-    Job("recurrence", ("32x3x4", *CELL), LOOP, FAST),
-    Job("scanned", ("32x3x4", *CELL), LOOP, FAST),
-    Job("softplus", ("4x3",), SECOND, ("torch", "torch-fast", "jax"), order=2),
+    Job("softplus", "x=4x3", SMALL, ALL),
+    Job("attention", "query=2x5x4 key=2x5x4 value=2x5x4", SMALL, ALL),
+    Job("layer_norm", "x=4x8 gain=8 offset=8", SMALL, ALL),
+    Job("convolution", "x=2x6x6x2 kernel=3x3x2x2", SMALL, ALL),
+    Job("recurrence", SIX, SMALL, ALL),
+    Job("attention", "query=2x8x128x64 key=2x8x128x64 value=2x8x128x64", REAL, FAST),
+    Job("layer_norm", "x=64x768 gain=768 offset=768", REAL, FAST),
+    Job("convolution", "x=8x32x32x16 kernel=3x3x16x16", REAL, FAST),
+    Job("recurrence", LONG, LOOP, FAST),
+    Job("scanned", LONG, LOOP, FAST),
+    Job("softplus", "x=4x3", SECOND, ("torch", "torch-fast", "jax"), order=2),
 )
 
 
@@ -73,7 +80,7 @@ def near_the_limit(folder: Path, python: str = sys.executable) -> Iterator[Figur
         told = f"{own:.2f} s and {once:.2f} s"
         yield Figure(f"{job}: whole check / the five ways once", own / once, job.bound, True, told)
         for peer in job.peers:
-            spent = job.seconds_of("peers", python, peer)
+            spent = job.seconds_of("peers", sys.executable if peer == TENSORFLOW else python, peer)
             if spent is not None:
                 told = f"{statistics.median(pair[0] for pair in rounds):.2f} s and {spent:.3f} s in one way"
                 yield Figure(f"{job}: whole check / {peer}", own / spent, None, True, told)
@@ -84,5 +91,6 @@ def _round(folder: Path, job: Job) -> tuple[float, float]:
     report = checked(folder, job.spec)
     once = job.seconds_of("five_ways", sys.executable)
     if once is None or report["status"] != "passed":
-        raise SystemExit(f"{job}: {report['status']}, the five ways {'run' if once else 'do not run'}")
+        found = [finding["message"] for finding in report["findings"]]
+        raise SystemExit(f"{job}: {report['status']} {found}, the five ways {'run' if once else 'do not run'}")
     return report["duration_s"], once

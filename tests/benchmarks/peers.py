@@ -1,9 +1,9 @@
-"""Print the seconds that a peer's checker takes for an op, imports and first use left out.
+"""Print the seconds that a peer's checker takes for an op, its import and its first use left out.
 
     python -m tests.benchmarks.peers PEER OP ORDER SHAPE [SHAPE ...]
 
 PEER is compute_gradient, torch, torch-fast or jax.  The ops are those of `ops.py`, as a user of the
-framework writes them; what a peer's checker needs to run once, it does once.
+framework writes them.  The first use is a check of another op of four numbers.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def compute_gradient(name: str, order: int, arrays: Arrays) -> Callable[[], obje
     from tests.benchmarks import ops
 
     inputs = [tf.constant(a) for a in arrays]
-    return lambda: tf.test.compute_gradient(getattr(ops, name), inputs)
+    return lambda: tf.test.compute_gradient(getattr(ops, name, tf.sin), inputs)
 
 
 def torch(name: str, order: int, arrays: Arrays, fast: bool = False) -> Callable[[], object]:
@@ -50,6 +50,7 @@ def torch(name: str, order: int, arrays: Arrays, fast: bool = False) -> Callable
         ),
         "recurrence": recurrence,
         "scanned": recurrence,
+        "warm-up": torch.sin,
     }
     inputs = [torch.tensor(a, requires_grad=True) for a in arrays]
     check = torch.autograd.gradcheck if order == 1 else torch.autograd.gradgradcheck
@@ -93,6 +94,7 @@ def jax(name: str, order: int, arrays: Arrays) -> Callable[[], object]:
         "convolution": convolution,
         "recurrence": recurrence,
         "scanned": scanned,
+        "warm-up": np_.sin,
     }
     inputs = tuple(np_.asarray(a) for a in arrays)
     return lambda: check_grads(named[name], inputs, order, modes=["rev"])
@@ -111,6 +113,7 @@ def main() -> None:
     peer, name, order, *shapes = sys.argv[1:]
     rng = np.random.default_rng(0)
     arrays = [rng.normal(size=[int(n) for n in shape.split("x")]) for shape in shapes]
+    PEERS[peer]("warm-up", 1, [rng.normal(size=4)])()
     run = PEERS[peer](name, int(order), arrays)
     started = time.perf_counter()
     run()
