@@ -8,6 +8,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 
 from gradcheck.scanning.edit_causes import is_axis
+from gradcheck.scanning.swapped_names import with_texts
 
 _MORE = (0, 1, 2, -1)
 
@@ -42,17 +43,8 @@ def axes_of_a_line(
             places = sorted((n for n in here if ast.unparse(n) == own), key=lambda n: n.col_offset)
             if len(places) > 1:
                 instead = dict.fromkeys([*map(str, _MORE), *other_axes(places[0], parents, outside)])
-                yield from (exchanged(lines[line - 1].encode(), places, text) for text in instead if text != own)
-
-
-def exchanged(raw: bytes, places: Sequence[ast.expr], text: str) -> tuple[int, int, int, str]:
-    """Return line, first and last byte, and the text between them with `text` at each of the places of a line."""
-    start, end = places[0].col_offset, places[-1].end_col_offset or 0
-    found, at = b"", start
-    for node in places:
-        found += raw[at : node.col_offset] + text.encode()
-        at = node.end_col_offset or 0
-    return places[0].lineno, start, end, found.decode()
+                raw = lines[line - 1].encode()
+                yield from (with_texts(raw, places, [text] * len(places)) for text in instead if text != own)
 
 
 def other_orders(node: ast.expr, parents: Mapping[ast.AST, ast.AST]) -> Iterator[str]:

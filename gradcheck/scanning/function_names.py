@@ -13,7 +13,7 @@ FAMILIES = (
     ("unsorted_segment_sum", "unsorted_segment_mean"), ("tensor_scatter_nd_add", "tensor_scatter_nd_update"),
     ("erf", "erfc"), ("tril", "triu"), ("softmax", "log_softmax"), ("digamma", "lgamma"), ("fft", "ifft"),
 )  # fmt: skip
-# Switches that are forgotten or set by mistake, by the function that has them; of those of a scan both at once.
+# Switches that are forgotten or set by mistake, by the function that has them.
 SWITCHES = {
     "matmul": ("transpose_a", "transpose_b"),
     "matvec": ("transpose_a",),

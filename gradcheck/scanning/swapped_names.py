@@ -17,13 +17,15 @@ def swapped_names(
         here = sorted((n for n in uses if n.lineno == line), key=lambda n: n.col_offset)
         for one, other in itertools.combinations(dict.fromkeys(n.id for n in here), 2):
             places = [n for n in here if n.id in (one, other)]
-            yield _swapped(lines[line - 1].encode(), places, {one: other, other: one})
+            texts = [other if n.id == one else one for n in places]
+            yield with_texts(lines[line - 1].encode(), places, texts)
 
 
-def _swapped(raw: bytes, places: Sequence[ast.Name], instead: dict[str, str]) -> tuple[int, int, int, str]:
+def with_texts(raw: bytes, places: Sequence[ast.expr], texts: Sequence[str]) -> tuple[int, int, int, str]:
+    """Return line, first and last byte, and the text between them with a text in each of the places of one line."""
     start, end = places[0].col_offset, places[-1].end_col_offset or 0
-    text, at = b"", start
-    for node in places:
-        text += raw[at : node.col_offset] + instead[node.id].encode()
+    found, at = b"", start
+    for node, text in zip(places, texts, strict=True):
+        found += raw[at : node.col_offset] + text.encode()
         at = node.end_col_offset or 0
-    return places[0].lineno, start, end, text.decode()
+    return places[0].lineno, start, end, found.decode()

@@ -7,7 +7,6 @@ where they are installed.  They answer for one way, eager, and have no bound.
 
 from __future__ import annotations
 
-import statistics
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -82,7 +81,7 @@ def near_the_limit(folder: Path, python: str = sys.executable) -> Iterator[Figur
         for peer in job.peers:
             spent = job.seconds_of("peers", sys.executable if peer == TENSORFLOW else python, peer)
             if spent is not None:
-                told = f"{statistics.median(pair[0] for pair in rounds):.2f} s and {spent:.3f} s in one way"
+                told = f"{own:.2f} s and {spent:.3f} s in one way"
                 yield Figure(f"{job}: whole check / {peer}", own / spent, None, True, told)
 
 
