@@ -72,7 +72,8 @@ ADVICE: Mapping[str, Advice] = {
     ),
     "precision-loss": Advice(
         "The right formula gives noise in float32, so that small gradients are wrong by percents.",
-        "Measured at the sample, against what the conditioning of the op explains.",
+        "Measured at the sample, against what the conditioning of the op explains; in float64 beside autodiff, where a"
+        " line of the gradient passes through float32.",
         "Choose inputs at which the op is used; a warning does not fail the case without `--strict`.",
     ),
     "second-order-mismatch": Advice(

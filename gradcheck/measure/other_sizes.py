@@ -202,13 +202,14 @@ def _like(value: AnyArray, leaf: Leaf, axis: int) -> Any:
 def longer_along(lab: Lab, plain: Operation, axis: int) -> Iterator[tuple[int, list[Any], Pulled]]:
     """Yield larger sizes along an axis, with the leaves and what the bare forward gives, where it takes and uses them.
 
-    Twice as much, because halves, heads and windows divide it too, and one more, because of odd and even lengths.
+    Twice as much, because halves, heads and windows divide it too, and one more, because of odd and even lengths; of
+    which pairs are made may leave a single one out, so that one more than twice as much is tried then.
     """
     own = own_size(lab, axis)
-    for size in (2 * own, own + 1) if own else ():
-        found = grown(lab, plain, axis, size)
+    for sizes in ((2 * own,), (own + 1, 2 * own + 1)) if own else ():
+        found = next(((size, more) for size in sizes if (more := grown(lab, plain, axis, size))), None)
         if found is not None:
-            yield size, *found
+            yield found[0], *found[1]
 
 
 def grown(lab: Lab, plain: Operation, axis: int, size: int, limited: bool = True) -> tuple[list[Any], Pulled] | None:
@@ -230,8 +231,7 @@ def grown(lab: Lab, plain: Operation, axis: int, size: int, limited: bool = True
         for i in chosen:
             values[i] = _enlarged(values[i], lab.leaves[i], back, size)
         pulled = pulled_at(lab, plain, values, lab.gradients.state)
-        start = lab.values[lead].shape[axis]
-        if pulled is not None and all(_reaches(pulled, lab, i, back, start) for i in chosen):
+        if pulled is not None and all(_is_used(lab, plain, pulled, values, i, back) for i in chosen):
             return values, pulled
     return None
 
@@ -314,11 +314,28 @@ def _numbers(given: Any) -> set[int]:
 
 
 def _reaches(pulled: Pulled, lab: Lab, leaf: int, axis: int, start: int) -> bool:
-    """Return whether what is new along an axis matters to the outputs; boxes of four numbers ignore a fifth."""
+    """Return whether some of what is new along an axis matters to the outputs; boxes of four numbers ignore a fifth."""
     if leaf not in lab.sources:
         return True
     gradient = pulled.gradients[lab.sources.index(leaf)]
-    if gradient is None:
-        return False
-    new = np.moveaxis(wide(gradient), axis, 0)[start:]
-    return bool(all(np.any(part != 0) for part in new))
+    return gradient is not None and bool(np.any(np.moveaxis(wide(gradient), axis, 0)[start:] != 0))
+
+
+def _is_used(lab: Lab, plain: Operation, pulled: Pulled, values: Arrays, leaf: int, axis: int) -> bool:
+    """Return whether what is new along an axis matters to the outputs where it is, or where it is extreme.
+
+    Most of what is sorted has no part in a median, and what is negative none in what a relu gives.
+    """
+    start = np.shape(lab.values[leaf])[axis]
+    if _reaches(pulled, lab, leaf, axis, start):
+        return True
+    extremes = lab.leaves[leaf].differentiated and values[leaf].dtype.kind in "fV"
+    return any(_moves(lab, plain, pulled, values, leaf, axis, pick) for pick in ((np.min, np.max) if extremes else ()))
+
+
+def _moves(lab: Lab, plain: Operation, pulled: Pulled, values: Arrays, leaf: int, axis: int, pick: Any) -> bool:
+    """Return whether an output is another one where all that is new is an extreme of what was there before."""
+    there, start = values[leaf].copy(), np.shape(lab.values[leaf])[axis]
+    np.moveaxis(there, axis, 0)[start:] = pick(wide(lab.values[leaf])).astype(there.dtype)
+    moved = pulled_at(lab, plain, [*values[:leaf], there, *values[leaf + 1 :]], lab.gradients.state)
+    return moved is not None and not all(map(np.array_equal, moved.outputs, pulled.outputs))

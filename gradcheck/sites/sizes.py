@@ -18,7 +18,6 @@ from gradcheck.measure.other_sizes import (
     longer_along,
     one_row,
     one_row_of_integers_more,
-    own_size,
 )
 from gradcheck.measure.steering import written_numbers_of
 from gradcheck.sites.site import SetUp
@@ -40,10 +39,11 @@ def other_sizes(lab: Lab) -> Iterator[SetUp]:
             batch = is_batch(lab, values, wanted) if rows_more else batch
             yield SetUp(said, tuple(values), state, resized=True, asked=batch or not rows_more, wanted=wanted)
         del found
-    for axis in range(1, AXES_RESIZED):
+    # Rows that cannot be one more may be twice as many, as what is made of pairs of them.
+    for axis in range(0 if lab.one_row_more is None else 1, AXES_RESIZED):
         for size, values, wanted in longer_along(lab, lab.bare, axis):
-            said, twice = f"with axis {axis} of size {size}", size > own_size(lab, axis) + 1
-            yield SetUp(said, tuple(values), state, resized=True, asked=False, ordinary=twice, wanted=wanted)
+            said = f"with axis {axis} of size {size}" if axis else f"with {size} rows"
+            yield SetUp(said, tuple(values), state, resized=True, asked=False, ordinary=axis > 0, wanted=wanted)
     for own, size, values, wanted in alike_everywhere(lab, lab.bare):
         said = f"with {size} in the place of {own} in every shape"
         yield SetUp(said, tuple(values), state, resized=True, asked=False, ordinary=True, wanted=wanted)

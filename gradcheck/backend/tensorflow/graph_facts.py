@@ -40,6 +40,7 @@ _OF_TENSORFLOW = ("CustomGradient-", "PartitionedCall-", "StatefulPartitionedCal
 _SPECIAL = ("Lgamma", "Digamma", "Polygamma", "Zeta", "Igamma", "Igammac", "IgammaGradA", "RandomGammaGrad", "Betainc",
             "Erfinv", "Ndtri", "BesselI0e", "BesselI1e", "BesselK0e", "BesselK1e", "BesselJ0", "BesselJ1", "BesselY0",
             "BesselY1", "Dawsn", "Expint", "FresnelCos", "FresnelSin", "Spence")  # fmt: skip
+_COARSER, _DOUBLE = (tf.float32, tf.float16, tf.bfloat16, tf.complex64), (tf.float64, tf.complex128)
 # Matrix decompositions whose factors are free in sign or phase.
 _DECOMPOSITIONS = ("SelfAdjointEigV2", "Eig", "Svd", "Qr", "XlaSvd", "XlaSelfAdjointEig")
 
@@ -68,13 +69,14 @@ class GraphFacts:
     `registered` says that an op's gradient was registered by the user, `special` that it holds a special function;
     `cuts` are those of `stopping` that take what the inputs or variables give; `rules` are the names under which
     the user registered gradients for ops in it; `iterates` says that a loop ends when floating numbers say so;
+    `coarser` are dtypes that it passes through and that round more than float64;
     `holds` says that every tf.stop_gradient stands in a forward with a gradient of its own.
     """
 
     random: bool
     stateless: bool
     captured: tuple[Any, ...] | None
-    halves: tuple[str, ...] = ()
+    coarser: tuple[str, ...] = ()
     stops: bool = False
     unsized: bool = False
     lists: bool = False
@@ -91,7 +93,7 @@ class GraphFacts:
 
     def coarsest(self, dtype: str) -> str:
         """Return the dtype of the op's trace that rounds most, `dtype` if that does."""
-        return max((dtype, *self.halves), key=lambda name: ROUNDOFF.get(name, 0.0))
+        return max((dtype, *self.coarser), key=lambda name: ROUNDOFF.get(name, 0.0))
 
     def reads(self, variable: Any) -> bool:
         """Return whether the op reads a variable; all count where the op cannot be traced."""
@@ -113,7 +115,7 @@ def graph_facts(gradients: Gradients, values: Sequence[Any], recorder: Recorder 
     nodes = nodes_of(concrete)
     drawing = [node.op for node in nodes if _draws(node.op)]
     random = any("Stateless" not in name for name in drawing)
-    halves = halves_in(nodes)
+    single = ("float32",) if _through_coarser(concrete.graph) else ()
     stops = any(node.op == "StopGradient" for node in nodes)
     stateless = any("Stateless" in name for name in drawing)
     unsized = not all(output.shape.is_fully_defined() for output in concrete.outputs)
@@ -125,7 +127,7 @@ def graph_facts(gradients: Gradients, values: Sequence[Any], recorder: Recorder 
         random,
         stateless,
         tuple(concrete.captured_inputs),
-        halves,
+        (*halves_in(nodes), *single),
         stops,
         unsized,
         lists,
@@ -209,6 +211,35 @@ def drawn_in_gradient(gradients: Gradients, values: Sequence[Any], upstream: Seq
     """Return how many ops of the traced gradient draw stateful random numbers; raises what tracing raises."""
     nodes = nodes_of(gradients.traced_gradient(values, upstream))
     return sum(_draws(node.op) and "Stateless" not in node.op for node in nodes)
+
+
+def only_in_gradient_coarser(
+    gradients: Gradients, values: Sequence[Any], upstream: Sequence[Any]
+) -> list[tuple[str, int]]:
+    """Return the user's lines at which the traced gradient makes float64 of a coarser number and the forward does not.
+
+    Nothing where the forward makes it of more than constants: then autodiff is as coarse.
+    """
+    forward = gradients.traced_forward(values).graph
+    if _through_coarser(forward):
+        return []
+    shared = {place_of(op) for op in _from_coarser(forward)}
+    lines = (place_of(op) for op in _from_coarser(gradients.traced_gradient(values, upstream).graph))
+    return [line for line in lines if line not in shared]
+
+
+def _through_coarser(graph: Any) -> bool:
+    """Return whether float64 is made of coarser numbers that are more than constants, masks and whole numbers."""
+    return any(not _is_given(op.inputs[0].op) for op in _from_coarser(graph))
+
+
+def _is_given(op: Any) -> bool:
+    return op.type == "Const" or (op.type == "Cast" and not op.inputs[0].dtype.is_floating)
+
+
+def _from_coarser(graph: Any) -> list[Any]:
+    casts = (op for op in graph.get_operations() if op.type == "Cast")
+    return [op for op in casts if op.inputs[0].dtype in _COARSER and op.outputs[0].dtype in _DOUBLE]
 
 
 def _draws(kind: str) -> bool:
