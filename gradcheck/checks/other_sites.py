@@ -59,7 +59,11 @@ def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
                 return
             finding = _at(lab, there)
             if finding is not None:
-                yield finding if there.asked else _unasked(finding, there.ordinary or _takes_more_rows(lab))
+                yield (
+                    finding
+                    if there.asked
+                    else _unasked(finding, there.ordinary or _right_with_two_more(lab, there.axis))
+                )
                 return
     finally:
         lab.gradients.state.restore()
@@ -71,8 +75,8 @@ CHECK = Check("other sites", "elsewhere", ask, (INPUTS, OUTPUTS, DERIVATIVE, FIX
 def _unasked(finding: Finding, ordinary: bool) -> Finding:
     """Return what is said of a size of another axis than the batch's: an error where the size is an `ordinary` one.
 
-    A warning where it is odd and the sample's even, where rows mean something each, and where differences do not say
-    it too: of a wide matrix a formula for tall ones is no more than another convention.
+    A warning where the gradient may be meant for the sample's size alone, and where differences do not say it too: of
+    a wide matrix a formula for tall ones is no more than another convention.
     """
     hint = (
         "grad_fn is right for some sizes only (a size that is written down, an odd or even length): take sizes from"
@@ -83,9 +87,9 @@ def _unasked(finding: Finding, ordinary: bool) -> Finding:
     return softened(replace(finding, code="dynamic-shape", cause=None, hint=hint))
 
 
-def _takes_more_rows(lab: Lab) -> bool:
-    """Return whether the gradient is right with two rows more: then they do not mean something each."""
-    more = grown(lab, lab.bare, 0, own_size(lab, 0) + 2)
+def _right_with_two_more(lab: Lab, axis: int) -> bool:
+    """Return whether the gradient is right with two more along an axis: then it is not one of a single size."""
+    more = grown(lab, lab.bare, axis, own_size(lab, axis) + 2)
     if more is None:
         return False
     values, wanted = more

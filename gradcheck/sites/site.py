@@ -23,8 +23,8 @@ class SetUp:
     """Hold other leaves and variables, for which the op is set up anew, and the words for it.
 
     `asked` is false for sizes that nobody said the op must take, `ordinary` says that such a size is one that ops of
-    any size take; `wanted` is what the bare forward
-    gives there, if that is known already; `repeats`: integers come twice that do not at the sample.
+    any size take, `axis` which axis has it; `wanted` is what the bare forward gives there, if that is known already;
+    `repeats`: integers come twice that do not at the sample.
     """
 
     said: str
@@ -35,3 +35,4 @@ class SetUp:
     wanted: Pulled | None = None
     repeats: bool = False
     ordinary: bool = False
+    axis: int = 0

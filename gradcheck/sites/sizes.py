@@ -18,6 +18,7 @@ from gradcheck.measure.other_sizes import (
     longer_along,
     one_row,
     one_row_of_integers_more,
+    own_size,
 )
 from gradcheck.measure.steering import written_numbers_of
 from gradcheck.sites.site import SetUp
@@ -43,7 +44,8 @@ def other_sizes(lab: Lab) -> Iterator[SetUp]:
     for axis in range(0 if lab.one_row_more is None else 1, AXES_RESIZED):
         for size, values, wanted in longer_along(lab, lab.bare, axis):
             said = f"with axis {axis} of size {size}" if axis else f"with {size} rows"
-            yield SetUp(said, tuple(values), state, resized=True, asked=False, ordinary=axis > 0, wanted=wanted)
+            twice = axis > 0 and size == 2 * own_size(lab, axis)
+            yield SetUp(said, tuple(values), state, True, asked=False, ordinary=twice, axis=axis, wanted=wanted)
     for own, size, values, wanted in alike_everywhere(lab, lab.bare):
         said = f"with {size} in the place of {own} in every shape"
         yield SetUp(said, tuple(values), state, resized=True, asked=False, ordinary=True, wanted=wanted)
@@ -70,4 +72,5 @@ def _beyond_written_numbers(lab: Lab, batch: bool) -> Iterator[SetUp]:
             found = grown(lab, lab.bare, axis, wanted)
             if found is not None:
                 said = f"with {wanted} rows" if axis == 0 else f"with axis {axis} of size {wanted}"
-                yield SetUp(said, tuple(found[0]), lab.gradients.state, True, asked=not axis and batch, wanted=found[1])
+                asked = not axis and batch
+                yield SetUp(said, tuple(found[0]), lab.gradients.state, True, asked, wanted=found[1], axis=axis)
