@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from gradcheck.diagnose.evidence import Diagnosis, Evidence, close, explained
 from gradcheck.diagnose.given import at_given
-from gradcheck.diagnose.other_places import not_transposed, permuted, reversed_along, scattered, transposed
+from gradcheck.diagnose.other_places import not_transposed, permuted, reversed_along, scattered, shifted, transposed
 from gradcheck.diagnose.regions import diagonal_or_not, moving_elements, part_of_complex, region_or_elements
 from gradcheck.differences.ladder import Label
 from gradcheck.numerics.arrays import Array
@@ -49,6 +49,7 @@ def diagnose(evidence: Evidence) -> Diagnosis:
         _swapped,
         part_of_complex,
         reversed_along,
+        shifted,
         permuted,
         scattered,
         diagonal_or_not,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tests for gradients whose numbers are right and stand in other places: transposed, reversed, permuted."""
+"""Tests for gradients whose numbers are right and stand in other places: transposed, reversed, shifted, permuted."""
 
 from __future__ import annotations
 
@@ -46,6 +46,26 @@ def reversed_along(e: Evidence) -> Diagnosis | None:
                 f"the gradient equals the reference reversed along axis {axis}",
                 f"reverse the returned gradient along axis {axis}",
             )
+    return None
+
+
+def shifted(e: Evidence) -> Diagnosis | None:
+    """Name an axis along which the gradient is shifted by one or two, whatever is at the edges."""
+    for axis, size in enumerate(e.shape):
+        for places in (1, -1, 2, -2):
+            inside = np.arange(max(places, 0), size + min(places, 0))
+            if inside.size <= LONG_ENOUGH or e.complex:
+                continue
+            candidate = e.gradient.copy()
+            np.moveaxis(candidate, axis, 0)[inside] = np.moveaxis(e.reference, axis, 0)[inside - places]
+            if explained(e, candidate) and np.count_nonzero(np.moveaxis(e.wrong, axis, 0)[inside]) >= LONG_ENOUGH:
+                towards, back = ("end", "start") if places > 0 else ("start", "end")
+                return Diagnosis(
+                    "index",
+                    f"the gradient is the reference shifted by {abs(places)} along axis {axis}, towards its {towards}",
+                    f"shift the returned gradient by {abs(places)} towards the {back} of axis {axis}: look at the padding"
+                    " and at where slices begin",
+                )
     return None
 
 

@@ -188,6 +188,16 @@ def test_a_gradient_in_reverse_order():
     assert "reversed along axis 1" in told(REFERENCE[:, ::-1]).message
 
 
+@pytest.mark.parametrize(("places", "said"), [(1, "by 1 along axis 1, towards its end"), (-2, "by 2 along axis 1")])
+def test_a_gradient_that_is_shifted_whatever_is_at_the_edge(places, said):
+    wide = RNG.normal(size=(3, 8))
+    moved = np.roll(wide, places, 1)
+    np.moveaxis(moved, 1, 0)[: max(places, 0)] = 0.0
+    found = told(moved, wide)
+    assert (found.cause, said in found.message) == ("index", True)
+    assert cause(moved + 0.1 * RNG.normal(size=(3, 8)), wide) == "unknown"
+
+
 def test_a_gradient_in_another_order_along_an_axis():
     wide = RNG.normal(size=(3, 6))
     found = told(wide[:, [0, 2, 4, 1, 3, 5]], wide)
