@@ -63,7 +63,7 @@ def shifted(e: Evidence) -> Diagnosis | None:
                 return Diagnosis(
                     "index",
                     f"the gradient is the reference shifted by {abs(places)} along axis {axis}, towards its {towards}",
-                    f"shift the returned gradient by {abs(places)} towards the {back} of axis {axis}: look at the padding"
+                    f"shift the gradient by {abs(places)} towards the {back} of axis {axis}: look at the padding"
                     " and at where slices begin",
                 )
     return None
