@@ -214,6 +214,7 @@ CAUSES: Mapping[str, str] = {
     "index": "Reverse or shift what is named back: the gradient of a cumulative sum is a reversed one.",
     "no-effect": "Return None or zeros for it; declare an index or a flag with `differentiate: none`.",
     "ignored-input": "Use the input that is named as the forward does: labels, lengths, a mask, an exponent.",
+    "approximate": "Differentiate the formula that the forward has; if the approximation is meant, allow it by `atol`.",
     "unknown": "Compare the columns of the table at one element by hand.",
     "unreduced-broadcast": "Sum over the axes along which the input was broadcast: tf.reduce_sum(g, axis=0).",
     "over-reduced": "Leave out the sum over an axis that the input has.",

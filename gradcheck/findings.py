@@ -46,6 +46,7 @@ MISMATCH_CAUSES = {
     "axis": "the gradient is right except that a part of it is summed or averaged along an axis",
     "index": "the gradient is right except that a part of it is reversed or shifted along an axis",
     "ignored-input": "the gradient stays the same when another input changes, and the reference does not",
+    "approximate": "the gradient is near the reference everywhere and equals it nowhere",
     "no-effect": "the outputs do not depend on this input, however it changes, and the gradient is not zero",
     "unknown": "none of the stated tests is met",
 }

@@ -12,6 +12,7 @@ from gradcheck.backend.tensorflow.failures import Stopped
 from gradcheck.backend.tensorflow.faults import refused
 from gradcheck.checks.check import INPUTS, OUTPUTS, Check, Item, blamed_before
 from gradcheck.checks.nearby import region_nearby
+from gradcheck.diagnose.approximate import approximate
 from gradcheck.diagnose.chaos import chaos
 from gradcheck.diagnose.contrast import STOPPED, contrast_of, stopped_in_the_forward
 from gradcheck.diagnose.counterfactual import counterfactual
@@ -315,6 +316,8 @@ def _mismatch(lab: Lab, measurement: Measurement, measurements: Sequence[Measure
     diagnosis = inner or slope_of_stairs(lab, measurement) or diagnosis_of(lab, measurement, measurements)
     if diagnosis.moving or (diagnosis.cause == "unknown" and not diagnosis.hint):
         diagnosis = counterfactual(lab, measurement) or diagnosis
+    if diagnosis.cause == "unknown" and not diagnosis.hint:
+        diagnosis = approximate(lab, measurement) or diagnosis
     if diagnosis.moving and (region := region_nearby(lab, measurement.slot)) is not None:
         diagnosis = in_region(region)
     diagnosis = with_ignored(lab, measurement, diagnosis)

@@ -19,13 +19,14 @@ class Trial:
     """Hold another draw of the input: its values, where the gradient was wrong, and where it was right.
 
     Neither is an element at which the error is only too small to matter; `faint` is where it is wrong by much
-    less than elsewhere.
+    less than elsewhere; `gap` is how far it is from autodiff, beside its size.
     """
 
     input: Array
     wrong: NDArray[np.bool_]
     right: NDArray[np.bool_]
     faint: NDArray[np.bool_]
+    gap: Array
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from gradcheck.backend.tensorflow.faults import refused
 from gradcheck.backend.tensorflow.terms import terms_of
 from gradcheck.diagnose.causes import conjugate, diagnose
 from gradcheck.diagnose.evidence import Diagnosis, Evidence, Trial
+from gradcheck.diagnose.regions import fades_away
 from gradcheck.differences.assess import Outcome, assess
 from gradcheck.measure.gradients import tolerance_of
 from gradcheck.measure.lab import Lab
@@ -38,8 +39,8 @@ from gradcheck.verdict.tolerances import (
     WEAK,
 )
 
-# Where a gradient is wrong, right, and wrong by little.
-Judged = tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]
+# Where a gradient is wrong, right, and wrong by little, and how far it is from autodiff.
+Judged = tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_], Array]
 
 
 def diagnosis_of(lab: Lab, measurement: Measurement, measurements: Sequence[Measurement]) -> Diagnosis:
@@ -189,15 +190,15 @@ def _trials(lab: Lab, measurement: Measurement) -> list[Trial]:
         found = _judged_at(lab, measurement, moved, rng, measured)
         if found is not None:
             trials.append(Trial(shaped(moved[measurement.part]), *(shaped(mask) for mask in found)))
-    return trials
+    return [replace(t, right=t.right & False) for t in trials] if fades_away(trials) else trials
 
 
 def _told_apart(
     lab: Lab, wrong: NDArray[np.bool_], right: NDArray[np.bool_], gradient: Array, autodiff: Array | None
 ) -> Judged:
-    """Return where a gradient is wrong, however small, right and not only nearly so, and wrong by little."""
+    """Return where a gradient is wrong, however small, right and not only nearly so, and wrong by little; the gaps."""
     if autodiff is None:
-        return wrong, right & ~wrong, wrong & False
+        return wrong, right & ~wrong, wrong & False, np.zeros(wrong.shape)
     with np.errstate(all="ignore"):
         gap, size = np.abs(gradient - autodiff), np.fmax(np.abs(gradient), np.abs(autodiff))
         # The op's constants stay rounded when it is promoted, and a formula may use others than the forward.
@@ -209,7 +210,8 @@ def _told_apart(
         faint[wrong] = relative < FAINT * np.median(relative) if relative.size else False
         # Where both vanish, however far apart beside themselves, any formula is right.
         vanishing = (size <= VANISHING * np.nanmax(size, initial=0.0)) & (gap > CLEARLY * size)
-        return wrong, np.asarray(~wrong & (gap <= rounding) & ~vanishing), faint
+        relative_to_all = gap / (size + WEAK * np.nanmax(size, initial=0.0))
+        return wrong, np.asarray(~wrong & (gap <= rounding) & ~vanishing), faint, relative_to_all
 
 
 def _patterns(lab: Lab, measurement: Measurement) -> dict[str, Array]:

@@ -3,12 +3,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.diagnose.evidence import Diagnosis, Evidence
+from gradcheck.diagnose.evidence import Diagnosis, Evidence, Trial
 from gradcheck.numerics.arrays import Array
-from gradcheck.verdict.tolerances import BORDER_DIGITS, FADING, INDICES_NAMED, SELDOM, SEPARATED, SMALLEST_MATRIX
+from gradcheck.verdict.tolerances import (
+    BORDER_DIGITS,
+    FADES_BY,
+    FADES_IN_RANK,
+    FADING,
+    INDICES_NAMED,
+    LONG_ENOUGH,
+    SELDOM,
+    SEPARATED,
+    SMALLEST_MATRIX,
+)
 
 
 def part_of_complex(e: Evidence) -> Diagnosis | None:
@@ -60,6 +72,26 @@ def region_or_elements(e: Evidence) -> Diagnosis | None:
     if same_place or len(e.trials) <= 1:
         return _elements(e)
     return None
+
+
+def fades_away(trials: Sequence[Trial]) -> bool:
+    """Return whether the error gets smaller and smaller beyond the wrong values: it has no border then.
+
+    What is right on one side of a condition is right to rounding, however near it is.
+    """
+    values, gaps, wrong = (
+        np.concatenate([getattr(t, name).ravel() for t in trials]) for name in ("input", "gap", "wrong")
+    )
+    beyond = ~wrong & (gaps > 0)
+    if not wrong.any() or beyond.sum() <= LONG_ENOUGH:
+        return False
+    distance, gap = np.abs(values[beyond, None] - values[wrong]).min(axis=1), gaps[beyond]
+    goes_on = gap.max() > max(FADES_BY * gap.min(), gaps[wrong].min() / FADES_BY)
+    return bool(goes_on and np.corrcoef(_ranks(distance), _ranks(gap))[0, 1] < FADES_IN_RANK)
+
+
+def _ranks(numbers: Array) -> Array:
+    return np.argsort(np.argsort(numbers)).astype(np.float64)
 
 
 def in_region(region: str) -> Diagnosis:

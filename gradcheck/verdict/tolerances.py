@@ -229,8 +229,9 @@ WEAK = 1e-3
 DENOMINATORS, FRACTION_RTOL = 12, 1e-4
 # Terms that are taken apart, and the fewest numbers that are no multiples of anything by chance.
 MAX_TERMS, LONG_ENOUGH = 8, 3
-# The fewest elements that count as a number of elements where all of them have one output each.
-COUNTABLE = 5
+# The fewest elements that count as a number of elements where all of them have one output each; what a formula that
+# stands for another is off by, beside the largest element, and the draws at which it is.
+COUNTABLE, APPROXIMATE_RTOL, APPROXIMATE_DRAWS = 5, 0.05, 2
 # Fresh points at which a mend must pass.
 MEND_DRAWS = 2
 # Edits of a grad_fn: how many are tried in how many seconds of the processor, on how many coordinates, how many giving
@@ -249,10 +250,9 @@ SEPARATED, FADING, SELDOM = 3, 0.02, 0.05
 LARGEST_EXPONENT, SMALLEST_MATRIX = 700.0, 3
 # Further draws for a diagnosis, the widest input that is drawn whole, entries that stand for a larger one.
 TRIALS, TRIAL_LIMIT, SAMPLED = 4, 256, 16
-# Relative gaps to autodiff: plainly wrong; and of the usual relative error, what is little.
-CLEARLY, FAINT = 1e-2, 1e-2
-# Beside the largest, what is as good as zero.
-VANISHING = 1e-6
+# Relative gaps to autodiff: plainly wrong; of the usual relative error, what is little; beside the largest, as good as
+# zero.  The correlation in rank, and the ratio, of gaps of other values that grow towards wrong ones: they fade away.
+CLEARLY, FAINT, VANISHING, FADES_IN_RANK, FADES_BY = 1e-2, 1e-2, 1e-6, -0.8, 10.0
 # How a trial draws: factors of the values at hand, and the least spread; how a push does.
 TRIAL_FACTORS, LEAST_SPREAD = (0.5, 1.5), 1e-3
 

@@ -12,7 +12,7 @@ from gradcheck.differences.ladder import Label
 
 RNG = np.random.default_rng(5)
 REFERENCE = RNG.normal(size=(4, 3))
-NOWHERE = np.zeros((4, 3), bool)
+NOWHERE, EXACT = np.zeros((4, 3), bool), np.zeros((4, 3))
 
 
 def cause(gradient, reference=REFERENCE, **more):
@@ -95,7 +95,7 @@ def test_region_needs_a_range_that_holds_every_wrong_value_and_no_right_one():
     trials = []
     for _ in range(4):
         x = RNG.normal(size=(4, 3))
-        trials.append(Trial(x, x < 0, x >= 0, NOWHERE))
+        trials.append(Trial(x, x < 0, x >= 0, NOWHERE, EXACT))
     gradient = np.where(trials[0].wrong, REFERENCE + RNG.normal(size=(4, 3)), REFERENCE)
     assert cause(gradient, trials=trials) == "region"
 
@@ -103,7 +103,7 @@ def test_region_needs_a_range_that_holds_every_wrong_value_and_no_right_one():
 def test_elements_stay_at_their_place_in_every_draw():
     wrong = np.zeros((4, 3), bool)
     wrong[2, 1] = True
-    trials = [Trial(RNG.normal(size=(4, 3)), wrong, ~wrong, NOWHERE) for _ in range(4)]
+    trials = [Trial(RNG.normal(size=(4, 3)), wrong, ~wrong, NOWHERE, EXACT) for _ in range(4)]
     assert cause(np.where(wrong, 0.0, REFERENCE), trials=trials) == "elements"
 
 
@@ -137,7 +137,7 @@ def test_the_diagonal_is_a_place():
     square = RNG.normal(size=(4, 4))
     values = 10 * np.eye(4) + 0.1 * RNG.normal(size=(4, 4))
     wrong = np.eye(4, dtype=bool)
-    trials = [Trial(values, wrong, ~wrong, wrong & False)]
+    trials = [Trial(values, wrong, ~wrong, wrong & False, EXACT)]
     assert cause(square + np.eye(4), square, trials=trials) == "elements"
 
 
@@ -145,7 +145,7 @@ def test_elements_whose_gradient_is_zero_anyway_are_not_right_ones():
     mask = np.zeros((4, 3))
     mask[1] = 1.0
     gradient = mask * RNG.normal(size=(4, 3))
-    trials = [Trial(RNG.normal(size=(4, 3)), mask > 0, mask == 0, NOWHERE) for _ in range(4)]
+    trials = [Trial(RNG.normal(size=(4, 3)), mask > 0, mask == 0, NOWHERE, EXACT) for _ in range(4)]
     assert cause(gradient, mask * REFERENCE, trials=trials) == "unknown"
 
 
@@ -156,9 +156,9 @@ def test_an_error_that_fades_away_has_no_border(kind):
         x = RNG.normal(size=(4, 3))
         between = (x >= 0) & (x <= 0.5)
         if kind == "hardly wrong":
-            trials.append(Trial(x, x <= 0.5, x > 0.5, between))
+            trials.append(Trial(x, x <= 0.5, x > 0.5, between, EXACT))
         else:
-            trials.append(Trial(x, x < 0, x > 0.5, NOWHERE))
+            trials.append(Trial(x, x < 0, x > 0.5, NOWHERE, EXACT))
     gradient = np.where(trials[0].wrong, REFERENCE + RNG.normal(size=(4, 3)), REFERENCE)
     assert cause(gradient, trials=trials) != "region"
 
@@ -225,7 +225,7 @@ def test_numbers_that_are_off_by_little_are_in_their_own_places():
 def of_rows(rows, given):
     gradient = REFERENCE.copy()
     gradient[rows] += RNG.normal(size=(len(rows), 3))
-    trial = Trial(REFERENCE, np.abs(gradient - REFERENCE) > 0, gradient == REFERENCE, NOWHERE)
+    trial = Trial(REFERENCE, np.abs(gradient - REFERENCE) > 0, gradient == REFERENCE, NOWHERE, EXACT)
     return told(gradient, trials=(trial, trial), given=given)
 
 

@@ -176,3 +176,19 @@ def shifted_by_none(x, unused):
 @tf.custom_gradient
 def shifted_by_unused(x, unused):
     return tf.sin(x), lambda upstream: (upstream * tf.cos(x), upstream)
+
+
+def _gelu_slope(x, approximates):
+    if approximates:
+        return tf.sigmoid(1.702 * x) * (1.0 + 1.702 * x * (1.0 - tf.sigmoid(1.702 * x)))
+    return 0.5 + 0.5 * tf.math.erf(x / 2.0**0.5) + x * tf.exp(-0.5 * x * x) * 0.3989422804014327
+
+
+@tf.custom_gradient
+def gelu(x):
+    return 0.5 * x * (1.0 + tf.math.erf(x / 2.0**0.5)), lambda upstream: upstream * _gelu_slope(x, approximates=False)
+
+
+@tf.custom_gradient
+def gelu_by_sigmoid(x):
+    return 0.5 * x * (1.0 + tf.math.erf(x / 2.0**0.5)), lambda upstream: upstream * _gelu_slope(x, approximates=True)
