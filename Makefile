@@ -44,7 +44,7 @@ demo: $(VENV)/.ready
 	$(BIN)/gradcheck run specs/ -j $(JOBS)
 
 test: $(VENV)/.ready
-	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup $(if $(T),-k '$(T)')
+	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadscope $(if $(T),-k '$(T)')
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check gradcheck tests specs

@@ -14,13 +14,6 @@ from gradcheck.cli import main
 ROOT = Path(__file__).parent.parent
 
 
-def pytest_collection_modifyitems(items):
-    """Keep the tests of a file in one process, where they share what they have run, if they name no other group."""
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(ROOT))))
-
-
 @dataclass(frozen=True)
 class Outcome:
     code: int
