@@ -8,9 +8,9 @@ that were drawn independently.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations, islice
+from itertools import islice
 
 import numpy as np
 
@@ -28,6 +28,7 @@ from gradcheck.diagnose.changes import (
     changes_of,
 )
 from gradcheck.diagnose.evidence import Diagnosis
+from gradcheck.diagnose.names_of_ops import NAMES
 from gradcheck.diagnose.other_operands import Moved, OtherOperand, Seen, other_operands
 from gradcheck.measure.dissected import Draw
 from gradcheck.measure.lab import Lab
@@ -77,28 +78,27 @@ def counterfactual(lab: Lab, measurement: Measurement) -> Diagnosis | None:
 
 def _in_parts(lab: Lab, draws: tuple[Draw, Draw], part: slice) -> list[_Match]:
     """Return the changes of one op's rule that explain a gradient, or of two."""
-    wide = lab.precision.op.wide
+    wanted = _wanted(draws, part, lab.precision.op.wide)
     return (
-        list(_single(draws, part, wide))
-        or list(islice(_other_operands(lab, draws, part), 1))
-        or list(_lines(draws, part, wide))
-        or list(_pairs(draws, part, wide))
+        list(_single(draws, wanted))
+        or list(islice(_other_operands(lab, draws, wanted), 1))
+        or list(_lines(draws, wanted))
+        or list(_pairs(draws, wanted))
     )
 
 
 def _in_lines(lab: Lab, part: slice) -> Iterator[_Match]:
     """Yield the changes of the rules of a line, every time that it runs or once, that explain a gradient."""
-    switched, wide = lab.switched, lab.precision.op.wide
+    switched = lab.switched
     if switched is None:
         return
+    wanted, numbers = _wanted(switched.draws, part, lab.precision.op.wide), range(len(switched.draws))
     for group, how in islice(((g, how) for g in switched.board.groups for how in g.changes()), LINES_CHANGED):
-        first = switched.delta(0, group, how)
-        if not _fits(switched.draws[0], first, part, wide):
-            continue
-        deltas = [first, switched.delta(1, group, how)]
-        if _fits_both(switched.draws, deltas, part, wide):
+        deltas = (switched.delta(number, group, how) for number in numbers)
+        clean = wanted.explained_by(deltas)
+        if clean is not None:
             change = (UNMASKED if group.op in MASKING else BYPASSED) if how == IGNORED else _SWITCHED[how]
-            yield _Match(change, (group,), _fits_both(switched.draws, deltas, slice(None), wide))
+            yield _Match(change, (group,), clean)
 
 
 _SWITCHED = {"stopped": STOPPED, "negated": NEGATED, "turned": TRANSPOSED}
@@ -109,31 +109,75 @@ def _applies(lab: Lab, measurement: Measurement) -> bool:
     return lab.custom and plain and not (measurement.by_user or lab.random or lab.facts.stateless)
 
 
-def _single(draws: tuple[Draw, Draw], part: slice, wide: bool) -> Iterator[_Match]:
+@dataclass(frozen=True, slots=True)
+class _Gap:
+    """Hold what a change has to add to the bare forward's gradient at one point, and how exactly."""
+
+    gap: Array
+    tolerance: float
+
+    def is_closed_by(self, delta: Array) -> bool:
+        """Return whether a change gives the gradient under test; True where nothing has to be added."""
+        return not self.gap.any() or bool(np.abs(delta - self.gap).max() <= self.tolerance)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """Hold the gaps of one input at every point, those of all inputs, and where the input is among them."""
+
+    part: slice
+    own: tuple[_Gap, ...]
+    whole: tuple[_Gap, ...]
+
+    def explained_by(self, deltas: Iterable[Array | None]) -> bool | None:
+        """Return whether a change is right for the other inputs too, None if it does not explain this one.
+
+        `deltas` are what it adds at each point; those after the first that does not fit are not computed.
+        """
+        clean = True
+        for delta, own, whole in zip(deltas, self.own, self.whole, strict=False):
+            if delta is None or not own.gap.any() or not own.is_closed_by(delta[self.part]):
+                return None
+            clean = clean and whole.is_closed_by(delta)
+        return clean
+
+
+def _wanted(draws: Sequence[Draw], part: slice, wide: bool) -> _Wanted:
+    return _Wanted(part, *(tuple(_gap(draw, where, wide) for draw in draws) for where in (part, slice(None))))
+
+
+def _gap(draw: Draw, part: slice, wide: bool) -> _Gap:
+    gap = (draw.gradient - draw.right)[part]
+    scale = max(np.abs(draw.gradient).max(), np.abs(draw.right).max())
+    rtol = CHANGED_RTOL if wide else CHANGED_LOW_RTOL
+    return _Gap(gap, float(rtol * np.abs(gap).max(initial=0.0) + CHANGED_SCALE * scale))
+
+
+def _single(draws: tuple[Draw, Draw], wanted: _Wanted) -> Iterator[_Match]:
     first = draws[0]
     for i, edge in enumerate(first.edges):
         for change, changed in changes_of(edge):
-            deltas = [_delta(draw.edges[i], changed) for draw in draws]
-            if _fits_both(draws, deltas, part, wide):
-                yield _Match(change, (edge,), _fits_both(draws, deltas, slice(None), wide))
-        factor = _factor(first, edge, part)
+            clean = wanted.explained_by(_delta(draw.edges[i], changed) for draw in draws)
+            if clean is not None:
+                yield _Match(change, (edge,), clean)
+        factor = _factor(first, edge, wanted.part)
         if factor is not None:
-            deltas = [(factor - 1) * (draw.edges[i].spread @ draw.edges[i].part.ravel()) for draw in draws]
-            if _fits_both(draws, deltas, part, wide):
+            more = ((factor - 1) * (draw.edges[i].spread @ draw.edges[i].part.ravel()) for draw in draws)
+            clean = wanted.explained_by(more)
+            if clean is not None:
                 words = f"what comes through {{op}} has the factor {factor:.6g}"
                 change = Change("inner-factor", words, f"divide what comes through {{op}} by {factor:.6g}")
-                yield _Match(change, (edge,), _fits_both(draws, deltas, slice(None), wide))
+                yield _Match(change, (edge,), clean)
 
 
-def _other_operands(lab: Lab, draws: tuple[Draw, Draw], part: slice) -> Iterator[_Match]:
+def _other_operands(lab: Lab, draws: tuple[Draw, Draw], wanted: _Wanted) -> Iterator[_Match]:
     """Yield rules that are right but for a value in the place of which they see another one of the forward."""
-    wide = lab.precision.op.wide
     for other in other_operands(draws):
-        deltas = [_delta_of(draw.edges[other.edge], other.part(draw)) for draw in draws]
-        if _fits_both(draws, deltas, part, wide):
+        clean = wanted.explained_by(_delta_of(draw.edges[other.edge], other.part(draw)) for draw in draws)
+        if clean is not None:
             words = f"{{op}} is differentiated with {_seen(lab, draws[0], other)}"
             change = Change("operand", words, f"use {other.own} as it is in the derivative of {{op}}")
-            yield _Match(change, (draws[0].edges[other.edge],), _fits_both(draws, deltas, slice(None), wide))
+            yield _Match(change, (draws[0].edges[other.edge],), clean)
 
 
 def _seen(lab: Lab, draw: Draw, other: OtherOperand) -> str:
@@ -156,19 +200,31 @@ def _value_named(lab: Lab, draw: Draw, seen: Seen) -> str:
     return f"what goes into {_named(edge)}" if maker is None else f"the value of {_named(maker)}"
 
 
-def _lines(draws: tuple[Draw, Draw], part: slice, wide: bool) -> Iterator[_Match]:
+def _lines(draws: tuple[Draw, Draw], wanted: _Wanted) -> Iterator[_Match]:
     """Yield lines whose ops are all ignored: the upstream of the last passes for that of the first."""
-    first = draws[0].edges
-    for i, edge in enumerate(first):
-        for j, last in enumerate(first):
-            same = (edge.file, edge.line) == (last.file, last.line) and edge.file and edge.name != last.name
-            if not same or last.upstream.size != edge.part.size:
-                continue
-            deltas = [
-                draw.edges[i].spread @ (draw.edges[j].upstream.ravel() - draw.edges[i].part.ravel()) for draw in draws
-            ]
-            if _fits_both(draws, deltas, part, wide):
-                yield _Match(IGNORED_LINE, (edge,), _fits_both(draws, deltas, slice(None), wide))
+    lines: dict[tuple[str, int], list[int]] = {}
+    for number, edge in enumerate(draws[0].edges):
+        if edge.file:
+            lines.setdefault((edge.file, edge.line), []).append(number)
+    firsts = [(number, numbers) for numbers in lines.values() for number in numbers]
+    for i, j in ((first, last) for first, line in firsts for last in _near_lines(draws[0], first, line, wanted)):
+        clean = wanted.explained_by(
+            draw.edges[i].spread @ (draw.edges[j].upstream.ravel() - draw.edges[i].part.ravel()) for draw in draws
+        )
+        if clean is not None:
+            yield _Match(IGNORED_LINE, (draws[0].edges[i],), clean)
+
+
+def _near_lines(draw: Draw, first: int, line: Sequence[int], wanted: _Wanted) -> list[int]:
+    """Return the ops of a line whose upstream, in the place of the first op's part, gives the gradient at one point."""
+    edge = draw.edges[first]
+    last = [j for j in line if draw.edges[j].name != edge.name and draw.edges[j].upstream.size == edge.part.size]
+    if not last:
+        return []
+    upstreams = np.stack([draw.edges[j].upstream.ravel() for j in last], axis=1)
+    deltas = edge.spread[wanted.part] @ (upstreams - edge.part.ravel()[:, None])
+    near = np.abs(deltas - wanted.own[0].gap[:, None]).max(axis=0) <= wanted.own[0].tolerance
+    return [last[k] for k in np.flatnonzero(near)]
 
 
 def _factor(draw: Draw, edge: Edge, part: slice) -> float | None:
@@ -190,19 +246,31 @@ class _Simple:
     deltas: tuple[Array, ...]
 
 
-def _pairs(draws: tuple[Draw, Draw], part: slice, wide: bool) -> Iterator[_Match]:
+def _pairs(draws: tuple[Draw, Draw], wanted: _Wanted) -> Iterator[_Match]:
     """Yield the first two simple changes that explain the gradient together."""
-    for a, b in combinations(list(_simple(draws)), 2):
+    for a, b in _near_pairs(list(_simple(draws)), wanted):
         one, other = (draws[0].edges[simple.edge] for simple in (a, b))
         # What a change does depends on the other where the gradient comes through both.
         if a.edge == b.edge or one.name in other.before or other.name in one.before:
             continue
-        both = [x + y for x, y in zip(a.deltas, b.deltas, strict=True)]
-        if _fits_both(draws, both, part, wide):
+        clean = wanted.explained_by(x + y for x, y in zip(a.deltas, b.deltas, strict=True))
+        if clean is not None:
             words = f"{a.change.words.replace('{op}', '{0}')}, and {b.change.words.replace('{op}', '{1}')}"
             hint = f"{a.change.hint.replace('{op}', '{0}')}; {b.change.hint.replace('{op}', '{1}')}"
-            yield _Match(Change(a.change.cause, words, hint), (one, other), _fits_both(draws, both, slice(None), wide))
+            yield _Match(Change(a.change.cause, words, hint), (one, other), clean)
             return
+
+
+def _near_pairs(simple: Sequence[_Simple], wanted: _Wanted) -> Iterator[tuple[_Simple, _Simple]]:
+    """Yield the pairs of changes that give the gradient at the first point, all second ones of a first at once."""
+    if len(simple) < 2:
+        return
+    first = np.stack([change.deltas[0][wanted.part] for change in simple])
+    for i, delta in enumerate(first[:-1]):
+        with np.errstate(all="ignore"):
+            near = np.abs(delta + first[i + 1 :] - wanted.own[0].gap).max(axis=1) <= wanted.own[0].tolerance
+        for j in np.flatnonzero(near):
+            yield simple[i], simple[i + 1 + int(j)]
 
 
 def _simple(draws: tuple[Draw, Draw]) -> Iterator[_Simple]:
@@ -229,20 +297,6 @@ def _delta_of(edge: Edge, part: Array | None) -> Array | None:
         return np.asarray(edge.spread @ (part - edge.part).ravel())
 
 
-def _fits_both(draws: Sequence[Draw], deltas: Sequence[Array | None], part: slice, wide: bool) -> bool:
-    return all(delta is not None and _fits(draw, delta, part, wide) for draw, delta in zip(draws, deltas, strict=True))
-
-
-def _fits(draw: Draw, delta: Array, part: slice, wide: bool) -> bool:
-    """Return whether the bare forward's gradient with a change is the gradient under test."""
-    gap = (draw.gradient - draw.right)[part]
-    if not np.any(gap):
-        return part == slice(None)
-    scale = max(np.abs(draw.gradient).max(), np.abs(draw.right).max())
-    tolerance = (CHANGED_RTOL if wide else CHANGED_LOW_RTOL) * np.abs(gap).max() + CHANGED_SCALE * scale
-    return bool(np.abs(delta[part] - gap).max() <= tolerance)
-
-
 def _worded(match: _Match) -> Diagnosis:
     named = [_named(edge) for edge in match.edges]
     but = "it is right except that" if len(named) == 1 else TWO_CHANGES
@@ -253,49 +307,10 @@ def _worded(match: _Match) -> Diagnosis:
 
 def _named(edge: Edge | Group) -> str:
     """Return an op in words: its name in TensorFlow, the user's line, and which run of it if one is meant."""
-    name = _NAMES.get(edge.op, edge.op)
+    name = NAMES.get(edge.op, edge.op)
     if isinstance(edge, Group) and edge.step is not None:
         name = f"run {edge.step + 1} of {name}"
     if not edge.file:
         return name
     source = source_at(edge.file, edge.line)
     return f"{name} ({source.file}:{source.line}: `{source.text}`)".replace("{", "(").replace("}", ")")
-
-
-_NAMES = {
-    "Relu": "tf.nn.relu",
-    "Relu6": "tf.nn.relu6",
-    "Elu": "tf.nn.elu",
-    "Softplus": "tf.nn.softplus",
-    "Softmax": "tf.nn.softmax",
-    "LogSoftmax": "tf.nn.log_softmax",
-    "MatMul": "tf.matmul",
-    "BatchMatMulV2": "tf.matmul",
-    "Mul": "the product",
-    "RealDiv": "the quotient",
-    "AddV2": "the sum",
-    "Sub": "the difference",
-    "Neg": "the minus",
-    "Sum": "tf.reduce_sum",
-    "Mean": "tf.reduce_mean",
-    "Max": "tf.reduce_max",
-    "SelectV2": "tf.where",
-    "Maximum": "tf.maximum",
-    "Minimum": "tf.minimum",
-    "Exp": "tf.exp",
-    "Log": "tf.math.log",
-    "Sqrt": "tf.sqrt",
-    "Rsqrt": "tf.math.rsqrt",
-    "Square": "tf.square",
-    "Pow": "tf.pow",
-    "Sigmoid": "tf.sigmoid",
-    "Tanh": "tf.tanh",
-    "Sin": "tf.sin",
-    "Cos": "tf.cos",
-    "Abs": "tf.abs",
-    "Transpose": "tf.transpose",
-    "GatherV2": "tf.gather",
-    "Cumsum": "tf.cumsum",
-    "Conv2D": "tf.nn.conv2d",
-    "SquaredDifference": "tf.math.squared_difference",
-}

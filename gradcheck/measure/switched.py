@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gradcheck.backend.tensorflow.faults import refused
@@ -24,12 +24,15 @@ class Switched:
     board: Switchboard
     points: tuple[Point, Point]
     draws: tuple[Draw, Draw]
+    _known: dict[tuple[int, tuple[int, ...], str], Array] = field(default_factory=dict)
 
     def delta(self, number: int, group: Group, change: str) -> Array:
-        """Return by how much the gradient at a point changes with the rules of a group."""
-        point = self.points[number]
-        changed: Array = self.board.gradient(point.x, point.cotangent, group, change) - self.draws[number].right
-        return changed
+        """Return by how much the gradient at a point changes with the rules of a group; once for all inputs."""
+        key, point = (number, group.uses, change), self.points[number]
+        if key not in self._known:
+            gradient = self.board.gradient(point.x, point.cotangent, group, change)
+            self._known[key] = gradient - self.draws[number].right
+        return self._known[key]
 
 
 def switched(lab: Lab) -> Switched | None:

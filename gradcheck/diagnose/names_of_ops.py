@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The names that people know ops of TensorFlow by."""
+
+from __future__ import annotations
+
+NAMES = {
+    "Relu": "tf.nn.relu",
+    "Relu6": "tf.nn.relu6",
+    "Elu": "tf.nn.elu",
+    "Softplus": "tf.nn.softplus",
+    "Softmax": "tf.nn.softmax",
+    "LogSoftmax": "tf.nn.log_softmax",
+    "MatMul": "tf.matmul",
+    "BatchMatMulV2": "tf.matmul",
+    "Mul": "the product",
+    "RealDiv": "the quotient",
+    "AddV2": "the sum",
+    "Sub": "the difference",
+    "Neg": "the minus",
+    "Sum": "tf.reduce_sum",
+    "Mean": "tf.reduce_mean",
+    "Max": "tf.reduce_max",
+    "SelectV2": "tf.where",
+    "Maximum": "tf.maximum",
+    "Minimum": "tf.minimum",
+    "Exp": "tf.exp",
+    "Log": "tf.math.log",
+    "Sqrt": "tf.sqrt",
+    "Rsqrt": "tf.math.rsqrt",
+    "Square": "tf.square",
+    "Pow": "tf.pow",
+    "Sigmoid": "tf.sigmoid",
+    "Tanh": "tf.tanh",
+    "Sin": "tf.sin",
+    "Cos": "tf.cos",
+    "Abs": "tf.abs",
+    "Transpose": "tf.transpose",
+    "GatherV2": "tf.gather",
+    "Cumsum": "tf.cumsum",
+    "Conv2D": "tf.nn.conv2d",
+    "SquaredDifference": "tf.math.squared_difference",
+}
