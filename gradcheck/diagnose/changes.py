@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gradcheck.numerics.arrays import Array
+from gradcheck.verdict.tolerances import BLOCKS
 
 if TYPE_CHECKING:
     from gradcheck.backend.tensorflow.dissection import Edge
@@ -80,6 +82,7 @@ def changes_of(edge: Edge) -> Iterator[tuple[Change, Callable[[Edge], Array | No
         yield NOT_TRANSPOSED, lambda e: e.applied
     yield from _operands(edge)
     yield from _places(edge)
+    yield from _exchanged(edge)
 
 
 def _bypassed(e: Edge) -> Array | None:
@@ -199,3 +202,31 @@ def _places(edge: Edge) -> Iterator[tuple[Change, Callable[[Edge], Array | None]
                 Change(cause, f"what comes through {{op}} is {how} {where}", f"leave out that it is {how} {where}"),
                 lambda e, change=change: change(e.part),  # type: ignore[misc]
             )
+
+
+def _exchanged(edge: Edge) -> Iterator[tuple[Change, Callable[[Edge], Array | None]]]:
+    """Yield parts in which two blocks of an axis are exchanged, as after tf.split and tf.concat in another order."""
+    rule = product_of(edge)
+    given = edge.part if rule is None else edge.upstream
+    for axis, size in enumerate(given.shape):
+        for blocks in (count for count in BLOCKS if size % count == 0 and size >= count):
+            for i, j in combinations(range(blocks), 2):
+                words = f"blocks {i} and {j} of {blocks} along axis {axis} of what comes through {{op}} are exchanged"
+                hint = f"put the blocks along axis {axis} back in the order in which the forward takes them at {{op}}"
+                order = [*range(blocks)]
+                order[i], order[j] = j, i
+                yield Change("index", words, hint), _in_order(rule, axis, order)
+
+
+def _in_order(
+    rule: Callable[[Array, Array], Array] | None, axis: int, order: Sequence[int]
+) -> Callable[[Edge], Array | None]:
+    """Return what gives an edge's part, or a product of its upstream, with the blocks of an axis in another order."""
+
+    def part(e: Edge) -> Array:
+        given = e.part if rule is None else e.upstream
+        blocks = np.split(given, len(order), axis)
+        moved = np.concatenate([blocks[k] for k in order], axis)
+        return moved if rule is None else rule(moved, e.others[0])
+
+    return part

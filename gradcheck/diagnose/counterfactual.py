@@ -30,6 +30,7 @@ from gradcheck.diagnose.changes import (
 from gradcheck.diagnose.evidence import Diagnosis
 from gradcheck.diagnose.names_of_ops import NAMES
 from gradcheck.diagnose.other_operands import Moved, OtherOperand, Seen, other_operands
+from gradcheck.diagnose.other_steps import other_steps
 from gradcheck.measure.dissected import Draw
 from gradcheck.measure.lab import Lab
 from gradcheck.measure.measurement import Measurement
@@ -82,6 +83,7 @@ def _in_parts(lab: Lab, draws: tuple[Draw, Draw], part: slice) -> list[_Match]:
     return (
         list(_single(draws, wanted))
         or list(islice(_other_operands(lab, draws, wanted), 1))
+        or list(islice(_other_steps(lab, draws, wanted), 1))
         or list(_lines(draws, wanted))
         or list(_pairs(draws, wanted))
     )
@@ -178,6 +180,17 @@ def _other_operands(lab: Lab, draws: tuple[Draw, Draw], wanted: _Wanted) -> Iter
             words = f"{{op}} is differentiated with {_seen(lab, draws[0], other)}"
             change = Change("operand", words, f"use {other.own} as it is in the derivative of {{op}}")
             yield _Match(change, (draws[0].edges[other.edge],), clean)
+
+
+def _other_steps(lab: Lab, draws: tuple[Draw, Draw], wanted: _Wanted) -> Iterator[_Match]:
+    """Yield rules that see another value of a loop at every step."""
+    for other in other_steps(draws):
+        clean = wanted.explained_by(other.delta(draw) for draw in draws)
+        if clean is not None:
+            seen = _value_named(lab, draws[0], other.seen[0])
+            words = f"{{op}} is differentiated at every step with {seen} in the place of {other.own}"
+            change = Change("operand", words, f"use {other.own} as it is at that step in the derivative of {{op}}")
+            yield _Match(change, (draws[0].edges[other.edges[0]],), clean)
 
 
 def _seen(lab: Lab, draw: Draw, other: OtherOperand) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 from gradcheck.diagnose.changes import product_of, summed_to
 from gradcheck.measure.dissected import Draw
 from gradcheck.numerics.arrays import Array
+from gradcheck.numerics.special import digamma
 from gradcheck.verdict.tolerances import OTHER_OPERANDS
 
 if TYPE_CHECKING:
@@ -97,6 +98,20 @@ _FROM_INPUT: dict[str, Callable[[Array, Array], Array]] = {
     "Relu": lambda u, x: u * (x > 0),
     "Abs": lambda u, x: u * np.sign(x),
     "Reciprocal": lambda u, x: -u / x**2,
+    "Lgamma": lambda u, x: u * digamma(x),
+    "Erf": lambda u, x: u * 2 / np.sqrt(np.pi) * np.exp(-x * x),
+    "Erfc": lambda u, x: -u * 2 / np.sqrt(np.pi) * np.exp(-x * x),
+    "Expm1": lambda u, x: u * np.exp(x),
+    "Sinh": lambda u, x: u * np.cosh(x),
+    "Cosh": lambda u, x: u * np.sinh(x),
+    "Tan": lambda u, x: u / np.cos(x) ** 2,
+    "Atan": lambda u, x: u / (1 + x * x),
+    "Asin": lambda u, x: u / np.sqrt(1 - x * x),
+    "Acos": lambda u, x: -u / np.sqrt(1 - x * x),
+    "Atanh": lambda u, x: u / (1 - x * x),
+    "Asinh": lambda u, x: u / np.sqrt(1 + x * x),
+    "Elu": lambda u, x: u * np.where(x > 0, 1.0, np.exp(x)),
+    "Softsign": lambda u, x: u / (1 + np.abs(x)) ** 2,
 }
 _FROM_OUTPUT: dict[str, Callable[[Array, Array], Array]] = {
     "Exp": lambda u, y: u * y,
@@ -107,6 +122,9 @@ _FROM_OUTPUT: dict[str, Callable[[Array, Array], Array]] = {
     "Rsqrt": lambda u, y: -u * y * y * y / 2,
     "Reciprocal": lambda u, y: -u * y * y,
     "Square": lambda u, y: 2 * u * y,
+    "Expm1": lambda u, y: u * (1 + y),
+    "Tan": lambda u, y: u * (1 + y * y),
+    "Elu": lambda u, y: u * np.where(y > 0, 1.0, 1 + y),
 }
 
 
@@ -117,7 +135,7 @@ def other_operands(draws: Sequence[Draw]) -> Iterator[OtherOperand]:
     found = (
         OtherOperand(i, own, seen, rule)
         for i, edge in enumerate(first.edges)
-        for own, shape, rule in _rules(edge)
+        for own, shape, rule in rules_of(edge)
         for seen in _candidates(pool, first, i, own, shape)
     )
     return islice(found, OTHER_OPERANDS)
@@ -144,7 +162,7 @@ def _values(draw: Draw) -> list[Seen]:
 _Rule = tuple[str, tuple[int, ...], "Callable[[Edge, Array], Array | None]"]
 
 
-def _rules(edge: Edge) -> Iterator[_Rule]:
+def rules_of(edge: Edge) -> Iterator[_Rule]:
     """Yield the rules of an edge, with what each is computed from and the shape of that."""
     if edge.op in _FROM_INPUT:
         yield OWN_INPUT, edge.value.shape, lambda e, v: _FROM_INPUT[e.op](e.upstream, v)
@@ -162,6 +180,9 @@ def _rules(edge: Edge) -> Iterator[_Rule]:
     elif edge.op == "RealDiv":
         yield OWN_FACTOR, shape, lambda e, v: -e.upstream * v / e.value**2
         yield OWN_INPUT, edge.value.shape, lambda e, v: -e.upstream * e.others[0] / v**2
+    elif edge.op == "Pow" and edge.position == 0:
+        yield OWN_FACTOR, shape, lambda e, v: e.upstream * v * e.value ** (v - 1)
+        yield OWN_INPUT, edge.value.shape, lambda e, v: e.upstream * e.others[0] * v ** (e.others[0] - 1)
     number = product_of(edge)
     if number is not None:
         yield OWN_FACTOR, shape, lambda e, v: number(e.upstream, v)
