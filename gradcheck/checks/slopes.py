@@ -16,6 +16,7 @@ from gradcheck.diagnose.approximate import approximate
 from gradcheck.diagnose.chaos import chaos
 from gradcheck.diagnose.contrast import STOPPED, contrast_of, stopped_in_the_forward
 from gradcheck.diagnose.counterfactual import counterfactual
+from gradcheck.diagnose.evidence import Diagnosis
 from gradcheck.diagnose.finding import hardened
 from gradcheck.diagnose.gather import diagnosis_of
 from gradcheck.diagnose.ignored import with_ignored
@@ -266,13 +267,19 @@ def _at_ties(lab: Lab, measurements: Sequence[Measurement], blocked: set[str | N
     yield Finding(
         "gradient-mismatch",
         f"the gradient of `{named.slot.name}` is wrong where values tie: where the tied elements move together"
-        f" the slope is {bad.low:.6g} to {bad.high:.6g}, the gradient gives {bad.given:.6g}",
+        f" the slope is {_between(bad.low, bad.high)}, the gradient gives {bad.given:.6g}",
         "elements",
         hint="share the gradient between the tied elements, or give it to one of them",
         wrt=named.slot.name,
         elements=rows_of(named, odd[named.part], lab.show),
         wrong=int(odd[named.part].sum()),
     )
+
+
+def _between(low: float, high: float) -> str:
+    """Say between which numbers a slope is, once where both are the same."""
+    least, most = f"{low:.6g}", f"{high:.6g}"
+    return least if least == most else f"{least} to {most}"
 
 
 def _missing(lab: Lab, measurement: Measurement) -> Finding:
@@ -309,13 +316,20 @@ def _nonfinite(lab: Lab, measurement: Measurement) -> Finding:
     )
 
 
+def _refined(diagnosis: Diagnosis, change: Diagnosis | None) -> Diagnosis:
+    """Return what one changed rule of the forward says, if one explains the gradient; which output it is stays said."""
+    if change is None or diagnosis.cause != "one-output":
+        return change or diagnosis
+    return replace(diagnosis, message=f"{diagnosis.message}: {change.message}", hint=change.hint)
+
+
 def _mismatch(lab: Lab, measurement: Measurement, measurements: Sequence[Measurement]) -> Finding:
     contrast = contrast_of(measurement, lab.facts.stops)
     meant = lab.facts.stops and STOPPED in contrast and not measurement.declared
     inner = None if measurement.declared or meant else inner_rule(lab, lab.precision.point.x, measurement.part)
     diagnosis = inner or slope_of_stairs(lab, measurement) or diagnosis_of(lab, measurement, measurements)
-    if diagnosis.moving or (diagnosis.cause == "unknown" and not diagnosis.hint):
-        diagnosis = counterfactual(lab, measurement) or diagnosis
+    if diagnosis.moving or diagnosis.tentative or (diagnosis.cause == "unknown" and not diagnosis.hint):
+        diagnosis = _refined(diagnosis, counterfactual(lab, measurement))
     if diagnosis.cause == "unknown" and not diagnosis.hint:
         diagnosis = approximate(lab, measurement) or diagnosis
     if diagnosis.moving and (region := region_nearby(lab, measurement.slot)) is not None:

@@ -23,6 +23,7 @@ from gradcheck.verdict.tolerances import (
     DENOMINATORS,
     FACTOR_LEFT_OVER,
     FRACTION_RTOL,
+    LEFT_OVER,
     LONG_ENOUGH,
     MAX_TERMS,
     MOST_AXES,
@@ -220,15 +221,24 @@ def _one_output(e: Evidence) -> Diagnosis | None:
     # Of an input that reaches one output only the output says nothing.
     if len(bad) != 1 or len(reached) < 2:
         return None
-    return Diagnosis(
-        "one-output",
+    said, hint = (
         f"only the part that comes from {bad[0]} is wrong",
         f"look at how grad_fn uses the upstream of {bad[0]}",
     )
+    g, r = next((g, r) for name, g, r in e.outputs if name == bad[0])
+    part = Evidence(g, r, np.asarray(g != r), e.usable, e.labels, e.output_shapes, complex=e.complex)
+    detail = next((found for test in _OF_A_PART if (found := test(part))), None)
+    if detail is None:
+        return Diagnosis("one-output", said, hint, tentative=True)
+    return Diagnosis("one-output", f"{said}: there {detail.message}", f"{hint}: {detail.hint}")
 
 
 def _both_zero(g: Array, r: Array) -> bool:
     return not np.any(g) and not np.any(np.abs(r) > ZERO_ATOL)
+
+
+# What may be said of the part of one output.
+_OF_A_PART = (_zero, _sign_flip, _factor, transposed, reversed_along, shifted)
 
 
 def _missing_term(e: Evidence) -> Diagnosis | None:
@@ -239,27 +249,34 @@ def _missing_term(e: Evidence) -> Diagnosis | None:
             "add the cross terms of the Jacobian",
         )
     for part, which in _parts(e):
-        if explained(e, e.reference - part):
+        if explained(e, e.reference - part, _left_by_chance(e)):
             return Diagnosis(
                 "missing-term",
                 f"the gradient equals the reference without {which}",
                 "add the missing term (product rule, or a second use of the input)",
+                tentative=e.gradient.size == 1,
             )
     return None
 
 
 def _changed_term(e: Evidence) -> Diagnosis | None:
     for part, which in _parts(e):
-        if explained(e, e.reference - 2 * part):
+        if explained(e, e.reference - 2 * part, _left_by_chance(e)):
             return Diagnosis(
                 "sign-flip",
                 f"the gradient equals the reference with the sign of {which} changed",
                 "change the sign of that term (a quotient or a norm in the forward gives a minus)",
+                tentative=e.gradient.size == 1,
             )
-        if explained(e, e.reference + part):
+        if explained(e, e.reference + part, _left_by_chance(e)):
             words = f"the gradient equals the reference with {which} twice"
-            return Diagnosis("inner-factor", words, "count that term once")
+            return Diagnosis("inner-factor", words, "count that term once", tentative=e.gradient.size == 1)
     return None
+
+
+def _left_by_chance(e: Evidence) -> float:
+    """Return what may be left of the error: of a single number little, as some sum of terms is near any number."""
+    return LEFT_OVER if e.gradient.size > 1 else FRACTION_RTOL
 
 
 def _parts(e: Evidence) -> Iterator[tuple[Array, str]]:
@@ -291,6 +308,7 @@ def _missing_sum(e: Evidence) -> Diagnosis | None:
                     "missing-term",
                     f"what it lacks is, along axis {axis}, one number times {name}: a term that sums over the axis",
                     f"add the term that sums upstream over axis {axis}: a softmax, a mean and a norm mix elements",
+                    tentative=True,
                 )
     return None
 

@@ -83,12 +83,16 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """Name a cause, say what was seen and what to change; `moving`: the wrong elements depend on the values."""
+    """Name a cause, say what was seen and what to change.
+
+    `moving`: the wrong elements depend on the values; `tentative`: one changed rule of the forward says more.
+    """
 
     cause: str
     message: str
     hint: str | None = None
     moving: bool = False
+    tentative: bool = False
 
 
 def _in_order(axes: Sequence[int], among: Sequence[int]) -> bool:

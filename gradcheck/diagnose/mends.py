@@ -112,7 +112,7 @@ def _with_fix(lab: Lab, finding: Finding, mend: Mend | None, contrast: str = "")
     source = Source(shown(rule.file), line.line, rule.function, line.text)
     # Whose mistake has no name is named by its mend; one line says more than two changes elsewhere.
     message = _with_one_line(finding.message, contrast)
-    unnamed = message != finding.message
+    unnamed = message != finding.message or finding.cause == "approximate"
     cause, hint = (mend.edit.cause or finding.cause, None) if unnamed else (finding.cause, finding.hint)
     return replace(
         finding,

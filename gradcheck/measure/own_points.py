@@ -67,12 +67,13 @@ def movable_of(lab: Lab) -> frozenset[Any]:
 
 
 def parameters_of(lab: Lab) -> NDArray[np.int64]:
-    """Return the coordinates of single numbers that are given, not drawn: their sign has a meaning."""
+    """Return the coordinates of single numbers whose sign has a meaning: given, or drawn on one side of zero."""
     again = drawn_anew(lab, 0)
     if again is None:
         return np.zeros(0, np.int64)
     given = np.zeros(lab.layout.inputs.width, bool)
     for position, part in zip(lab.sources, lab.layout.inputs.ranges(), strict=False):
-        value = lab.values[position]
-        given[part] = value.size == 1 and np.array_equal(again[position].values, value) and bool(value.all())
+        value, (low, high) = lab.values[position], lab.leaves[position].ends
+        signed = low > 0 or high < 0 or np.array_equal(again[position].values, value)
+        given[part] = value.size == 1 and signed and bool(value.all())
     return np.flatnonzero(given)
