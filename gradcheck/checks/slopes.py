@@ -318,6 +318,9 @@ def _nonfinite(lab: Lab, measurement: Measurement) -> Finding:
 
 def _refined(diagnosis: Diagnosis, change: Diagnosis | None) -> Diagnosis:
     """Return what one changed rule of the forward says, if one explains the gradient; which output it is stays said."""
+    if change is not None and (diagnosis.cause, change.cause) == ("missing-term", "stopped"):
+        # What does not come through an op is the term that is missing.
+        return replace(change, cause=diagnosis.cause)
     if change is None or diagnosis.cause != "one-output":
         return change or diagnosis
     return replace(diagnosis, message=f"{diagnosis.message}: {change.message}", hint=change.hint)
