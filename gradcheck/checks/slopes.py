@@ -15,8 +15,7 @@ from gradcheck.checks.nearby import region_nearby
 from gradcheck.diagnose.approximate import approximate
 from gradcheck.diagnose.chaos import chaos
 from gradcheck.diagnose.contrast import STOPPED, contrast_of, stopped_in_the_forward
-from gradcheck.diagnose.counterfactual import counterfactual
-from gradcheck.diagnose.evidence import Diagnosis
+from gradcheck.diagnose.counterfactual import refined
 from gradcheck.diagnose.finding import hardened
 from gradcheck.diagnose.gather import diagnosis_of
 from gradcheck.diagnose.ignored import with_ignored
@@ -316,23 +315,13 @@ def _nonfinite(lab: Lab, measurement: Measurement) -> Finding:
     )
 
 
-def _refined(diagnosis: Diagnosis, change: Diagnosis | None) -> Diagnosis:
-    """Return what one changed rule of the forward says, if one explains the gradient; which output it is stays said."""
-    if change is not None and (diagnosis.cause, change.cause) == ("missing-term", "stopped"):
-        # What does not come through an op is the term that is missing.
-        return replace(change, cause=diagnosis.cause)
-    if change is None or diagnosis.cause != "one-output":
-        return change or diagnosis
-    return replace(diagnosis, message=f"{diagnosis.message}: {change.message}", hint=change.hint)
-
-
 def _mismatch(lab: Lab, measurement: Measurement, measurements: Sequence[Measurement]) -> Finding:
     contrast = contrast_of(measurement, lab.facts.stops)
     meant = lab.facts.stops and STOPPED in contrast and not measurement.declared
     inner = None if measurement.declared or meant else inner_rule(lab, lab.precision.point.x, measurement.part)
     diagnosis = inner or slope_of_stairs(lab, measurement) or diagnosis_of(lab, measurement, measurements)
     if diagnosis.moving or diagnosis.tentative or (diagnosis.cause == "unknown" and not diagnosis.hint):
-        diagnosis = _refined(diagnosis, counterfactual(lab, measurement))
+        diagnosis = refined(lab, measurement, diagnosis)
     if diagnosis.cause == "unknown" and not diagnosis.hint:
         diagnosis = approximate(lab, measurement) or diagnosis
     if diagnosis.moving and (region := region_nearby(lab, measurement.slot)) is not None:

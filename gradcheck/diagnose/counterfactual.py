@@ -9,7 +9,7 @@ that were drawn independently.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
@@ -61,6 +61,18 @@ class _Match:
     change: Change
     edges: tuple[Edge | Group, ...]
     clean: bool
+
+
+def refined(lab: Lab, measurement: Measurement, diagnosis: Diagnosis) -> Diagnosis:
+    """Return what one changed rule of the forward says, if one explains the gradient; else what was said before."""
+    change = counterfactual(lab, measurement)
+    if change is None:
+        return diagnosis
+    if diagnosis.cause == "one-output":
+        return replace(diagnosis, message=f"{diagnosis.message}: {change.message}", hint=change.hint)
+    # What does not come through an op is the term that is missing.
+    missing = (diagnosis.cause, change.cause) == ("missing-term", "stopped")
+    return replace(change, cause=diagnosis.cause) if missing else change
 
 
 def counterfactual(lab: Lab, measurement: Measurement) -> Diagnosis | None:
