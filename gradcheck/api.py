@@ -66,9 +66,8 @@ def check(fn: Callable[..., Any], inputs: Any, **options: Any) -> CheckResult:
     Raises ArgumentError (a ValueError) for options or inputs that a spec could not have either, TypeError if
     `fn` cannot be called, RuntimeError inside of a graph.
     """
-    import tensorflow as tf
-
     from gradcheck.backend.tensorflow.given import call_of, case_of
+    from gradcheck.backend.tensorflow.runtime import in_graph
 
     if not callable(fn):
         raise TypeError(f"fn must be a function or a layer, is {type(fn).__name__}")
@@ -80,7 +79,7 @@ def check(fn: Callable[..., Any], inputs: Any, **options: Any) -> CheckResult:
         case = case_of(name, OP, call_of(fn, inputs), keys)
     except SpecError as error:
         raise ArgumentError(error.problems) from None
-    if not tf.executing_eagerly():
+    if in_graph():
         raise RuntimeError("gradcheck.check runs the op eagerly: call it outside of tf.Graph and tf.function")
     named = {f"gradcheck_{key}": function for key, function in functions.items()}
     result = check_here(fn, case, Limits(show=show), named)

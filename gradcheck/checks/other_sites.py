@@ -59,11 +59,7 @@ def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
                 return
             finding = _at(lab, there)
             if finding is not None:
-                yield (
-                    finding
-                    if there.asked
-                    else _unasked(finding, there.ordinary or _right_with_two_more(lab, there.axis))
-                )
+                yield finding if there.asked else _unasked(lab, there, finding)
                 return
     finally:
         lab.gradients.state.restore()
@@ -72,8 +68,8 @@ def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
 CHECK = Check("other sites", "elsewhere", ask, (INPUTS, OUTPUTS, DERIVATIVE, FIXED), SPOILT, exploring=True)
 
 
-def _unasked(finding: Finding, ordinary: bool) -> Finding:
-    """Return what is said of a size of another axis than the batch's: an error where the size is an `ordinary` one.
+def _unasked(lab: Lab, there: SetUp, finding: Finding) -> Finding:
+    """Return what is said of a size of another axis than the batch's: an error where other sizes may come.
 
     A warning where the gradient may be meant for the sample's size alone, and where differences do not say it too: of
     a wide matrix a formula for tall ones is no more than another convention.
@@ -82,7 +78,8 @@ def _unasked(finding: Finding, ordinary: bool) -> Finding:
         "grad_fn is right for some sizes only (a size that is written down, an odd or even length): take sizes from"
         " the tensors, refuse other sizes in the forward, or say `dynamic_shapes: false`"
     )
-    if ordinary and finding.elements and all(map(_both_agree, finding.elements)):
+    confirmed = finding.elements and all(map(_both_agree, finding.elements))
+    if confirmed and (there.ordinary or _right_with_two_more(lab, there.axis)):
         return replace(finding, hint=hint)
     return softened(replace(finding, code="dynamic-shape", cause=None, hint=hint))
 

@@ -12,7 +12,7 @@ from gradcheck.backend.tensorflow.faults import refused
 from gradcheck.backend.tensorflow.runs import largest_number
 from gradcheck.checks.check import INPUTS, OUTPUTS, Check, Item, blamed_before
 from gradcheck.diagnose.regions import region_of
-from gradcheck.diagnose.rows import rows_between
+from gradcheck.diagnose.rows import rows_between, worst_error
 from gradcheck.differences.ladder import Label
 from gradcheck.measure.lab import Lab
 from gradcheck.measure.measurement import Measurement
@@ -153,7 +153,7 @@ def _lost_digits(lab: Lab, measurement: Measurement, own: Array) -> Iterator[Fin
         return
     if not excess.any() or not _draws_alike(lab):
         return
-    worst, count = _worst(own[excess], exact[excess], exact), int(excess.sum())
+    worst, count = worst_error(own[excess], exact[excess], exact), int(excess.sum())
     yield Finding(
         "precision-loss",
         f"the gradient of `{measurement.slot.name}` is right in float64 and off by up to {worst} in {lab.dtype}"
@@ -171,14 +171,6 @@ def _draws_alike(lab: Lab) -> bool:
         return True
     wide, tolerance = lab.rounding.value, TIE_SAFETY * lab.rounding.value_tolerance
     return not beyond(own_values(lab, lab.first), wide, wide, tolerance, lab.rounding.roundoff).any()
-
-
-def _worst(own: Array, exact: Array, whole: Array) -> str:
-    """Say how large an error is beside its own size and the largest; in itself where all of the gradient is zero."""
-    error, most = np.abs(own - exact), largest(whole)
-    if not most:
-        return f"{float(error.max()):.2g}"
-    return f"{float(np.max(error / np.maximum(np.abs(exact), SMALLEST * most))):.2g} (relative)"
 
 
 def _excess(own: Array, exact: Array, tolerance: Array, roundoff: float) -> np.ndarray:

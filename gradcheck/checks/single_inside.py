@@ -22,7 +22,7 @@ from gradcheck.checks.check import (
     Need,
     blamed_before,
 )
-from gradcheck.diagnose.rows import rows_between
+from gradcheck.diagnose.rows import rows_between, worst_error
 from gradcheck.differences.ladder import Label
 from gradcheck.measure.lab import Lab
 from gradcheck.measure.measurement import Measurement
@@ -44,9 +44,10 @@ NO_TOLERANCE = Need(lambda lab: lab.case.rtol is None and lab.case.atol is None,
 def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
     """Warn where the gradient is further from autodiff than float64 explains and a line of it casts from float32."""
     blamed = blamed_before(lab, found)
-    autodiff = lab.autodiff(lab.precision.point)
-    if autodiff is None:
+    parts = [m.autodiff for m in lab.measurements if m.autodiff is not None]
+    if len(parts) < len(lab.measurements):
         return
+    autodiff = np.concatenate(parts)
     apart = _apart(lab.gradient, autodiff)
     if not apart.any():
         return
@@ -95,12 +96,10 @@ def _line_from_float32(lab: Lab) -> tuple[str, int] | None:
 
 def _lost(lab: Lab, measurement: Measurement, autodiff: Array, wrong: Mask, line: tuple[str, int]) -> Finding:
     own = measurement.gradient
-    error = float(
-        np.max(np.abs(own - autodiff)[wrong] / np.maximum(np.abs(autodiff[wrong]), SMALLEST * largest(autodiff)))
-    )
+    error = worst_error(own[wrong], autodiff[wrong], autodiff)
     return Finding(
         "precision-loss",
-        f"the gradient of `{measurement.slot.name}` is off by up to {error:.2g} (relative) in {measurement.slot.dtype}:"
+        f"the gradient of `{measurement.slot.name}` is off by up to {error} in {measurement.slot.dtype}:"
         " it passes through float32, which holds 7 digits; the forward does not",
         hint="make constants by tf.constant(value, x.dtype), as tf.cast of a Python number goes through float32;"
         " cast nothing else to float32",

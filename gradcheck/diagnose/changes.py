@@ -85,6 +85,14 @@ def changes_of(edge: Edge) -> Iterator[tuple[Change, Callable[[Edge], Array | No
     yield from _exchanged(edge)
 
 
+def delta_of(edge: Edge, part: Array | None) -> Array | None:
+    """Return by how much the gradient of the sources changes with another part, None if it is no part of the edge."""
+    if part is None or part.shape != edge.part.shape or not np.isfinite(part).all():
+        return None
+    with np.errstate(all="ignore"):
+        return np.asarray(edge.spread @ (part - edge.part).ravel())
+
+
 def _bypassed(e: Edge) -> Array | None:
     """Return the upstream in the place of what the rule makes of it: reshaped, or summed over what was broadcast."""
     if e.upstream.size == e.part.size:

@@ -26,6 +26,7 @@ from gradcheck.diagnose.changes import (
     UNMASKED,
     Change,
     changes_of,
+    delta_of,
 )
 from gradcheck.diagnose.evidence import Diagnosis
 from gradcheck.diagnose.names_of_ops import NAMES
@@ -187,7 +188,7 @@ def _single(draws: tuple[Draw, Draw], wanted: _Wanted) -> Iterator[_Match]:
 def _other_operands(lab: Lab, draws: tuple[Draw, Draw], wanted: _Wanted) -> Iterator[_Match]:
     """Yield rules that are right but for a value in the place of which they see another one of the forward."""
     for other in other_operands(draws):
-        clean = wanted.explained_by(_delta_of(draw.edges[other.edge], other.part(draw)) for draw in draws)
+        clean = wanted.explained_by(delta_of(draw.edges[other.edge], other.part(draw)) for draw in draws)
         if clean is not None:
             words = f"{{op}} is differentiated with {_seen(lab, draws[0], other)}"
             change = Change("operand", words, f"use {other.own} as it is in the derivative of {{op}}")
@@ -311,15 +312,7 @@ def _simple(draws: tuple[Draw, Draw]) -> Iterator[_Simple]:
 def _delta(edge: Edge, changed: Callable[[Edge], Array | None]) -> Array | None:
     """Return by how much the gradient of the sources changes with a rule, None where the change cannot be made."""
     with np.errstate(all="ignore"):
-        return _delta_of(edge, changed(edge))
-
-
-def _delta_of(edge: Edge, part: Array | None) -> Array | None:
-    """Return by how much the gradient of the sources changes with another part, None if it is no part of the edge."""
-    if part is None or part.shape != edge.part.shape or not np.isfinite(part).all():
-        return None
-    with np.errstate(all="ignore"):
-        return np.asarray(edge.spread @ (part - edge.part).ravel())
+        return delta_of(edge, changed(edge))
 
 
 def _worded(match: _Match) -> Diagnosis:

@@ -92,7 +92,7 @@ def permuted(e: Evidence) -> Diagnosis | None:
 
 
 def _keys(array: Array, axis: int) -> Array:
-    """Return one number for each slice along an axis, by which slices are told apart: a sum with unlike weights."""
+    """Return one number for each slice along an axis, by which slices differ: a sum with unlike weights."""
     slices = np.moveaxis(array, axis, 0).reshape(array.shape[axis], -1)
     keys: Array = slices @ np.cos(np.arange(slices.shape[1]))
     return keys

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gradcheck.diagnose.changes import summed_to
+from gradcheck.diagnose.changes import delta_of, summed_to
 from gradcheck.diagnose.other_operands import Seen, rules_of
 from gradcheck.measure.dissected import Draw
 from gradcheck.numerics.arrays import Array
@@ -40,10 +40,9 @@ class OtherSteps:
             edge = draw.edges[number]
             with np.errstate(all="ignore"):
                 found = self.rule(edge, seen.at(draw).reshape(self.shape))
-                part = None if found is None else summed_to(found, edge.part.shape)
-                if part is None or not np.isfinite(part).all():
-                    return None
-                delta = edge.spread @ (part - edge.part).ravel()
+            delta = delta_of(edge, None if found is None else summed_to(found, edge.part.shape))
+            if delta is None:
+                return None
             total = delta if total is None else total + delta
         return total
 

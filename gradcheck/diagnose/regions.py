@@ -114,7 +114,7 @@ def _region(values: Array, wrong: NDArray[np.bool_], between: Array, certain: bo
     if region is not None:
         return region
     region = _range_of(np.abs(values), wrong, np.abs(between))
-    if region == "is below 0":
+    if region is not None and not values[wrong].any():
         return "is 0"
     return f"{region} in absolute value" if region is not None else None
 

@@ -7,9 +7,10 @@ import numpy as np
 
 from gradcheck.measure.measurement import Measurement
 from gradcheck.numerics.arrays import Array
-from gradcheck.numerics.closeness import worst_first
+from gradcheck.numerics.closeness import largest, worst_first
 from gradcheck.results import Element
 from gradcheck.verdict.discrepancy import Mask
+from gradcheck.verdict.tolerances import SMALLEST
 
 
 def rows_of(m: Measurement, chosen: Mask, most: int) -> tuple[Element, ...]:
@@ -51,3 +52,11 @@ def rows_between(
             )
         )
     return tuple(rows)
+
+
+def worst_error(own: Array, exact: Array, whole: Array) -> str:
+    """Say how large an error is beside its own size and the largest; in itself where all of the gradient is zero."""
+    error, most = np.abs(own - exact), largest(whole)
+    if not most:
+        return f"{float(error.max()):.2g}"
+    return f"{float(np.max(error / np.maximum(np.abs(exact), SMALLEST * most))):.2g} (relative)"

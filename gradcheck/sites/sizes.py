@@ -29,7 +29,7 @@ def other_sizes(lab: Lab) -> Iterator[SetUp]:
     """Yield set-ups with one row more, with one row, a longer later axis, and a larger size of several axes."""
     if lab.case.dynamic_shapes is False:
         return
-    state, batch = lab.gradients.state, False
+    state, batch, takes_a_row = lab.gradients.state, False, False
     for rows_more in (True, False):
         found = lab.one_row_more if rows_more else one_row(lab, lab.bare)
         lab.forget_row()
@@ -38,10 +38,11 @@ def other_sizes(lab: Lab) -> Iterator[SetUp]:
             rows = next(len(a) for a, b in zip(values, lab.values, strict=True) if a is not b)
             said = f"with {rows} row{'s' * (rows != 1)}"
             batch = is_batch(lab, values, wanted) if rows_more else batch
+            takes_a_row |= rows_more
             yield SetUp(said, tuple(values), state, resized=True, asked=batch or not rows_more, wanted=wanted)
         del found
     # Rows that cannot be one more may be twice as many, as what is made of pairs of them.
-    for axis in range(0 if lab.one_row_more is None else 1, AXES_RESIZED):
+    for axis in range(int(takes_a_row), AXES_RESIZED):
         for size, values, wanted in longer_along(lab, lab.bare, axis):
             said = f"with axis {axis} of size {size}" if axis else f"with {size} rows"
             twice = axis > 0 and size == 2 * own_size(lab, axis)

@@ -131,6 +131,11 @@ def quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
+def in_graph() -> bool:
+    """Return whether a graph is being built, in which nothing can be checked."""
+    return not tf.executing_eagerly()
+
+
 def _context() -> Any:
     """Return TensorFlow's eager context, which holds its seed and offers no public way to read it."""
     try:
