@@ -11,7 +11,7 @@ from gradcheck.diagnose.causes import UNNAMED
 from gradcheck.diagnose.contrast import contrast_of
 from gradcheck.diagnose.counterfactual import TWO_CHANGES
 from gradcheck.files import shown
-from gradcheck.measure.edited import Clues, Mend, Passes, Wanted, mend_at
+from gradcheck.measure.edited import Clues, Mend, Passes, Trials, Wanted, mend_at
 from gradcheck.measure.lab import Lab
 from gradcheck.measure.measurement import Measurement
 from gradcheck.measure.noise import packed_values
@@ -30,7 +30,7 @@ OR_DECLARE = (
 )
 
 
-def with_mend(lab: Lab, finding: Finding, passes: Passes) -> Finding:
+def with_mend(lab: Lab, finding: Finding, passes: Passes, trials: Trials) -> Finding:
     """Return a mismatch with the line that mends it, as it is if no line is found that does."""
     place = next((i for i, slot in enumerate(lab.slots) if slot.name == finding.wrt), None)
     if finding.code != "gradient-mismatch" or place is None or not _may_be_with_fix(lab, finding):
@@ -40,11 +40,11 @@ def with_mend(lab: Lab, finding: Finding, passes: Passes) -> Finding:
         return replace(finding, hint=f"{finding.hint or 'correct the rule'}; {OR_DECLARE}")
     measurement = next((m for m in lab.known_measurements if m.slot.name == finding.wrt), None)
     if measurement is not None and measurement.wrong.any():
-        return finding if measurement.by_user else _with_mend_here(lab, finding, measurement, passes)
-    return _with_mend_elsewhere(lab, finding, part, passes)
+        return finding if measurement.by_user else _with_mend_here(lab, finding, measurement, passes, trials)
+    return _with_mend_elsewhere(lab, finding, part, passes, trials)
 
 
-def _with_mend_here(lab: Lab, finding: Finding, measurement: Measurement, passes: Passes) -> Finding:
+def _with_mend_here(lab: Lab, finding: Finding, measurement: Measurement, passes: Passes, trials: Trials) -> Finding:
     """Return a mismatch at the sample with its mend."""
     wanted = np.full(lab.layout.inputs.width, np.nan)
     for known in lab.known_measurements:
@@ -53,18 +53,19 @@ def _with_mend_here(lab: Lab, finding: Finding, measurement: Measurement, passes
     factor = _factor(measurement) if finding.cause in FACTORS else None
     line = None if factor is None else _divided(lab, finding, factor)
     right = Wanted(str(finding.wrt), lab.vector(), wanted, decided + measurement.part.start)
-    mend = mend_at(lab, right, passes, Clues(finding.cause, factor, line))
+    wrong = tuple(known.slot.name for known in lab.known_measurements if known.wrong.any())
+    mend = mend_at(lab, right, passes, Clues(finding.cause, factor, line, wrong), trials)
     return _with_fix(lab, finding, mend, contrast_of(measurement, lab.facts.stops))
 
 
-def _with_mend_elsewhere(lab: Lab, finding: Finding, part: slice, passes: Passes) -> Finding:
+def _with_mend_elsewhere(lab: Lab, finding: Finding, part: slice, passes: Passes, trials: Trials) -> Finding:
     """Return a mismatch at other inputs, which its counterexample holds, with its mend."""
     x = _shown_at(lab, finding)
     wanted = None if x is None else lab.autodiff(replace(lab.precision.point, x=x))
     if x is None or wanted is None or not np.isfinite(wanted).all():
         return finding
     right = Wanted(str(finding.wrt), x, wanted, np.arange(part.start, part.stop))
-    return _with_fix(lab, finding, mend_at(lab, right, passes, Clues(finding.cause)))
+    return _with_fix(lab, finding, mend_at(lab, right, passes, Clues(finding.cause), trials))
 
 
 def _shown_at(lab: Lab, finding: Finding) -> Array | None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
@@ -23,6 +24,7 @@ from gradcheck.engine.limits import Limits
 from gradcheck.engine.phases import MENDS
 from gradcheck.engine.report import Facts, Report
 from gradcheck.errors import one_line
+from gradcheck.measure.edited import Trials
 from gradcheck.measure.lab import Lab
 from gradcheck.results import Finding, Skipped
 
@@ -167,11 +169,16 @@ def mend(lab: Lab, report: Report, progress: Progress) -> None:
     Code that nobody wrote is run, which may end the process: what is known is handed on before.
     """
     places = [i for i, finding in enumerate(report.findings) if finding.code == "gradient-mismatch"]
-    if places:
-        progress.enter(MENDS, with_result=True)
+    trials = Trials()
     others = [finding for finding in report.findings if finding.code != "gradient-mismatch"]
     for i in places:
-        report.findings[i] = with_mend(lab, report.findings[i], partial(all_pass, before=others))
+        progress.enter(MENDS, with_result=True)
+        report.findings[i] = with_mend(lab, report.findings[i], partial(all_pass, before=others), trials)
+    # What cured a later input may cure one for which there was no time.
+    for i in places if trials.cures else ():
+        if not report.findings[i].fix:
+            again = replace(trials, ended=True)
+            report.findings[i] = with_mend(lab, report.findings[i], partial(all_pass, before=others), again)
 
 
 def _facts(lab: Lab, limits: Limits) -> Facts:

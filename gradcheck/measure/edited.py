@@ -7,7 +7,7 @@ import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,14 +25,17 @@ from gradcheck.measure.own_points import moves_variables, own_point
 from gradcheck.measure.precision import vector_op
 from gradcheck.numerics.arrays import Array
 from gradcheck.numerics.closeness import wide
-from gradcheck.scanning.edits import Edit
+from gradcheck.scanning.edits import Known, edits
+from gradcheck.scanning.syntax import Edit
 from gradcheck.verdict.tolerances import (
     EDIT_SECONDS,
     EDITED_RTOL,
     EDITED_SIZE,
+    EDITS_KEPT,
     EDITS_TRIED,
     EDITS_VERIFIED,
     MEND_DRAWS,
+    NAMED_SECONDS,
 )
 from gradcheck.ways import EAGER
 
@@ -63,14 +66,40 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Clues:
-    """Hold what is known of a mistake: its cause, what the gradient is to be divided by, a line to try first."""
+    """Hold what is known of a mistake: its cause, what the gradient is to be divided by, a line to try first.
+
+    `wrong` names the inputs whose gradients are wrong.
+    """
 
     cause: str | None = None
     ratio: float | None = None
     line: tuple[int, str] | None = None
+    wrong: tuple[str, ...] = ()
+
+    @property
+    def seconds(self) -> float:
+        """Return the seconds of the processor that the search may take: more where it alone can name the mistake."""
+        return EDIT_SECONDS if self.cause in (None, "unknown") else NAMED_SECONDS
 
 
-def mend_at(lab: Lab, wanted: Wanted, passes: Passes, clues: Clues) -> Mend | None:
+@dataclass(frozen=True, slots=True)
+class Trials:
+    """Hold the gradients that edits gave at a point, and the edits that cure all inputs: for all inputs of a sample.
+
+    Where the search has `ended`, only what cured another input is tried.
+    """
+
+    gradients: dict[tuple[bytes, Edit], Array | None] = field(default_factory=dict)
+    cures: list[Mend] = field(default_factory=list)
+    ended: bool = False
+
+    def keep(self, x: Array, edit: Edit, gradient: Array | None) -> None:
+        """Keep what an edit gave, unless that takes much memory."""
+        if len(self.gradients) * x.size <= EDITS_KEPT:
+            self.gradients[x.tobytes(), edit] = gradient
+
+
+def mend_at(lab: Lab, wanted: Wanted, passes: Passes, clues: Clues, trials: Trials) -> Mend | None:
     """Return the first edit with which the gradient is right, at x, at fresh points, and by every check (`passes`).
 
     Where no edit cures all inputs, one that cures this one and leaves the others as they are.
@@ -81,31 +110,49 @@ def mend_at(lab: Lab, wanted: Wanted, passes: Passes, clues: Clues) -> Mend | No
     before = _gradient(lab, wanted.x)
     if before is None:
         return None
+    first = [] if clues.line is None else [code.whole_line(*clues.line)]
+    cures = [cure.edit for cure in trials.cures]
+    candidates = cures if trials.ended else itertools.chain(cures, first, edits(code.syntax, _known(lab, clues)))
+    tried = _tried(lab, code, wanted.x, candidates, clues.seconds, trials)
+    right = ((e, _is_right_everywhere(g, wanted)) for e, g in tried if _is_right(g, before, wanted))
+    return _first_cure(lab, code, wanted, passes, right, trials)
+
+
+def _first_cure(
+    lab: Lab, code: Editable, wanted: Wanted, passes: Passes, right: Iterator[tuple[Edit, bool]], trials: Trials
+) -> Mend | None:
+    """Return the first edit that passes every check: of all inputs, else the first that cures this input.
+
+    `right` are the edits that give the wanted gradient of this input, and whether they give that of every input.
+    """
     in_part: list[Edit] = []
     left = EDITS_VERIFIED
-    first = [] if clues.line is None else [code.whole_line(*clues.line)]
-    edits = itertools.chain(first, code.rule.edits(clues.ratio, clues.cause))
-    for edit, gradient in _tried(lab, code, wanted.x, edits):
-        if not _is_right(gradient, before, wanted):
-            continue
-        if not _is_right_everywhere(gradient, wanted):
+    for edit, everywhere in right:
+        known = next((cure for cure in trials.cures if cure.edit == edit), None)
+        if known is not None:
+            return known
+        if not everywhere:
             in_part.append(edit)
             continue
         if _passes(lab, code, edit, wanted) and _whole_passes(lab, code, edit, passes, None):
-            return Mend(edit, code.line_after(edit).strip())
+            trials.cures.append(Mend(edit, code.line_after(edit).strip()))
+            return trials.cures[-1]
         left -= 1
         if not left:
             break
-    # None cures all: the first that cures this input.
-    partly = next(
-        (
-            edit
-            for edit in in_part[:EDITS_VERIFIED]
-            if _passes(lab, code, edit, wanted) and _whole_passes(lab, code, edit, passes, wanted.name)
-        ),
-        None,
-    )
-    return None if partly is None else Mend(partly, code.line_after(partly).strip())
+    for edit in in_part[:EDITS_VERIFIED]:
+        if _passes(lab, code, edit, wanted) and _whole_passes(lab, code, edit, passes, wanted.name):
+            return Mend(edit, code.line_after(edit).strip())
+    return None
+
+
+def _known(lab: Lab, clues: Clues) -> Known:
+    """Return what the edits are ordered by; variables are returned after the inputs."""
+    (rule,) = lab.recorder.rules.values()
+    names = [*rule.names, *(v.name for v in lab.variables)]
+    wrong = [names.index(name) for name in clues.wrong if name in names]
+    count = len(names) if any(place >= len(rule.names) for place in wrong) else len(rule.names)
+    return Known(clues.ratio, clues.cause, tuple(wrong) if len(wrong) == len(clues.wrong) else (), count)
 
 
 def _whole_passes(lab: Lab, code: Editable, edit: Edit, passes: Passes, of: str | None) -> bool:
@@ -118,32 +165,41 @@ def _editable(lab: Lab) -> Editable | None:
     return editable(rules[0], lab.recorder) if len(rules) == 1 else None
 
 
-def _tried(lab: Lab, code: Editable, x: Array, edits: Iterable[Edit]) -> Iterator[tuple[Edit, Array]]:
+def _tried(
+    lab: Lab, code: Editable, x: Array, candidates: Iterable[Edit], seconds: float, trials: Trials
+) -> Iterator[tuple[Edit, Array]]:
     """Yield edits with the gradients that they give, in eager and in the op's own dtype.
 
     The forward runs once for all edits of a grad_fn that read the same names.
     """
-    end = time.process_time() + EDIT_SECONDS
+    end = time.process_time() + seconds
     again = lab.gradients.pulled_again(replace(EAGER, device=lab.first_way.device), own_point(lab, x), lab.upstream)
     # With the grad_fn of that forward among the live functions.
     code = _editable(lab) or code
     seen: set[Edit] = set()
-    for edit in edits:
+    for edit in candidates:
         if edit in seen:
             continue
         seen.add(edit)
         if len(seen) > EDITS_TRIED or time.process_time() > end:
             return
-        gradient = None
-        with ExitStack() as stack, refusals():
-            try:
-                live = code.reaches_live(edit)
-                stack.enter_context(code.edited(edit))
-            except (SyntaxError, ValueError):
-                continue
-            gradient = _packed(lab, refused(again)) if live else _gradient(lab, x)
+        key = x.tobytes(), edit
+        gradient = trials.gradients[key] if key in trials.gradients else _with_edit(lab, code, x, edit, again)
+        trials.keep(x, edit, gradient)
         if gradient is not None:
             yield edit, gradient
+
+
+def _with_edit(lab: Lab, code: Editable, x: Array, edit: Edit, again: Callable[[], Run]) -> Array | None:
+    """Return the gradient with an edit, None where it cannot be or fails."""
+    with ExitStack() as stack, refusals():
+        try:
+            live = code.reaches_live(edit)
+            stack.enter_context(code.edited(edit))
+        except (SyntaxError, ValueError):
+            return None
+        return _packed(lab, refused(again)) if live else _gradient(lab, x)
+    return None
 
 
 def _gradient(lab: Lab, x: Array) -> Array | None:

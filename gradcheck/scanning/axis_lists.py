@@ -8,16 +8,18 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 
 from gradcheck.scanning.edit_causes import is_axis
-from gradcheck.scanning.swapped_names import with_texts
+from gradcheck.scanning.syntax import Edit, Syntax, on_lines
 
 _MORE = (0, 1, 2, -1)
 
 
-def other_axes(node: ast.expr, parents: Mapping[ast.AST, ast.AST], outside: Sequence[ast.expr]) -> Iterator[str]:
-    """Yield texts that may stand in the place of an axis, or of a list of axes, of a function that reduces.
+def other_axes(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:
+    """Yield other axes in the place of an axis, or of a list of axes, of a function that reduces."""
+    yield from (syntax.put(node, text) for text in _instead(node, syntax.parents, syntax.outside))
 
-    `outside` are the expressions of the op around the function: the forward names the right axes.
-    """
+
+def _instead(node: ast.expr, parents: Mapping[ast.AST, ast.AST], outside: Sequence[ast.expr]) -> Iterator[str]:
+    """Yield the texts of other axes; `outside` are the expressions of the forward, which names the right ones."""
     if not _reduces(node, parents):
         return
     own = ast.unparse(node)
@@ -29,28 +31,25 @@ def other_axes(node: ast.expr, parents: Mapping[ast.AST, ast.AST], outside: Sequ
         yield from _elsewhere(own, outside)
 
 
-def axes_of_a_line(
-    nodes: Sequence[ast.expr], parents: Mapping[ast.AST, ast.AST], outside: Sequence[ast.expr], lines: Sequence[str]
-) -> Iterator[tuple[int, int, int, str]]:
-    """Yield line, first and last byte, and the text between them with other axes in all calls that reduce there.
+def axes_of_a_line(syntax: Syntax, nodes: Sequence[ast.expr]) -> Iterator[Edit]:
+    """Yield lines with other axes in all calls that reduce there.
 
     The two means in the gradient of a norm go over the same axes, and over the wrong ones together.
     """
+    parents = syntax.parents
     named = [n for n in nodes if _reduces(n, parents) and (_is_list(n, parents) or is_axis(n, parents))]
-    for line in dict.fromkeys(node.lineno for node in named):
-        here = [n for n in named if n.lineno == line]
+    for here in on_lines(named):
         for own in dict.fromkeys(map(ast.unparse, here)):
-            places = sorted((n for n in here if ast.unparse(n) == own), key=lambda n: n.col_offset)
+            places = [n for n in here if ast.unparse(n) == own]
             if len(places) > 1:
-                instead = dict.fromkeys([*map(str, _MORE), *other_axes(places[0], parents, outside)])
-                raw = lines[line - 1].encode()
-                yield from (with_texts(raw, places, [text] * len(places)) for text in instead if text != own)
+                instead = dict.fromkeys([*map(str, _MORE), *_instead(places[0], parents, syntax.outside)])
+                yield from (syntax.put_all(places, [text] * len(places)) for text in instead if text != own)
 
 
-def other_orders(node: ast.expr, parents: Mapping[ast.AST, ast.AST]) -> Iterator[str]:
+def other_orders(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:
     """Yield the orders that the axes of a transpose may have: the inverse, then two of them exchanged."""
     order = _order(node)
-    if order is None or not _is_argument_of(node, parents, "transpose"):
+    if order is None or not _is_argument_of(node, syntax.parents, "transpose"):
         return
     exchanged = []
     for one, other in itertools.combinations(range(len(order)), 2):
@@ -59,7 +58,7 @@ def other_orders(node: ast.expr, parents: Mapping[ast.AST, ast.AST]) -> Iterator
     inverse = [order.index(axis) for axis in range(len(order))]
     for found in dict.fromkeys(map(str, [inverse, *exchanged])):
         if found != str(order):
-            yield found
+            yield syntax.put(node, found)
 
 
 def _order(node: ast.expr) -> list[int] | None:

@@ -29,6 +29,8 @@ BY_FAMILY = {
     "signs": "sign-flip",
     "operators": "operand",
     "calls": "operand",
+    "letters": "transposed",
+    "indices": "index",
     "comparisons": "mask",
     "names": "operand",
     "exchanged": "swapped-inputs",
@@ -37,7 +39,18 @@ BY_FAMILY = {
     "wraps": "axis",
 }
 # Families whose edits keep what stands there: words in it were the user's.
-_PLAIN = ("numbers", "axes", "thresholds", "signs", "operators", "comparisons", "names", "exchanged")
+_PLAIN = (
+    "numbers",
+    "axes",
+    "thresholds",
+    "signs",
+    "operators",
+    "comparisons",
+    "names",
+    "exchanged",
+    "letters",
+    "indices",
+)
 
 
 def cause_of(family: str, text: str, before: str) -> str:

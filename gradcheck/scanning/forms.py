@@ -15,3 +15,5 @@ MEANS = ("{f} - tf.reduce_mean({e}, axis={a}, keepdims=True)", "tf.reduce_sum({e
           "tf.reverse({e}, axis=[{a}])")  # fmt: skip
 WRAPS = ("tf.transpose({e})", "tf.reduce_sum({e})", "tf.math.conj({e})", "tf.linalg.band_part({e}, -1, 0)",
           "tf.linalg.band_part({e}, 0, -1)", "0.5 * ({e} + tf.linalg.matrix_transpose({e}))")  # fmt: skip
+# Numbers that a value is multiplied with: a half that was forgotten, or one that is too much.
+CONSTANT_FACTORS = ("0.5", "2.0")

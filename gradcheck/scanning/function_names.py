@@ -12,6 +12,7 @@ FAMILIES = (
     ("sqrt", "rsqrt"), ("reduce_max", "reduce_min"), ("argmax", "argmin"), ("segment_sum", "segment_mean"),
     ("unsorted_segment_sum", "unsorted_segment_mean"), ("tensor_scatter_nd_add", "tensor_scatter_nd_update"),
     ("erf", "erfc"), ("tril", "triu"), ("softmax", "log_softmax"), ("digamma", "lgamma"), ("fft", "ifft"),
+    ("triangular_solve", "cholesky_solve"), ("reduce_sum", "reduce_logsumexp"),
 )  # fmt: skip
 # Switches that are forgotten or set by mistake, by the function that has them.
 SWITCHES = {
@@ -31,6 +32,9 @@ BOTH_SWITCHES = {
     "cumsum": ", reverse=True, exclusive=True",
     "cumprod": ", reverse=True, exclusive=True",
 }
+
+# Words in the names of functions that add up what they take: a factor is forgotten inside of them.
+ACCUMULATING = ("reduce_sum", "reduce_mean", "segment_sum", "cumsum", "scatter_nd")
 
 
 def others_of(name: str) -> list[str]:

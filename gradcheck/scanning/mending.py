@@ -6,7 +6,7 @@ from __future__ import annotations
 import ast
 import textwrap
 
-from gradcheck.scanning.edits import written
+from gradcheck.scanning.syntax import written
 
 _NICE = 1e-9
 # Characters of a number that people write.

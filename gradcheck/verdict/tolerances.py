@@ -232,11 +232,10 @@ MAX_TERMS, LONG_ENOUGH = 8, 3
 # The fewest elements that count as a number of elements where all of them have one output each; what a formula that
 # stands for another is off by, beside the largest element, and the draws at which it is.
 COUNTABLE, APPROXIMATE_RTOL, APPROXIMATE_DRAWS = 5, 0.05, 2
-# Fresh points at which a mend must pass.
-MEND_DRAWS = 2
-# Edits of a grad_fn: how many are tried in how many seconds of the processor, on how many coordinates, how many giving
-# the right numbers in the op's own dtype are put to the whole comparison, and what counts as the right numbers there.
-EDITS_TRIED, EDIT_SECONDS, EDITED_SIZE, EDITS_VERIFIED, EDITED_RTOL = 1500, 3.0, 20_000, 4, 1e-3
+# Edits of a grad_fn: how many are tried in how many seconds of the processor (fewer for a mistake with a name), of how
+# many coordinates; how many right ones are put to the whole comparison, what is right, what is kept, and fresh points.
+EDITS_TRIED, EDIT_SECONDS, NAMED_SECONDS, EDITED_SIZE = 4000, 6.0, 3.0, 20_000
+EDITS_VERIFIED, EDITED_RTOL, EDITS_KEPT, MEND_DRAWS = 4, 1e-3, 10_000_000, 2
 # Axes beyond which nobody looks for the ones that a mean left out.
 MOST_AXES = 6
 # Steps, as shares of an input's size, over which a fine staircase looks like the smooth function that it stands for.

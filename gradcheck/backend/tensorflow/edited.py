@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 
 import tensorflow as tf
 
-from gradcheck.backend.tensorflow.recorder import Recorder
-from gradcheck.backend.tensorflow.recorder import Rule as Place
-from gradcheck.scanning.edits import Edit, Function, Rule
+from gradcheck.backend.tensorflow.recorder import Recorder, Rule
 from gradcheck.scanning.returns import function_at, read_file
+from gradcheck.scanning.slices import assigned
+from gradcheck.scanning.syntax import Edit, Function, Syntax
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Editable:
     """Hold the live functions whose code holds a grad_fn, and the statement of the file around them."""
 
     owners: tuple[types.FunctionType, ...]
-    rule: Rule
+    syntax: Syntax
     statement: ast.stmt
     lines: Sequence[str]
     recorder: Recorder = field(repr=False)
@@ -86,21 +86,21 @@ class Editable:
 _FUTURE = __future__.annotations.compiler_flag | __future__.generator_stop.compiler_flag
 
 
-def editable(place: Place, recorder: Recorder) -> Editable | None:
+def editable(rule: Rule, recorder: Recorder) -> Editable | None:
     """Return the functions to exchange for a rule of the user's, None if its source or they are not found."""
-    read = read_file(place.file)
-    found = None if read is None else function_at(place.file, place.line, place.function)
+    read = read_file(rule.file)
+    found = None if read is None else function_at(rule.file, rule.line, rule.function)
     if read is None or not isinstance(found, Function):
         return None
     tree, lines = read
     statement = next((s for s in tree.body if _span(s)[0] <= found.lineno <= _span(s)[1]), None)
-    owners = _owners(place)
+    owners = _owners(rule)
     if statement is None or not owners:
         return None
     library = next((name for name, value in owners[0].__globals__.items() if value is tf), "tf")
-    rule = Rule(found, _names(statement, found), lines, library)
+    syntax = Syntax(found, _names(statement, found), lines, library, _no_tensors(statement))
     return (
-        None if rule.may_not_end else Editable(owners, rule, statement, lines, recorder, (place.function, place.line))
+        None if syntax.may_not_end else Editable(owners, syntax, statement, lines, recorder, (rule.function, rule.line))
     )
 
 
@@ -121,14 +121,14 @@ def _place(code: types.CodeType) -> tuple[str, int]:
     return code.co_name, code.co_firstlineno
 
 
-def _owners(place: Place) -> tuple[types.FunctionType, ...]:
+def _owners(rule: Rule) -> tuple[types.FunctionType, ...]:
     """Return every live function whose code holds that of a grad_fn: which of them makes it is not known.
 
     A factory may have made several ops of one code, and traced graphs keep grad_fns of earlier calls.
     """
     functions = (value for value in gc.get_objects() if type(value) is types.FunctionType)
-    own = (function for function in functions if function.__code__.co_filename == place.file)
-    wanted = (place.function, place.line)
+    own = (function for function in functions if function.__code__.co_filename == rule.file)
+    wanted = (rule.function, rule.line)
     return tuple(f for f in own if any(_place(code) == wanted for code in _codes(f.__code__)))
 
 
@@ -143,9 +143,23 @@ def _names(statement: ast.stmt, function: Function) -> tuple[str, ...]:
         found |= {argument.arg: None for argument in every if argument.arg not in ("self", "variables")}
         body = node.body if isinstance(node.body, list) else []
         for part in (p for s in body for p in ast.walk(s) if not isinstance(s, ast.FunctionDef)):
-            if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store):
+            if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store) and part.id != "_":
                 found[part.id] = None
     return tuple(found)
+
+
+def _no_tensors(statement: ast.stmt) -> frozenset[str]:
+    """Return the names of a statement that are given lists, functions or numbers alone."""
+    given: dict[str, list[ast.expr]] = {}
+    for node in ast.walk(statement):
+        for target, whole in ((t, node.value) for t in node.targets) if isinstance(node, ast.Assign) else ():
+            for name, value in assigned(target, whole):
+                given.setdefault(name, []).append(value)
+    return frozenset(name for name, values in given.items() if all(isinstance(v, _NO_TENSORS) for v in values))
+
+
+# Expressions that are no tensors, whatever is in them.
+_NO_TENSORS = (ast.List, ast.ListComp, ast.Dict, ast.DictComp, ast.Lambda)
 
 
 def _holds(node: ast.FunctionDef | ast.Lambda, inner: Function) -> bool:

@@ -8,18 +8,19 @@ import pytest
 
 from gradcheck.findings import CATALOGUE
 from gradcheck.scanning.edit_causes import cause_of
-from gradcheck.scanning.edits import Rule
+from gradcheck.scanning.edits import edits
+from gradcheck.scanning.syntax import Syntax
 
 
-def rule(line):
+def syntax(line):
     (function,) = ast.parse(line).body
-    return Rule(function, ("u", "x", "y"), line.splitlines())
+    return Syntax(function, ("u", "x", "y"), line.splitlines())
 
 
 def causes(line):
     """Return the cause of each line that an edit makes."""
     text = f"def grad(u):\n    return {line}"
-    return {edit.applied(text.splitlines()[1]).strip(): edit.cause for edit in rule(text).edits(None)}
+    return {edit.applied(text.splitlines()[1]).strip(): edit.cause for edit in edits(syntax(text))}
 
 
 def test_every_edit_has_a_cause_of_the_catalogue():

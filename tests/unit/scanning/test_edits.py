@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gradcheck.scanning.edits import Edit, Rule
+from gradcheck.scanning.edits import Known, edits
+from gradcheck.scanning.syntax import Edit, Syntax
 
 
 def edited(source, names=("u", "x", "y"), ratio=None):
@@ -17,8 +18,8 @@ def edited(source, names=("u", "x", "y"), ratio=None):
     lines = textwrap.dedent(source).strip("\n").splitlines()
     tree = ast.parse("\n".join(lines))
     function = next(node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.Lambda)))
-    edits = Rule(function, names, lines).edits(ratio)
-    return ["\n".join(e.applied(line) if n == e.line else line for n, line in enumerate(lines, 1)) for e in edits]
+    found = edits(Syntax(function, names, lines), Known(ratio))
+    return ["\n".join(e.applied(line) if n == e.line else line for n, line in enumerate(lines, 1)) for e in found]
 
 
 def returned(expression, **options):
@@ -64,16 +65,50 @@ def returned(expression, **options):
         ("u / tf.cast(tf.size(u), u.dtype)", "u / x"),
         ("u - tf.reduce_mean(u, 1) - x * tf.reduce_mean(u, 1)", "u - tf.reduce_mean(u, 0) - x * tf.reduce_mean(u, 0)"),
         ("tf.transpose(u, perm=[0, 2, 1, 3])", "tf.transpose(u, perm=[0, 2, 3, 1])"),
+        ("tf.einsum('ij,jk->ik', u, x)", "tf.einsum('ij,kj->ik', u, x)"),
+        ("tf.einsum('bij->bji', u)", "tf.einsum('bij->bij', u)"),
+        ("x * (u + x * y)", "y * (u + y * y)"),
+        ("tf.reduce_sum(u, 0)", "tf.reduce_sum(u * x, 0)"),
+        ("tf.math.segment_sum(u, i)", "tf.math.segment_sum(u * x, i)"),
+        ("f(x, u)", "f(x, 0.5 * u)"),
+        ("tf.pad(u, [[0, 0], [x, y]])", "tf.pad(u, [[0, 0], [y, x]])"),
+        ("tf.pad(u, [[1, 0], [x, y]])", "tf.pad(u, [[0, 1], [y, x]])"),
+        ("tf.add_n([x[j] * u[:, j] for j in range(3)])", "tf.add_n([x[2 - j] * u[:, j] for j in range(3)])"),
+        ("tf.add_n([u[j : j + 3] for j in range(n)])", "tf.add_n([u[n - 1 - j : (n - 1 - j) + 3] for j in range(n)])"),
+        ("tf.add_n([u[t] for t in range(3)])", "tf.add_n([u[t + 1] for t in range(3)])"),
+        ("tf.add_n([x[i, j] for i in r for j in r])", "tf.add_n([x[j, i] for i in r for j in r])"),
+        ("tf.add_n([u * x[t] - u for t in r])", "tf.add_n([u * x[t] - u * x[t] for t in r])"),
     ],
 )
 def test_a_known_mistake_is_undone(wrong, right):
     assert right in returned(wrong, ratio=1.5)
 
 
+OF_THE_FORWARD = [
+    ("y = [x[2 * j] for j in r]", "[u[j] for j in r]", "[u[2 * j] for j in r]"),
+    ("y = x[::2]", "[u[j] for j in r]", "[u[2 * j] for j in r]"),
+    ("y = tf.math.segment_sum(x, i)", "tf.reduce_sum(u)", "tf.gather(tf.math.segment_sum(u, i), i)"),
+    (
+        "y = tf.math.unsorted_segment_mean(x, i, n)",
+        "tf.reduce_sum(u)",
+        "tf.gather(tf.math.unsorted_segment_sum(u, i, n), i)",
+    ),
+]
+
+
+@pytest.mark.parametrize(("forward", "wrong", "right"), OF_THE_FORWARD)
+def test_what_the_forward_does_is_tried_in_the_gradient(forward, wrong, right):
+    source = f"def op(x):\n    {forward}\n    def grad(u):\n        return {wrong}\n    return y, grad"
+    function = ast.parse(source).body[0].body[1]
+    lines = source.splitlines()
+    texts = {edit.applied(lines[edit.line - 1]).strip() for edit in edits(Syntax(function, ("u", "x"), lines))}
+    assert f"return {right}" in texts
+
+
 def test_what_undoes_the_known_cause_is_tried_first():
     tree = ast.parse("def grad(u):\n    return u * x")
-    rule = Rule(tree.body[0], ("u", "x", "y"), ("def grad(u):", "    return u * x"))
-    first = {cause: next(iter(rule.edits(None, cause))).cause for cause in ("missing-term", "sign-flip", "operand")}
+    syntax = Syntax(tree.body[0], ("u", "x", "y"), ("def grad(u):", "    return u * x"))
+    first = {cause: next(edits(syntax, Known(None, cause))).cause for cause in ("missing-term", "sign-flip", "operand")}
     assert first == {"missing-term": "missing-term", "sign-flip": "sign-flip", "operand": "operand"}
 
 
@@ -87,7 +122,7 @@ def op(x):
     tree = ast.parse(source)
     function = tree.body[0].body[0]
     lines = source.splitlines()
-    texts = {edit.applied(lines[edit.line - 1]).strip() for edit in Rule(function, ("u", "x"), lines).edits(None)}
+    texts = {edit.applied(lines[edit.line - 1]).strip() for edit in edits(Syntax(function, ("u", "x"), lines))}
     assert "return u - tf.reduce_mean(u, [1, 3])" in texts
 
 
@@ -100,9 +135,9 @@ def test_what_binds_otherwise_gets_brackets():
 
 def test_a_gradient_that_may_never_end_is_left_alone():
     function = ast.parse("def grad(u):\n    while u > 0:\n        u = u - 1\n    return u").body[0]
-    assert Rule(function, ("u",), ()).may_not_end
+    assert Syntax(function, ("u",), ()).may_not_end
     function = ast.parse("def grad(u):\n    return tf.while_loop(c, b, [u])").body[0]
-    assert Rule(function, ("u",), ()).may_not_end
+    assert Syntax(function, ("u",), ()).may_not_end
 
 
 def test_letters_beyond_ascii_are_not_cut():

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Edits of the arithmetic of a grad_fn: other numbers, signs, operators, factors and terms."""
+
+from __future__ import annotations
+
+import ast
+import itertools
+from collections.abc import Iterator, Sequence
+
+from gradcheck.scanning.forms import CONSTANT_FACTORS, DIVISORS, MEANS, TERMS, WRAPS
+from gradcheck.scanning.syntax import Edit, Syntax, number_of, written
+
+_FLIPPED = {ast.Gt: "<", ast.Lt: ">", ast.GtE: "<=", ast.LtE: ">="}
+_OTHER_SIGN = {ast.Add: "-", ast.Sub: "+", ast.Mult: "/", ast.Div: "*"}
+_AXES = (-1, 0, 1)
+# Numbers elsewhere in an op that a threshold is exchanged for.
+NUMBERS_TRIED = 12
+_INTEGERS, _FLOATS = (0, 1, 2, -1, -2), (0.0, 0.5, 1.0, 2.0, 3.0, -1.0)
+
+
+def other_numbers(syntax: Syntax, node: ast.expr, ratio: float | None) -> Iterator[Edit]:
+    """Yield edits of a number; `ratio` is what the gradient is to be divided by, where it is one number."""
+    value = number_of(node)
+    if value is None:
+        return
+    if isinstance(syntax.parents.get(node), ast.Compare):
+        # A threshold that no input reaches mends nothing: only one that stands elsewhere in the op is meant.
+        others: list[float] = [n for n in _numbers_outside(syntax) if type(n) is type(value)]
+    elif isinstance(value, int):
+        others = [*_INTEGERS, value + 1, value - 1]
+    else:
+        exact = [value / ratio, value * ratio] if ratio else []
+        near = [value + 1, value - 1, value * 2, value / 2, -value, *([1 / value] if value else [])]
+        others = [*exact, *_FLOATS, *near]
+    for other in dict.fromkeys(others):
+        if other != value:
+            yield syntax.put(node, written(other))
+
+
+def _numbers_outside(syntax: Syntax) -> list[float]:
+    """Return the numbers in the op around a function, the function itself left out."""
+    return list(dict.fromkeys(n for e in syntax.outside if (n := number_of(e)) is not None))[:NUMBERS_TRIED]
+
+
+def other_signs(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:
+    """Yield the edit that turns the sign of a value."""
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        yield syntax.put(node, syntax.text(node.operand))
+    elif number_of(node) is None:
+        yield syntax.put(node, f"-{syntax.as_factor(node)}")
+
+
+def other_operators(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:
+    """Yield edits of an operation: another operator, its operands exchanged, one of them left out."""
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        yield syntax.put(node, syntax.text(node.operand))
+    if not isinstance(node, ast.BinOp):
+        return
+    left, right = syntax.text(node.left), syntax.text(node.right)
+    if type(node.op) in _OTHER_SIGN:
+        raw = syntax.lines[node.lineno - 1].encode()
+        between = raw[node.left.end_col_offset : node.right.col_offset]
+        place = between.find({ast.Add: b"+", ast.Sub: b"-", ast.Mult: b"*", ast.Div: b"/"}[type(node.op)])
+        start = (node.left.end_col_offset or 0) + place
+        yield Edit(node.lineno, start, start + 1, _OTHER_SIGN[type(node.op)])
+    if isinstance(node.op, (ast.Sub, ast.Div, ast.MatMult)):
+        sign = {ast.Sub: "-", ast.Div: "/", ast.MatMult: "@"}[type(node.op)]
+        yield syntax.put(node, f"{syntax.as_factor(node.right)} {sign} {syntax.as_factor(node.left)}")
+    if isinstance(node.op, ast.MatMult):
+        yield syntax.put(node, f"{_matrix(syntax, node.left)} @ {right}")
+        yield syntax.put(node, f"{left} @ {_matrix(syntax, node.right)}")
+    yield syntax.put(node, left)
+    yield syntax.put(node, right)
+
+
+def _matrix(syntax: Syntax, node: ast.expr) -> str:
+    return f"{syntax.library}.transpose({syntax.text(node)})"
+
+
+def other_comparisons(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:
+    """Yield edits of a choice (one side of it only) and of a comparison (turned around)."""
+    if isinstance(node, ast.IfExp):
+        yield syntax.put(node, syntax.text(node.body))
+        yield syntax.put(node, syntax.text(node.orelse))
+    if isinstance(node, ast.Compare) and type(node.ops[0]) in _FLIPPED and len(node.ops) == 1:
+        left, right = syntax.text(node.left), syntax.text(node.comparators[0])
+        yield syntax.put(node, f"{left} {_FLIPPED[type(node.ops[0])]} {right}")
+
+
+def other_operands(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:
+    """Yield products and quotients in which a tensor stands where a call does: its count for that of all."""
+    right = node.right if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Mult, ast.Div)) else None
+    if isinstance(right, ast.Call):
+        for form, name in itertools.product(("{n}", "{n}[:, None]"), syntax.inputs()):
+            yield syntax.put(right, form.format(n=name))
+
+
+def wrapped(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:
+    """Yield a value summed, averaged, transposed, reversed."""
+    text = syntax.text(node)
+    for form in WRAPS:
+        yield syntax.put(node, syntax.own(form.format(e=text)))
+    for form, axis in itertools.product(MEANS, _AXES):
+        yield syntax.put(node, syntax.own(form.format(e=text, f=syntax.as_factor(node), a=axis)))
+
+
+def divided(syntax: Syntax, node: ast.expr, ratio: float | None) -> Iterator[Edit]:
+    """Yield a value divided by what the gradient is off by."""
+    if ratio:
+        yield syntax.put(node, f"{syntax.as_factor(node)} / {written(ratio)}")
+
+
+def times_numbers(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:
+    """Yield a value multiplied by the numbers that are forgotten most often."""
+    if number_of(node) is None:
+        yield from (syntax.put(node, f"{factor} * {syntax.as_factor(node)}") for factor in CONSTANT_FACTORS)
+
+
+def multiplied(syntax: Syntax, node: ast.expr, forms: Sequence[str], names: Sequence[str]) -> Iterator[Edit]:
+    """Yield a value multiplied by functions (`forms`) of names."""
+    for form, name in itertools.product(forms, names):
+        yield syntax.put(node, f"{syntax.as_factor(node)} * {syntax.own(form.format(n=name))}")
+
+
+def divided_by_names(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:
+    """Yield a value divided by tensors, by their squares, by how many elements they have."""
+    for form, name in itertools.product(DIVISORS, syntax.inputs()):
+        yield syntax.put(node, f"{syntax.as_factor(node)} / {syntax.own(form.format(n=name))}")
+
+
+def with_terms(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:
+    """Yield a value with the term of a normalisation that is forgotten."""
+    for form, name, axis in itertools.product(TERMS, syntax.inputs(), _AXES):
+        text = form.format(e=syntax.text(node), f=syntax.as_factor(node), n=name, a=axis)
+        yield syntax.put(node, syntax.own(text))

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Edits of the calls of a grad_fn: other functions, switches, arguments and letters."""
+
+from __future__ import annotations
+
+import ast
+import itertools
+from collections.abc import Iterator, Sequence
+
+from gradcheck.scanning.function_names import ACCUMULATING, BOTH_SWITCHES, SWITCHES, others_of
+from gradcheck.scanning.syntax import Edit, Syntax
+
+# The most letters of one operand of an einsum of which two are exchanged.
+LETTERS_TRIED = 5
+
+
+def other_calls(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:
+    """Yield edits of a call: a switch, another function, arguments exchanged, its argument alone."""
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+        return
+    name, arguments = node.func.attr, [syntax.text(a) for a in (*node.args, *(k.value for k in node.keywords))]
+    yield from _switched(syntax, node, name)
+    if name == "matmul" and not node.keywords and len(node.args) == 2:
+        for flags in ("", ", transpose_a=True", ", transpose_b=True"):
+            yield syntax.put(node, f"{syntax.text(node.func)}({arguments[1]}, {arguments[0]}{flags})")
+    if name == "gather" and len(node.args) > 1:
+        yield syntax.put(node.args[1], syntax.own(f"tf.argsort({arguments[1]}, -1)"))
+    stop = node.func.end_col_offset or 0
+    for other in others_of(name):
+        yield Edit(node.lineno, stop - len(name.encode()), stop, other)
+    for one, next_one in itertools.pairwise(node.args):
+        yield syntax.put_all([one, next_one], [syntax.text(next_one), syntax.text(one)])
+    if node.args:
+        yield syntax.put(node, arguments[0])
+
+
+def _switched(syntax: Syntax, node: ast.Call, name: str) -> Iterator[Edit]:
+    given = {keyword.arg: keyword for keyword in node.keywords}
+    end = (node.end_col_offset or 1) - 1
+    for switch in SWITCHES.get(name, ()):
+        if switch in given:
+            value = given[switch].value
+            off = isinstance(value, ast.Constant) and value.value is True
+            yield syntax.put(value, "False" if off else "True")
+        elif node.args or node.keywords:
+            yield Edit(node.lineno, end, end, f", {switch}=True")
+    if name in BOTH_SWITCHES and not given and node.args:
+        yield Edit(node.lineno, end, end, BOTH_SWITCHES[name])
+
+
+def accumulated(node: ast.expr) -> ast.expr | None:
+    """Return what a call that sums or scatters takes, None for what is another thing."""
+    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args):
+        return None
+    return node.args[0] if any(word in node.func.attr for word in ACCUMULATING) else None
+
+
+def other_letters(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:
+    """Yield an einsum with two letters exchanged, of one operand or of the result: a matrix transposed."""
+    equation = node.args[0] if isinstance(node, ast.Call) and _is_einsum(node.func) and node.args else None
+    if not (isinstance(equation, ast.Constant) and isinstance(equation.value, str)):
+        return
+    text = syntax.text(equation)
+    quote, inner = text[0], text[1:-1]
+    if inner != equation.value:
+        return
+    at = 0
+    for part in inner.replace("->", ",,").split(","):
+        for one, other in itertools.combinations(range(min(len(part), LETTERS_TRIED)), 2):
+            letters = list(inner)
+            letters[at + one], letters[at + other] = letters[at + other], letters[at + one]
+            yield syntax.put(equation, f"{quote}{''.join(letters)}{quote}")
+        at += len(part) + 1
+
+
+def _is_einsum(function: ast.expr) -> bool:
+    return isinstance(function, ast.Attribute) and function.attr == "einsum"
+
+
+def as_the_forward_sums(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:
+    """Yield a sum that goes over the segments of the forward, and back to the rows of these."""
+    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args):
+        return
+    if node.func.attr not in ("reduce_sum", "reduce_mean"):
+        return
+    for function, ids, more in _segments(syntax.outside):
+        yield syntax.put(node, syntax.own(f"tf.gather({function}({syntax.text(node.args[0])}, {ids}{more}), {ids})"))
+
+
+def _segments(outside: Sequence[ast.expr]) -> list[tuple[str, str, str]]:
+    """Return the functions that sum over segments in the forward, with their ids and the count of segments."""
+    found: dict[tuple[str, str, str], None] = {}
+    for node in outside:
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and len(node.args) > 1:
+            name = node.func.attr
+            if "segment_sum" in name or "segment_mean" in name:
+                more = "".join(f", {ast.unparse(a)}" for a in node.args[2:])
+                found[ast.unparse(node.func).replace("mean", "sum"), ast.unparse(node.args[1]), more] = None
+    return list(found)

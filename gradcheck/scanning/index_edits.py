@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Edits of what counts and orders in a grad_fn: indices of loops, the order of a list, the end that is padded."""
+
+from __future__ import annotations
+
+import ast
+import itertools
+from collections.abc import Iterator, Sequence
+
+from gradcheck.scanning.syntax import Edit, Syntax, number_of, on_lines, written
+
+# Integers of the op by which an index of a loop is multiplied: a stride, a dilation.
+_STRIDES = 6
+
+
+def other_orders_of_lists(syntax: Syntax, nodes: Sequence[ast.expr]) -> Iterator[Edit]:
+    """Yield lists, tuples and indices with two neighbours exchanged; then all pairs of a list of pairs."""
+    lists = [n for n in nodes if isinstance(n, (ast.List, ast.Tuple)) and isinstance(n.ctx, ast.Load)]
+    for node in lists:
+        for one, other in itertools.pairwise(node.elts):
+            if _may_swap(syntax, one, other):
+                yield syntax.put_all([one, other], [syntax.text(other), syntax.text(one)])
+    pairs = [n for n in lists if len(n.elts) == 2 and _may_swap(syntax, *n.elts)]
+    for parent in dict.fromkeys(syntax.parents.get(n) for n in pairs):
+        beside = [n for n in pairs if syntax.parents.get(n) is parent and n.lineno == n.end_lineno]
+        if len(beside) > 1:
+            places = [element for n in beside for element in n.elts]
+            yield syntax.put_all(places, [syntax.text(e) for n in beside for e in reversed(n.elts)])
+
+
+def _may_swap(syntax: Syntax, one: ast.expr, other: ast.expr) -> bool:
+    if isinstance(one, ast.Slice) or isinstance(other, ast.Slice) or one.lineno != other.end_lineno:
+        return False
+    return syntax.text(one) != syntax.text(other)
+
+
+def other_indices(syntax: Syntax, nodes: Sequence[ast.expr]) -> Iterator[Edit]:
+    """Yield indices that count the steps of a loop: one more, one less, from the other end, times a stride.
+
+    Of one subscript, then of all subscripts of a line that hold the same index.
+    """
+    lengths = _lengths(syntax)
+    counted = [n for n in nodes if isinstance(n, (ast.Name, ast.BinOp)) and _counts(n, lengths)]
+    inside = [(n, s) for n in counted if (s := _subscript(syntax, n)) is not None]
+    for here in on_lines([n for n, _ in inside]):
+        subscripts = {id(n): s for n, s in inside}
+        for text in dict.fromkeys(map(syntax.text, here)):
+            same = [n for n in here if syntax.text(n) == text]
+            of_each = [
+                [n for n in same if subscripts[id(n)] is s] for s in dict.fromkeys(map(subscripts.get, map(id, same)))
+            ]
+            for places in [*of_each, *([same] if len(of_each) > 1 else [])]:
+                for instead in _instead(syntax, places[0], lengths):
+                    yield syntax.put_all(places, [_bracketed(syntax, n, instead) for n in places])
+
+
+def _bracketed(syntax: Syntax, node: ast.expr, text: str) -> str:
+    """Return an index in brackets where it stands in a sum or a product."""
+    return f"({text})" if isinstance(syntax.parents.get(node), ast.BinOp) else text
+
+
+def _instead(syntax: Syntax, node: ast.expr, lengths: dict[str, str]) -> Iterator[str]:
+    text = syntax.text(node)
+    yield from (f"{text} + 1", f"{text} - 1")
+    length = lengths.get(node.id, "") if isinstance(node, ast.Name) else ""
+    if length:
+        last = written(int(length) - 1) if length.isdigit() else f"{length} - 1"
+        yield f"{last} - {text}"
+    factor = text if isinstance(node, ast.Name) else f"({text})"
+    yield from (f"{stride} * {factor}" for stride in _strides(syntax) if stride not in text)
+
+
+def _strides(syntax: Syntax) -> list[str]:
+    """Return the names and whole numbers that something is multiplied with in the forward, and steps of slices."""
+    products = [
+        n for e in syntax.outside if isinstance(e, ast.BinOp) and isinstance(e.op, ast.Mult) for n in (e.left, e.right)
+    ]
+    steps = [e.step for e in syntax.outside if isinstance(e, ast.Slice) and e.step is not None]
+    found = [n.id for n in products if isinstance(n, ast.Name) and n.id in syntax.names]
+    whole = [str(n) for e in (*products, *steps) if isinstance(n := number_of(e), int)]
+    return list(dict.fromkeys([*found, *whole]))[:_STRIDES]
+
+
+def _lengths(syntax: Syntax) -> dict[str, str]:
+    """Return the counters of the loops, and over how many steps each goes: empty where that is not plain."""
+    loops = [node for node in syntax.nodes() if isinstance(node, (ast.For, ast.comprehension))]
+    found = dict.fromkeys(syntax.counters(), "")
+    for loop in loops:
+        if isinstance(loop.target, ast.Name) and (length := _length(loop.iter)):
+            found[loop.target.id] = length
+    return found
+
+
+def _length(steps: ast.expr) -> str:
+    call = steps if isinstance(steps, ast.Call) and isinstance(steps.func, ast.Name) else None
+    if call is not None and isinstance(call.func, ast.Name) and call.func.id == "reversed" and call.args:
+        return _length(call.args[0])
+    plain = call is not None and isinstance(call.func, ast.Name) and call.func.id == "range" and len(call.args) == 1
+    return ast.unparse(call.args[0]) if call is not None and plain else ""
+
+
+def _counts(node: ast.expr, counters: dict[str, str]) -> bool:
+    """Return whether an expression is made of counters, numbers and names with operators alone."""
+    inner = list(ast.walk(node))
+    plain = (ast.Name, ast.BinOp, ast.Constant, ast.operator, ast.expr_context)
+    return all(isinstance(n, plain) for n in inner) and any(isinstance(n, ast.Name) and n.id in counters for n in inner)
+
+
+def _subscript(syntax: Syntax, node: ast.AST) -> ast.AST | None:
+    """Return the subscript in which an expression stands as an index."""
+    while (parent := syntax.parents.get(node)) is not None:
+        if isinstance(parent, ast.Subscript):
+            return parent if node is parent.slice else None
+        if not isinstance(parent, (ast.Slice, ast.Tuple, ast.BinOp, ast.UnaryOp)):
+            return None
+        node = parent
+    return None

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Edits of the names of a grad_fn: the weights of two branches, the two gates of a cell, taken for one another."""
+
+from __future__ import annotations
+
+import ast
+import itertools
+from collections.abc import Iterator, Sequence
+
+from gradcheck.scanning.syntax import Edit, Syntax, on_lines
+
+# Elements of tensors by which a step of a loop is multiplied.
+_ELEMENTS = 8
+
+
+def other_names(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:
+    """Yield another name in the place of one."""
+    if _is_use(syntax, node):
+        yield from (syntax.put(node, other) for other in syntax.names if other != syntax.text(node))
+
+
+def other_names_of_lines(syntax: Syntax, nodes: Sequence[ast.expr]) -> Iterator[Edit]:
+    """Yield lines with two names in each other's place, then with one name everywhere in the place of another."""
+    for here in on_lines([n for n in nodes if _is_use(syntax, n)]):
+        own = {n: syntax.text(n) for n in here}
+        for one, other in itertools.combinations(dict.fromkeys(own.values()), 2):
+            places = [n for n in here if own[n] in (one, other)]
+            yield syntax.put_all(places, [other if own[n] == one else one for n in places])
+        for name in dict.fromkeys(own.values()):
+            places = [n for n in here if own[n] == name]
+            if len(places) > 1:
+                yield from (syntax.put_all(places, [other] * len(places)) for other in syntax.names if other != name)
+
+
+def _is_use(syntax: Syntax, node: ast.expr) -> bool:
+    return isinstance(node, ast.Name) and node.id in syntax.names and isinstance(node.ctx, ast.Load)
+
+
+def handed_on(nodes: Sequence[ast.expr]) -> list[ast.expr]:
+    """Return what functions of the user's own take: an angle, the sine of a rotation, an upstream."""
+    calls = [n for n in nodes if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)]
+    return [argument for call in calls for argument in call.args if argument.lineno == argument.end_lineno]
+
+
+def elements(syntax: Syntax) -> list[str]:
+    """Return the elements of tensors, written as in the op, that a step of a loop in the grad_fn may read."""
+    counters = set(syntax.counters())
+    own = [node for node in syntax.expressions() if isinstance(node, ast.Subscript)]
+    found: dict[str, None] = {}
+    for node in (*syntax.outside, *own):
+        if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id in syntax.names:
+            read = {n.id for n in ast.walk(node.slice) if isinstance(n, ast.Name)}
+            if read & counters and read <= {*syntax.names, *counters}:
+                found[ast.unparse(node)] = None
+    return list(found)[:_ELEMENTS]

@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The syntax of a grad_fn, and texts in the place of parts of it: pure syntax, nothing is run."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from gradcheck.scanning.returns import own_nodes
+
+_ATOMS = (ast.Name, ast.Call, ast.Constant, ast.Attribute, ast.Subscript)
+# A gradient that loops while something holds may never end with another number in it.
+_ENDLESS = ("while_loop",)
+
+Function = ast.FunctionDef | ast.Lambda
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """Replace the bytes from `start` to `end` of a line by a text; `cause` is the mistake that this undoes."""
+
+    line: int
+    start: int
+    end: int
+    text: str
+    cause: str = ""
+
+    def applied(self, line: str) -> str:
+        """Return the line after the edit."""
+        raw = line.encode()
+        return (raw[: self.start] + self.text.encode() + raw[self.end :]).decode()
+
+
+@dataclass(slots=True)
+class Syntax:
+    """Hold a grad_fn, the names that it sees, and which of them are known to be no tensors."""
+
+    function: Function
+    names: tuple[str, ...]
+    lines: Sequence[str]
+    library: str = "tf"
+    no_tensors: frozenset[str] = frozenset()
+    parents: dict[ast.AST, ast.AST] = field(default_factory=dict)
+    outside: list[ast.expr] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.outside = self._beyond()
+        for node in ast.walk(self.function):
+            for child in ast.iter_child_nodes(node):
+                self.parents[child] = node
+
+    @property
+    def may_not_end(self) -> bool:
+        """Return whether the function loops for as long as a condition holds."""
+        nodes = list(ast.walk(self.function))
+        return any(isinstance(node, ast.While) for node in nodes) or any(
+            isinstance(node, ast.Attribute) and node.attr in _ENDLESS for node in nodes
+        )
+
+    def nodes(self) -> Iterator[ast.AST]:
+        """Yield all nodes of the function's body."""
+        body = self.function.body
+        yield from (node for part in (body if isinstance(body, list) else [body]) for node in ast.walk(part))
+
+    def expressions(self) -> list[ast.expr]:
+        """Return the expressions of the body that stand in one line."""
+        return [node for node in self.nodes() if isinstance(node, ast.expr) and node.lineno == node.end_lineno]
+
+    def returned(self) -> list[ast.expr]:
+        """Return the expressions of the gradients that are returned."""
+        if isinstance(self.function, ast.Lambda):
+            values = [self.function.body]
+        else:
+            own = own_nodes(self.function.body)
+            values = [n.value for n in own if isinstance(n, ast.Return) and n.value is not None]
+        return [part for value in values for part in parts_of(value)]
+
+    def values(self, nodes: Sequence[ast.expr]) -> list[ast.expr]:
+        """Return expressions that are gradients, or parts of them: returned, assigned, or terms of a sum."""
+        known = {id(node) for node in nodes}
+        found = [node for node in self.returned() if id(node) in known]
+        for node in self.nodes():
+            if isinstance(node, (ast.Assign, ast.AugAssign)):
+                found += [part for part in parts_of(node.value) if id(part) in known]
+            elif isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Add, ast.Sub)):
+                found += [part for part in (node.left, node.right) if id(part) in known]
+            elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
+                found += [part for part in (node.left, node.right) if id(part) in known and number_of(part) is None]
+        return list({id(node): node for node in found}.values())
+
+    def inputs(self) -> list[str]:
+        """Return the names of tensors without the upstreams, in which a gradient is linear already."""
+        own = {argument.arg for argument in self.function.args.args}
+        return [name for name in self.names if name not in own and name not in self.no_tensors]
+
+    def counters(self) -> list[str]:
+        """Return the names that count the steps of loops in the function."""
+        loops = [node for node in self.nodes() if isinstance(node, (ast.For, ast.comprehension))]
+        targets = (name for loop in loops for name in ast.walk(loop.target))
+        return list(dict.fromkeys(name.id for name in targets if isinstance(name, ast.Name)))
+
+    def text(self, node: ast.expr) -> str:
+        """Return the text of an expression that stands in one line."""
+        raw = self.lines[node.lineno - 1].encode()
+        return raw[node.col_offset : node.end_col_offset].decode()
+
+    def as_factor(self, node: ast.expr) -> str:
+        """Return an expression as it stands in a product."""
+        text = self.text(node)
+        product = isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Mult, ast.Div))
+        return text if product or isinstance(node, _ATOMS) else f"({text})"
+
+    def put(self, node: ast.expr, text: str) -> Edit:
+        """Return the edit that puts a text in the place of an expression, in brackets where it would bind otherwise."""
+        parent = self.parents.get(node)
+        try:
+            inner: ast.expr = ast.parse(text, mode="eval").body
+        except SyntaxError:
+            inner = node
+        if isinstance(parent, (ast.BinOp, ast.UnaryOp)) and not isinstance(inner, _ATOMS):
+            text = text if _binds(inner, parent, node) else f"({text})"
+        return Edit(node.lineno, node.col_offset, node.end_col_offset or node.col_offset, text)
+
+    def put_all(self, nodes: Sequence[ast.expr], texts: Sequence[str]) -> Edit:
+        """Return the edit that puts a text in the place of each of the expressions of one line, in their order."""
+        raw = self.lines[nodes[0].lineno - 1].encode()
+        start, end = nodes[0].col_offset, nodes[-1].end_col_offset or 0
+        found, at = b"", start
+        for node, text in zip(nodes, texts, strict=True):
+            found += raw[at : node.col_offset] + text.encode()
+            at = node.end_col_offset or 0
+        return Edit(nodes[0].lineno, start, end, found.decode())
+
+    def own(self, text: str) -> str:
+        """Return a text with TensorFlow under the name that the user's file gives it."""
+        return text if self.library == "tf" else text.replace("tf.", f"{self.library}.")
+
+    def _beyond(self) -> list[ast.expr]:
+        """Return the expressions of the op around this function, the function itself left out."""
+        try:
+            tree = ast.parse("\n".join(self.lines))
+        except SyntaxError:
+            return []
+        first, last = self.function.lineno, self.function.end_lineno or self.function.lineno
+        around = (n for n in tree.body if n.lineno <= first and last <= (n.end_lineno or 0))
+        nodes = (node for top in around for node in ast.walk(top) if isinstance(node, ast.expr))
+        return [n for n in nodes if n.lineno < first or n.lineno > last or self._is_beside(n, first)]
+
+    def _is_beside(self, node: ast.expr, line: int) -> bool:
+        """Return whether an expression stands in the function's own line, before it."""
+        return node.lineno == line and node.col_offset < self.function.col_offset
+
+
+def on_lines(nodes: Sequence[ast.expr]) -> Iterator[list[ast.expr]]:
+    """Yield the expressions of each line, from left to right."""
+    for line in dict.fromkeys(node.lineno for node in nodes):
+        yield sorted((n for n in nodes if n.lineno == line), key=lambda n: n.col_offset)
+
+
+def written(number: float) -> str:
+    """Return a number as people write it."""
+    if isinstance(number, int):
+        return str(number)
+    return f"{number:.1f}" if float(number).is_integer() else f"{number:.9g}"
+
+
+def parts_of(value: ast.expr) -> list[ast.expr]:
+    """Return the elements of a tuple or list, nested ones too; the value itself if it is neither."""
+    if isinstance(value, (ast.Tuple, ast.List)):
+        return [part for element in value.elts for part in parts_of(element)]
+    return [value]
+
+
+def number_of(node: ast.AST) -> int | float | None:
+    """Return the number that an expression is, None if it is another thing."""
+    value = node.value if isinstance(node, ast.Constant) else None
+    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def _binds(inner: ast.expr, parent: ast.BinOp | ast.UnaryOp, node: ast.expr) -> bool:
+    """Return whether a product may stand without brackets where `node` stands: in a sum, or first in a product."""
+    if not isinstance(parent, ast.BinOp) or isinstance(parent.op, (ast.Pow, ast.MatMult)):
+        return False
+    product = isinstance(inner, ast.BinOp) and isinstance(inner.op, (ast.Mult, ast.Div))
+    return product and (node is parent.left or isinstance(parent.op, (ast.Add, ast.Sub)))
