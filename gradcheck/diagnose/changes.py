@@ -23,6 +23,7 @@ MASKING = frozenset(
 # Ops that are linear with a factor of one or minus one: to ignore them is to have the sign wrong.
 _SIGNS = frozenset({"Sub", "Neg"})
 _MATRIX_PRODUCTS = frozenset({"MatMul", "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3"})
+_FACTORS = frozenset({"Mul"}) | _MATRIX_PRODUCTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,9 @@ class Change:
 
 STOPPED = Change("stopped", "nothing comes through {op}", "add the part of the gradient that comes through {op}")
 BYPASSED = Change("bypassed", "it ignores the derivative of {op}", "multiply by the derivative of {op} (chain rule)")
+WITHOUT_FACTOR = Change(
+    "bypassed", "{op} is differentiated without its other factor", "multiply by the other factor of {op}"
+)
 IGNORED_LINE = Change(
     "bypassed", "it ignores the derivative of what stands at {op}", "multiply by the derivative of what stands at {op}"
 )
@@ -61,7 +65,7 @@ def changes_of(edge: Edge) -> Iterator[tuple[Change, Callable[[Edge], Array | No
     """Yield the changes that may be made to a rule, simple ones first, each with the part it would give."""
     yield STOPPED, lambda e: np.zeros_like(e.part)
     if edge.op not in _SIGNS:
-        yield (UNMASKED if edge.op in MASKING else BYPASSED), _bypassed
+        yield ignored(edge.op), _bypassed
     yield NEGATED, lambda e: -e.part
     if edge.op in MASKING:
         yield INVERTED, lambda e: e.upstream - e.part if e.upstream.shape == e.part.shape else None
@@ -83,6 +87,13 @@ def changes_of(edge: Edge) -> Iterator[tuple[Change, Callable[[Edge], Array | No
     yield from _operands(edge)
     yield from _places(edge)
     yield from _exchanged(edge)
+
+
+def ignored(op: str) -> Change:
+    """Return the change that takes an op for the identity."""
+    if op in MASKING:
+        return UNMASKED
+    return WITHOUT_FACTOR if op in _FACTORS else BYPASSED
 
 
 def delta_of(edge: Edge, part: Array | None) -> Array | None:

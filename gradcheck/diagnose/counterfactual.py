@@ -17,16 +17,14 @@ import numpy as np
 from gradcheck.backend.tensorflow.dissection import Edge
 from gradcheck.backend.tensorflow.switchboard import IGNORED, Group
 from gradcheck.diagnose.changes import (
-    BYPASSED,
     IGNORED_LINE,
-    MASKING,
     NEGATED,
     STOPPED,
     TRANSPOSED,
-    UNMASKED,
     Change,
     changes_of,
     delta_of,
+    ignored,
 )
 from gradcheck.diagnose.evidence import Diagnosis
 from gradcheck.diagnose.names_of_ops import NAMES
@@ -112,7 +110,7 @@ def _in_lines(lab: Lab, part: slice) -> Iterator[_Match]:
         deltas = (switched.delta(number, group, how) for number in numbers)
         clean = wanted.explained_by(deltas)
         if clean is not None:
-            change = (UNMASKED if group.op in MASKING else BYPASSED) if how == IGNORED else _SWITCHED[how]
+            change = ignored(group.op) if how == IGNORED else _SWITCHED[how]
             yield _Match(change, (group,), clean)
 
 

@@ -19,12 +19,14 @@ from gradcheck.numerics.arrays import Array
 
 # A graph with more ops is not followed.
 MOST_OPS = 2000
-# What may be done to a group: nothing passes, the sign is wrong, the slope of an op is ignored, the other factor of a
-# matrix product is transposed.
+# What may be done to a group: nothing passes, the sign is wrong, the slope of an op (or the other factor of a product)
+# is ignored, the other factor of a matrix product is transposed.
 STOPPED, NEGATED, IGNORED, TURNED = "stopped", "negated", "ignored", "turned"
-_PASSED, _SLOPES, _TURNS, _ONE = "gradcheck/passed", "gradcheck/slopes", "gradcheck/turns", "gradcheck/one"
+_PASSED, _ASIDE, _ONE = "gradcheck/passed", "gradcheck/aside", "gradcheck/one"
 # Calls of one op that a line may hold.
 _CALLS = (2, 3, 4)
+# Ops with several inputs whose slope may be ignored: of a quotient that of what is divided.
+_FACTORS = frozenset({"Mul", "RealDiv", "Maximum", "Minimum", "SelectV2"})
 _PRODUCTS = {"MatMul": ("transpose_a", "transpose_b"), "BatchMatMulV2": ("adj_x", "adj_y")}
 
 
@@ -32,8 +34,7 @@ _PRODUCTS = {"MatMul": ("transpose_a", "transpose_b"), "BatchMatMulV2": ("adj_x"
 class Group:
     """Name some uses of values that one line of the user's makes, by number.
 
-    `maps` says that all are of ops that give one number for each that they take, `turns` that all are of products with
-    a square factor;
+    `ignores` says that the slopes of all may be ignored, `turns` that all are of products with a square factor;
     `step` is the number of the only op of a line that is meant, None for all of them.
     """
 
@@ -41,7 +42,7 @@ class Group:
     file: str
     line: int
     uses: tuple[int, ...]
-    maps: bool
+    ignores: bool
     turns: bool
     step: int | None = None
 
@@ -50,7 +51,7 @@ class Group:
         yield STOPPED
         if self.step is None:
             yield NEGATED
-        if self.maps:
+        if self.ignores:
             yield IGNORED
         if self.turns:
             yield TURNED
@@ -68,10 +69,10 @@ class Switchboard:
         self._board = board = _Board(forward)
         self.groups = list(_groups(board.uses))
         ups = [tf.TensorSpec(np.shape(u), tf.float64) for u in upstream]
-        switches = [tf.TensorSpec([len(board.uses)], tf.float64)] * 3
+        switches = [tf.TensorSpec([len(board.uses)], tf.float64)] * 2
 
         def gradients(tensors: Any, ups: Any, *switched: Any) -> list[Any]:
-            more = {f"{name}:0": value for name, value in zip((_PASSED, _SLOPES, _TURNS), switched, strict=True)}
+            more = {f"{name}:0": value for name, value in zip((_PASSED, _ASIDE), switched, strict=True)}
             found = forward.outputs_of(tensors, board.graph, [board.output(name) for name in forward.outputs], more)
             sources = [tensors[i] for i in forward.layout.sources] + _handles(forward)
             return [tf.zeros([], tf.float64) if g is None else tf.convert_to_tensor(g)
@@ -82,18 +83,15 @@ class Switchboard:
     def gradient(self, x: Array, cotangent: Array, group: Group, change: str) -> Array:
         """Return the packed gradient at a point with one group changed."""
         count = len(self._board.uses)
-        passed, slopes, turns = np.ones(count), np.ones(count), np.zeros(count)
+        passed, aside = np.ones(count), np.zeros(count)
         uses = list(group.uses)
-        if change == IGNORED:
-            slopes[uses] = 0.0
-        else:
-            passed[uses] = -1.0 if change == NEGATED else 0.0
-            turns[uses] = float(change == TURNED)
+        passed[uses] = -1.0 if change == NEGATED else 0.0
+        aside[uses] = float(change in (IGNORED, TURNED))
         with self.forward.kept():
             found = self._gradients(
                 self.forward.tensors_at(x),
                 self.forward.upstream_of(cotangent),
-                *(tf.constant(switch, tf.float64) for switch in (passed, slopes, turns)),
+                *(tf.constant(switch, tf.float64) for switch in (passed, aside)),
             )
         shapes = [slot.shape for slot in self.forward.layout.inputs.slots]
         tensors = [np.broadcast_to(np.asarray(g), shape) for g, shape in zip(found, shapes, strict=True)]
@@ -116,7 +114,7 @@ class _Use:
     line: int
     position: int
     shapes: tuple[Any, ...]
-    maps: bool
+    ignores: bool
     turns: bool
 
 
@@ -146,8 +144,8 @@ def _groups(uses: Sequence[_Use]) -> Iterator[Group]:
         if tuple(chosen) in known:
             continue
         known.add(tuple(chosen))
-        maps, turns = all(uses[i].maps for i in chosen), all(uses[i].turns for i in chosen)
-        yield Group(*place, tuple(chosen), maps, turns, steps[place] if alone else None)
+        ignores, turns = all(uses[i].ignores for i in chosen), all(uses[i].turns for i in chosen)
+        yield Group(*place, tuple(chosen), ignores, turns, steps[place] if alone else None)
 
 
 def _in_turn(uses: Sequence[int]) -> Iterator[list[int]]:
@@ -155,6 +153,16 @@ def _in_turn(uses: Sequence[int]) -> Iterator[list[int]]:
     for calls in _CALLS:
         if len(uses) > calls and len(uses) % calls == 0:
             yield from (list(uses[first::calls]) for first in range(calls))
+
+
+def _may_ignore(node: Any, position: int, taken: tuple[Any, ...], given: tuple[int, ...]) -> bool:
+    """Return whether what an op takes at a place may pass for what it gives: in its shape, or broadcast to it."""
+    if len(node.input) == 1:
+        return taken == (given,)
+    if node.op not in _FACTORS or taken[position] is None or (node.op == "RealDiv" and position):
+        return False
+    shape = (1,) * (len(given) - len(taken[position])) + tuple(taken[position])
+    return len(shape) == len(given) and all(n in (1, m) for n, m in zip(shape, given, strict=True))
 
 
 def _plain(name: str) -> str:
@@ -171,7 +179,7 @@ class _Board:
         self.uses: list[_Use] = []
         self._instead: dict[str, str] = {}
         self._made: set[str] = set()
-        for name in (_PASSED, _SLOPES, _TURNS):
+        for name in (_PASSED, _ASIDE):
             self.graph.node.add(name=name, op="Placeholder").attr["dtype"].type = tf.float64.as_datatype_enum
             self._made.add(name)
         self._constant(_ONE, 1.0, tf.float64)
@@ -189,15 +197,15 @@ class _Board:
     def _switch_uses(self, node: Any, file: str, line: int, nodes: Any, shapes: Any) -> None:
         first, taken = len(self.uses), self._shapes_taken(node, nodes, shapes)
         for position in range(len(taken)):
-            maps = taken == (shapes[node.name],) and len(node.input) == 1
             turns = self._may_turn(node, 1 - position, taken)
-            self.uses.append(_Use(node.op, node.name, file, line, position, taken, maps, turns))
+            ignores = not turns and _may_ignore(node, position, taken, shapes[node.name])
+            self.uses.append(_Use(node.op, node.name, file, line, position, taken, ignores, turns))
         for position, number in enumerate(range(first, len(self.uses))):
             use = nodes[use_name(node.name, position)]
-            if self.uses[number].maps:
-                self._ignore_slope(node.name, use.name, number)
             if self.uses[number].turns:
-                self._turn(node, position, use.input[0], number)
+                self._add_aside(node.name, position, self._turned(node, position, use.input[0]), number)
+            if self.uses[number].ignores:
+                self._add_aside(node.name, position, self._as_it_is(node.name, position, use.input[0]), number)
             self._pass_part(use, number)
 
     def _shapes_taken(self, node: Any, nodes: Any, shapes: Any) -> tuple[Any, ...]:
@@ -221,16 +229,13 @@ class _Board:
         passed = self._add(f"{use.name}/passed", "Mul", [source, switch])
         use.op, use.input[:] = "AddV2", [passed, self._add(f"{use.name}/stopped", "Mul", [held, rest])]
 
-    def _ignore_slope(self, name: str, use: str, number: int) -> None:
-        """Let a switch mix the slope of an op with that of the identity."""
-        switch = self._switch(_SLOPES, number)
-        own = self._add(f"{name}/own", "Mul", [name, switch])
-        rest = self._add(f"{name}/beside", "Sub", [_ONE, switch])
-        along = self._add(f"{name}/along", "Mul", [use, rest])
-        self._replace(name, "value", name, self._add(f"{name}/moved", "AddV2", [own, along]))
+    def _as_it_is(self, name: str, position: int, source: str) -> str:
+        """Return what an op takes, in the shape of what it gives."""
+        nothing = self._add(f"{name}/nothing{position}", "ZerosLike", [name])
+        return self._add(f"{name}/same{position}", "AddV2", [source, nothing])
 
-    def _turn(self, node: Any, position: int, source: str, number: int) -> None:
-        """Let a switch add what one factor gives with the other one transposed, where that has the right shape."""
+    def _turned(self, node: Any, position: int, source: str) -> str:
+        """Return what a product gives with the other factor transposed."""
         other = f"{node.name}/use{1 - position}"
         held = self._add(f"{node.name}/other{position}", "StopGradient", [other])
         factors = [source, held] if position == 0 else [held, source]
@@ -239,16 +244,15 @@ class _Board:
             self.graph.node[-1].attr[key].b = node.attr[key].b
         flipped = self.graph.node[-1].attr[_PRODUCTS[node.op][1 - position]]
         flipped.b = not flipped.b
-        part = self._add(f"{node.name}/turn{position}", "Mul", [turned, self._switch(_TURNS, number)])
-        whole = self._instead.get(node.name, node.name)
-        self._replace(node.name, f"with{position}", whole, part, adds=True)
+        return turned
 
-    def _replace(self, name: str, how: str, value: str, moved: str, adds: bool = False) -> None:
-        """Let others take a value with the slope of `moved`, in the place of its own or (`adds`) beside it."""
-        held = self._add(f"{name}/{how}/held", "StopGradient", [moved])
-        slope = self._add(f"{name}/{how}/slope", "Sub", [moved, held])
-        kept = value if adds else self._add(f"{name}/{how}/kept", "StopGradient", [value])
-        self._instead[name] = self._add(f"{name}/{how}", "AddV2", [kept, slope])
+    def _add_aside(self, name: str, position: int, moved: str, number: int) -> None:
+        """Let a switch add the slope of `moved` to that of an op, whose value stays."""
+        part = self._add(f"{name}/aside{position}", "Mul", [moved, self._switch(_ASIDE, number)])
+        held = self._add(f"{name}/held{position}", "StopGradient", [part])
+        slope = self._add(f"{name}/slope{position}", "Sub", [part, held])
+        whole = self._instead.get(name, name)
+        self._instead[name] = self._add(f"{name}/with{position}", "AddV2", [whole, slope])
 
     def _redirect(self) -> None:
         """Let every op of the forward take what is switched in the place of what was there."""

@@ -46,12 +46,16 @@ def by_hand(mask=True, turned=False, through=1.0):
     return np.concatenate([back.ravel(), by_w.ravel()])
 
 
+def board_of(forward, x, w):
+    slots = (make_slot("x", x, "float64"), make_slot("w", w, "float64"))
+    outputs = Coordinates((make_slot("output[0]", U, "float64"),))
+    layout = Layout((x, w), (0, 1), (), Coordinates(slots), outputs)
+    return Switchboard(WideForward(Traced(forward), layout, ()), [U])
+
+
 @pytest.fixture(scope="module")
 def board():
-    slots = (make_slot("x", X, "float64"), make_slot("w", W, "float64"))
-    outputs = Coordinates((make_slot("output[0]", U, "float64"),))
-    layout = Layout((X, W), (0, 1), (), Coordinates(slots), outputs)
-    return Switchboard(WideForward(Traced(steps), layout, ()), [U])
+    return board_of(steps, X, W)
 
 
 def gradient(board, op, change, position=0, uses=3):
@@ -81,3 +85,26 @@ def test_one_step_alone_may_be_stopped(board):
 
 def test_a_factor_that_is_not_square_is_not_turned(board):
     assert all(TURNED not in g.changes() for g in board.groups if g.op == "MatMul" and g.uses[0] % 2)
+
+
+def test_the_other_factor_of_a_product_is_left_out_in_every_step():
+    decay = np.array([[0.5, 0.8, 0.9]])
+
+    def decayed(x, a):
+        h = x
+        for _ in range(3):
+            h = a * h + x
+        return h
+
+    def sum_of(back):
+        """Return the gradient of x where what comes back of a step is `back` of the upstream."""
+        through, total = U, 0.0
+        for _ in range(3):
+            total, through = total + through, back * through
+        return total + through
+
+    board = board_of(decayed, X, decay)
+    (carried,) = [g for g in board.groups if g.op == "Mul" and g.ignores and g.uses[0] == 1 and len(g.uses) == 3]
+    found = board.gradient(np.concatenate([X.ravel(), decay.ravel()]), U.ravel(), carried, IGNORED)[: X.size]
+    assert np.allclose(found, sum_of(1.0).ravel(), rtol=1e-12)
+    assert not np.allclose(found, sum_of(decay).ravel())
