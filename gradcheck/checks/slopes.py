@@ -20,6 +20,7 @@ from gradcheck.diagnose.finding import hardened
 from gradcheck.diagnose.gather import diagnosis_of
 from gradcheck.diagnose.ignored import with_ignored
 from gradcheck.diagnose.inner_rules import inner_rule
+from gradcheck.diagnose.parts_of_outputs import part_of_outputs
 from gradcheck.diagnose.regions import in_region
 from gradcheck.diagnose.rows import rows_of
 from gradcheck.diagnose.stairs import slope_of_stairs
@@ -323,7 +324,7 @@ def _mismatch(lab: Lab, measurement: Measurement, measurements: Sequence[Measure
     if diagnosis.moving or diagnosis.tentative or (diagnosis.cause == "unknown" and not diagnosis.hint):
         diagnosis = refined(lab, measurement, diagnosis)
     if diagnosis.cause == "unknown" and not diagnosis.hint:
-        diagnosis = approximate(lab, measurement) or diagnosis
+        diagnosis = part_of_outputs(lab, measurement) or approximate(lab, measurement) or diagnosis
     if diagnosis.moving and (region := region_nearby(lab, measurement.slot)) is not None:
         diagnosis = in_region(region)
     diagnosis = with_ignored(lab, measurement, diagnosis)

@@ -41,7 +41,7 @@ WITHOUT_FACTOR = Change(
     "bypassed", "{op} is differentiated without its other factor", "multiply by the other factor of {op}"
 )
 IGNORED_LINE = Change(
-    "bypassed", "it ignores the derivative of what stands at {op}", "multiply by the derivative of what stands at {op}"
+    "bypassed", "it ignores the derivative of the line of {op}", "multiply by the derivative of the line of {op}"
 )
 UNMASKED = Change("mask", "it ignores {op}", "let the gradient through only where {op} passes its input on")
 INVERTED = Change("mask", "the mask of {op} is inverted", "let the gradient through where {op} passes its input on")

@@ -12,16 +12,19 @@ from gradcheck.measure.lab import Lab
 from gradcheck.results import Finding
 from gradcheck.verdict.tolerances import LONGEST_LINE
 
-# What an op that is no comparison decides.
+# What an op that is no comparison decides: where its condition holds, and where not.
 _WORDS = {
-    "Maximum": "the first of two numbers is the larger",
-    "Minimum": "the first of two numbers is the larger",
-    "Relu": "a number is positive",
-    "Abs": "a number is positive",
-    "Sign": "a number is positive",
-    "ArgMax": "the first of a row is the largest",
-    "ArgMin": "the first of a row is the least",
-    "TopKV2": "a row begins with a larger number than its second",
+    "Maximum": ("the first of two numbers is the larger", "the second of two numbers is the larger"),
+    "Minimum": ("the first of two numbers is the larger", "the second of two numbers is the larger"),
+    "Relu": ("a number is positive", "a number is not positive"),
+    "Abs": ("a number is positive", "a number is not positive"),
+    "Sign": ("a number is positive", "a number is not positive"),
+    "ArgMax": ("the first of a row is the largest", "another than the first of a row is the largest"),
+    "ArgMin": ("the first of a row is the least", "another than the first of a row is the least"),
+    "TopKV2": (
+        "a row begins with a larger number than its second",
+        "a row does not begin with a larger number than its second",
+    ),
 }
 
 
@@ -47,6 +50,5 @@ def told(condition: Condition, side: bool) -> str:
         text = f"{text[:LONGEST_LINE]}..."
     code = f" (`{text}`)" if text else ""
     if condition.op in _WORDS:
-        said = _WORDS[condition.op] if side else f"it is not so that {_WORDS[condition.op]}"
-        return f"{said}{at}{code}"
+        return f"{_WORDS[condition.op][0 if side else 1]}{at}{code}"
     return f"the condition{at} {'holds' if side else 'does not hold'}{code}"

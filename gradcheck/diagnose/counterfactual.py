@@ -65,7 +65,7 @@ class _Match:
 def refined(lab: Lab, measurement: Measurement, diagnosis: Diagnosis) -> Diagnosis:
     """Return what one changed rule of the forward says, if one explains the gradient; else what was said before."""
     change = counterfactual(lab, measurement)
-    if change is None:
+    if change is None or (diagnosis.cause, change.cause) == ("constant-factor", "inner-factor"):
         return diagnosis
     if diagnosis.cause == "one-output":
         return replace(diagnosis, message=f"{diagnosis.message}: {change.message}", hint=change.hint)

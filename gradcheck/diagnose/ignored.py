@@ -34,10 +34,13 @@ def with_ignored(lab: Lab, measurement: Measurement, diagnosis: Diagnosis) -> Di
     which = " and ".join(f"`{name}`" for name in names)
     said = f"it stays the same when {which} changes, and the reference does not"
     message = f"{diagnosis.message}; {said}"
+    hint = f"use {which} in grad_fn as the forward does"
+    if diagnosis.cause == "constant-factor":
+        # The number is what it happens to be at this draw.
+        return replace(diagnosis, message=message, hint=hint)
     if diagnosis.cause not in _PLACES:
         return replace(diagnosis, message=message)
     message = said if diagnosis.cause == "unknown" else message
-    hint = f"use {which} in grad_fn as the forward does"
     return replace(diagnosis, cause="ignored-input", message=message, hint=hint)
 
 

@@ -18,6 +18,7 @@ from gradcheck.measure.noise import packed_values
 from gradcheck.numerics.arrays import Array
 from gradcheck.results import Finding, Source
 from gradcheck.scanning.mending import divided
+from gradcheck.scanning.neutral import without_neutral
 from gradcheck.scanning.returns import line_at
 from gradcheck.verdict.tolerances import DENOMINATORS, FRACTION_RTOL, WEAK
 
@@ -120,7 +121,7 @@ def _with_fix(lab: Lab, finding: Finding, mend: Mend | None, contrast: str = "")
         message=message,
         cause=cause,
         hint=hint,
-        fix=_without_effect(mend.line),
+        fix=_without_effect(without_neutral(mend.line, line.text)),
         source=source,
         file=source.file,
         line=source.line,

@@ -51,12 +51,7 @@ def other_indices(syntax: Syntax, nodes: Sequence[ast.expr]) -> Iterator[Edit]:
             ]
             for places in [*of_each, *([same] if len(of_each) > 1 else [])]:
                 for instead in _instead(syntax, places[0], lengths):
-                    yield syntax.put_all(places, [_bracketed(syntax, n, instead) for n in places])
-
-
-def _bracketed(syntax: Syntax, node: ast.expr, text: str) -> str:
-    """Return an index in brackets where it stands in a sum or a product."""
-    return f"({text})" if isinstance(syntax.parents.get(node), ast.BinOp) else text
+                    yield syntax.put_all(places, [syntax.bracketed(n, instead) for n in places])
 
 
 def _instead(syntax: Syntax, node: ast.expr, lengths: dict[str, str]) -> Iterator[str]:

@@ -111,16 +111,21 @@ class Syntax:
         product = isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Mult, ast.Div))
         return text if product or isinstance(node, _ATOMS) else f"({text})"
 
-    def put(self, node: ast.expr, text: str) -> Edit:
-        """Return the edit that puts a text in the place of an expression, in brackets where it would bind otherwise."""
+    def bracketed(self, node: ast.expr, text: str) -> str:
+        """Return a text for the place of an expression, in brackets where it would bind otherwise."""
         parent = self.parents.get(node)
         try:
             inner: ast.expr = ast.parse(text, mode="eval").body
         except SyntaxError:
             inner = node
         if isinstance(parent, (ast.BinOp, ast.UnaryOp)) and not isinstance(inner, _ATOMS):
-            text = text if _binds(inner, parent, node) else f"({text})"
-        return Edit(node.lineno, node.col_offset, node.end_col_offset or node.col_offset, text)
+            return text if _binds(inner, parent, node) else f"({text})"
+        return text
+
+    def put(self, node: ast.expr, text: str) -> Edit:
+        """Return the edit that puts a text in the place of an expression."""
+        end = node.end_col_offset or node.col_offset
+        return Edit(node.lineno, node.col_offset, end, self.bracketed(node, text))
 
     def put_all(self, nodes: Sequence[ast.expr], texts: Sequence[str]) -> Edit:
         """Return the edit that puts a text in the place of each of the expressions of one line, in their order."""
