@@ -87,6 +87,7 @@ def changes_of(edge: Edge) -> Iterator[tuple[Change, Callable[[Edge], Array | No
     yield from _operands(edge)
     yield from _places(edge)
     yield from _exchanged(edge)
+    yield from _reshaped(edge)
 
 
 def ignored(op: str) -> Change:
@@ -235,6 +236,27 @@ def _exchanged(edge: Edge) -> Iterator[tuple[Change, Callable[[Edge], Array | No
                 order = [*range(blocks)]
                 order[i], order[j] = j, i
                 yield Change("index", words, hint), _in_order(rule, axis, order)
+
+
+def _reshaped(edge: Edge) -> Iterator[tuple[Change, Callable[[Edge], Array | None]]]:
+    """Yield what a reshape gives with two axes taken in another order, before it or after: heads, groups, pixels."""
+    if edge.op != "Reshape" or edge.upstream.size != edge.part.size:
+        return
+    change = Change(
+        "index",
+        "what comes through {op} is put together with its axes in another order",
+        "undo {op} with the axes in the order of the forward (tf.repeat and tf.tile, or a transpose, differ in it)",
+    )
+    for i, j in combinations(range(edge.part.ndim), 2):
+        yield change, lambda e, i=i, j=j: _axes_swapped_after(e, i, j)  # type: ignore[misc]
+    for i, j in combinations(range(edge.upstream.ndim), 2):
+        yield change, lambda e, i=i, j=j: np.swapaxes(e.upstream, i, j).reshape(e.part.shape)  # type: ignore[misc]
+
+
+def _axes_swapped_after(e: Edge, i: int, j: int) -> Array:
+    shape = list(e.part.shape)
+    shape[i], shape[j] = shape[j], shape[i]
+    return np.swapaxes(e.upstream.reshape(shape), i, j)
 
 
 def _in_order(

@@ -14,7 +14,7 @@ from gradcheck.measure.lab import Lab
 from gradcheck.measure.measurement import Measurement
 from gradcheck.numerics.arrays import Array
 from gradcheck.numerics.packing import Coordinates
-from gradcheck.verdict.tolerances import CHANGED_LOW_RTOL, CHANGED_RTOL
+from gradcheck.verdict.tolerances import BLOCKS, CHANGED_LOW_RTOL, CHANGED_RTOL
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,20 +48,31 @@ def kept_parts(outputs: Coordinates) -> Iterator[Kept]:
         if not slot.plain or slot.complex:
             continue
         for axis, size in enumerate(slot.shape):
-            for place, name in ((0, "first"), (size - 1, "last")) if size > 1 else ():
-                chosen = np.zeros(slot.shape, bool)
-                chosen[(slice(None),) * axis + (place,)] = True
-                where = f"the {name} index of axis {axis} of {slot.name}"
-                yield Kept(
-                    _among(outputs, part, chosen),
-                    f"only what comes from {where} is there",
-                    f"sum over all of axis {axis} of the upstream of {slot.name}",
-                )
-                yield Kept(
-                    _among(outputs, part, ~chosen),
-                    f"what comes from {where} is missing",
-                    f"add what comes from {where}: look at the ends of loops and slices",
-                )
+            along = f"along axis {axis} of {slot.name}"
+            for chosen, name, plural in _chosen(size):
+                mask = np.zeros(slot.shape, bool)
+                mask[(slice(None),) * axis + (chosen,)] = True
+                hint = f"add what comes from all others {along}"
+                yield Kept(_among(outputs, part, mask), f"only what comes from {name} {along} is there", hint)
+                if not plural:
+                    words = f"what comes from {name} {along} is missing"
+                    yield Kept(_among(outputs, part, ~mask), words, "add it: look at the ends of loops and slices")
+
+
+def _chosen(size: int) -> Iterator[tuple[slice, str, bool]]:
+    """Yield which places of an axis may count alone, in words, and whether they are several."""
+    if size > 1:
+        yield slice(0, 1), "the first place", False
+        yield slice(size - 1, size), "the last place", False
+    for count in (n for n in BLOCKS if size % n == 0 and size > n):
+        for first in range(count):
+            yield slice(first, None, count), f"every {_ORDINALS[count]} place from place {first} on", True
+            block = size // count
+            part = f"places {first * block} to {(first + 1) * block - 1}"
+            yield slice(first * block, (first + 1) * block), part, True
+
+
+_ORDINALS = {2: "second", 3: "third", 4: "fourth"}
 
 
 def _among(outputs: Coordinates, part: slice, chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:

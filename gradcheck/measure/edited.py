@@ -3,17 +3,16 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.backend.tensorflow.edited import Editable, editable
+from gradcheck.backend.tensorflow.edited import Editable, editables
 from gradcheck.backend.tensorflow.faults import refusals, refused
 from gradcheck.backend.tensorflow.runs import Run
 from gradcheck.backend.tensorflow.vector_op import VectorOp
@@ -52,6 +51,25 @@ class Mend:
 
     edit: Edit
     line: str
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """Hold what may be edited: the grad_fn of an op, then functions that only it calls."""
+
+    parts: tuple[Editable, ...]
+
+    def part(self, edit: Edit) -> Editable:
+        """Return the part of which an edit changes a line."""
+        return next(part for part in self.parts if part.holds(edit.line))
+
+    def edited(self, edit: Edit) -> AbstractContextManager[None]:
+        """Let the op run with an edit inside the block; raises SyntaxError or ValueError for one that cannot be."""
+        return self.part(edit).edited(edit)
+
+    def mended(self, edit: Edit) -> Mend:
+        """Return an edit with the line that it makes."""
+        return Mend(edit, self.part(edit).line_after(edit).strip())
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,22 +122,33 @@ def mend_at(lab: Lab, wanted: Wanted, passes: Passes, clues: Clues, trials: Tria
 
     Where no edit cures all inputs, one that cures this one and leaves the others as they are.
     """
-    code = _editable(lab)
+    code = _code(lab)
     if code is None or wanted.x.size > EDITED_SIZE or moves_variables(lab, wanted.x):
         return None
     before = _gradient(lab, wanted.x)
     if before is None:
         return None
-    first = [] if clues.line is None else [code.whole_line(*clues.line)]
-    cures = [cure.edit for cure in trials.cures]
-    candidates = cures if trials.ended else itertools.chain(cures, first, edits(code.syntax, _known(lab, clues)))
-    tried = _tried(lab, code, wanted.x, candidates, clues.seconds, trials)
+    tried = _tried(lab, code, wanted.x, _candidates(lab, code, clues, trials), clues.seconds, trials)
     right = ((e, _is_right_everywhere(g, wanted)) for e, g in tried if _is_right(g, before, wanted))
     return _first_cure(lab, code, wanted, passes, right, trials)
 
 
+def _candidates(lab: Lab, code: Code, clues: Clues, trials: Trials) -> Iterator[Edit]:
+    """Yield edits, likely ones first: what cured another input, a line that is known, those of the grad_fn."""
+    yield from (cure.edit for cure in trials.cures)
+    if trials.ended:
+        return
+    if clues.line is not None:
+        yield code.parts[0].whole_line(*clues.line)
+    known = _known(lab, clues)
+    for part in code.parts:
+        yield from edits(part.syntax, known)
+        # The places of what is returned are those of the grad_fn.
+        known = replace(known, wrong=())
+
+
 def _first_cure(
-    lab: Lab, code: Editable, wanted: Wanted, passes: Passes, right: Iterator[tuple[Edit, bool]], trials: Trials
+    lab: Lab, code: Code, wanted: Wanted, passes: Passes, right: Iterator[tuple[Edit, bool]], trials: Trials
 ) -> Mend | None:
     """Return the first edit that passes every check: of all inputs, else the first that cures this input.
 
@@ -135,14 +164,14 @@ def _first_cure(
             in_part.append(edit)
             continue
         if _passes(lab, code, edit, wanted) and _whole_passes(lab, code, edit, passes, None):
-            trials.cures.append(Mend(edit, code.line_after(edit).strip()))
+            trials.cures.append(code.mended(edit))
             return trials.cures[-1]
         left -= 1
         if not left:
             break
     for edit in in_part[:EDITS_VERIFIED]:
         if _passes(lab, code, edit, wanted) and _whole_passes(lab, code, edit, passes, wanted.name):
-            return Mend(edit, code.line_after(edit).strip())
+            return code.mended(edit)
     return None
 
 
@@ -155,18 +184,20 @@ def _known(lab: Lab, clues: Clues) -> Known:
     return Known(clues.ratio, clues.cause, tuple(wrong) if len(wrong) == len(clues.wrong) else (), count)
 
 
-def _whole_passes(lab: Lab, code: Editable, edit: Edit, passes: Passes, of: str | None) -> bool:
+def _whole_passes(lab: Lab, code: Code, edit: Edit, passes: Passes, of: str | None) -> bool:
     with code.edited(edit):
         return passes(lab, of)
 
 
-def _editable(lab: Lab) -> Editable | None:
+def _code(lab: Lab) -> Code | None:
+    """Return what may be edited, None where the op has several rules or its source is not found."""
     rules = list(lab.recorder.rules.values())
-    return editable(rules[0], lab.recorder) if len(rules) == 1 else None
+    parts = editables(rules[0], lab.recorder) if len(rules) == 1 else []
+    return Code(tuple(parts)) if parts else None
 
 
 def _tried(
-    lab: Lab, code: Editable, x: Array, candidates: Iterable[Edit], seconds: float, trials: Trials
+    lab: Lab, code: Code, x: Array, candidates: Iterable[Edit], seconds: float, trials: Trials
 ) -> Iterator[tuple[Edit, Array]]:
     """Yield edits with the gradients that they give, in eager and in the op's own dtype.
 
@@ -175,7 +206,7 @@ def _tried(
     end = time.process_time() + seconds
     again = lab.gradients.pulled_again(replace(EAGER, device=lab.first_way.device), own_point(lab, x), lab.upstream)
     # With the grad_fn of that forward among the live functions.
-    code = _editable(lab) or code
+    code = _code(lab) or code
     seen: set[Edit] = set()
     for edit in candidates:
         if edit in seen:
@@ -190,11 +221,11 @@ def _tried(
             yield edit, gradient
 
 
-def _with_edit(lab: Lab, code: Editable, x: Array, edit: Edit, again: Callable[[], Run]) -> Array | None:
+def _with_edit(lab: Lab, code: Code, x: Array, edit: Edit, again: Callable[[], Run]) -> Array | None:
     """Return the gradient with an edit, None where it cannot be or fails."""
     with ExitStack() as stack, refusals():
         try:
-            live = code.reaches_live(edit)
+            live = code.part(edit).reaches_live(edit)
             stack.enter_context(code.edited(edit))
         except (SyntaxError, ValueError):
             return None
@@ -233,7 +264,7 @@ def _is_right_everywhere(gradient: Array, wanted: Wanted) -> bool:
         return bool((np.isnan(wanted.gradient) | (np.abs(gradient - wanted.gradient) <= allowed)).all())
 
 
-def _passes(lab: Lab, code: Editable, edit: Edit, wanted: Wanted) -> bool:
+def _passes(lab: Lab, code: Code, edit: Edit, wanted: Wanted) -> bool:
     """Return whether the edited gradient passes the differences, in the widest precision, at x and at fresh points."""
     with code.edited(edit):
         # Another operation than the op's own, so that it is traced anew.

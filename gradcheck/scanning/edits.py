@@ -45,11 +45,19 @@ def edits(syntax: Syntax, known: Known = Known()) -> Iterator[Edit]:
     groups = by_suspicion(syntax, nodes, known.wrong, known.count)
     # Edits that reach over several groups come last, with all others once more.
     for group in [*groups, *([nodes] if len(groups) > 1 else [])]:
-        families = (*_plain(syntax, group, known.ratio), *_far_fetched(syntax, group, known.ratio))
-        for family, found in sorted(families, key=lambda pair: BY_FAMILY[pair[0]] != known.cause):
+        # What changes a word explains more than what adds a term that happens to undo it.
+        for family, found in (
+            *_in_order(_plain(syntax, group, known.ratio), known.cause),
+            *_in_order(_far_fetched(syntax, group, known.ratio), known.cause),
+        ):
             for edit in found:
                 before = syntax.lines[edit.line - 1].encode()[edit.start : edit.end].decode()
                 yield replace(edit, cause=cause_of(family, edit.text, before))
+
+
+def _in_order(families: _Families, cause: str | None) -> _Families:
+    """Return families of edits, those that undo a cause first."""
+    return tuple(sorted(families, key=lambda pair: BY_FAMILY[pair[0]] != cause))
 
 
 def _plain(syntax: Syntax, nodes: Sequence[ast.expr], ratio: float | None) -> _Families:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from gradcheck.scanning.returns import own_nodes
@@ -34,7 +34,10 @@ class Edit:
 
 @dataclass(slots=True)
 class Syntax:
-    """Hold a grad_fn, the names that it sees, and which of them are known to be no tensors."""
+    """Hold a grad_fn, the names that it sees, and which of them are known to be no tensors.
+
+    Functions beside it that it alone calls (`helpers`) are part of the gradient; all else of the op is `outside`.
+    """
 
     function: Function
     names: tuple[str, ...]
@@ -43,12 +46,16 @@ class Syntax:
     no_tensors: frozenset[str] = frozenset()
     parents: dict[ast.AST, ast.AST] = field(default_factory=dict)
     outside: list[ast.expr] = field(default_factory=list)
+    helpers: list[ast.stmt] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.outside = self._beyond()
-        for node in ast.walk(self.function):
-            for child in ast.iter_child_nodes(node):
-                self.parents[child] = node
+        beyond = self._beyond()
+        self.helpers = helpers_of(self.function, beyond)
+        inside = {id(node) for helper in self.helpers for node in ast.walk(helper)}
+        self.outside = [n for n in beyond if isinstance(n, ast.expr) and id(n) not in inside]
+        for whole in (self.function, *self.helpers):
+            for node in ast.walk(whole):
+                self.parents.update(dict.fromkeys(ast.iter_child_nodes(node), node))
 
     @property
     def may_not_end(self) -> bool:
@@ -59,9 +66,10 @@ class Syntax:
         )
 
     def nodes(self) -> Iterator[ast.AST]:
-        """Yield all nodes of the function's body."""
+        """Yield all nodes of the function's body, and of its helpers."""
         body = self.function.body
-        yield from (node for part in (body if isinstance(body, list) else [body]) for node in ast.walk(part))
+        parts = [*(body if isinstance(body, list) else [body]), *self.helpers]
+        yield from (node for part in parts for node in ast.walk(part))
 
     def expressions(self) -> list[ast.expr]:
         """Return the expressions of the body that stand in one line."""
@@ -81,7 +89,7 @@ class Syntax:
         known = {id(node) for node in nodes}
         found = [node for node in self.returned() if id(node) in known]
         for node in self.nodes():
-            if isinstance(node, (ast.Assign, ast.AugAssign)):
+            if isinstance(node, (ast.Assign, ast.AugAssign, ast.Return)) and node.value is not None:
                 found += [part for part in parts_of(node.value) if id(part) in known]
             elif isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Add, ast.Sub)):
                 found += [part for part in (node.left, node.right) if id(part) in known]
@@ -141,20 +149,55 @@ class Syntax:
         """Return a text with TensorFlow under the name that the user's file gives it."""
         return text if self.library == "tf" else text.replace("tf.", f"{self.library}.")
 
-    def _beyond(self) -> list[ast.expr]:
-        """Return the expressions of the op around this function, the function itself left out."""
+    def _beyond(self) -> list[ast.AST]:
+        """Return the nodes of the op around this function, the function itself left out."""
         try:
             tree = ast.parse("\n".join(self.lines))
         except SyntaxError:
             return []
         first, last = self.function.lineno, self.function.end_lineno or self.function.lineno
         around = (n for n in tree.body if n.lineno <= first and last <= (n.end_lineno or 0))
-        nodes = (node for top in around for node in ast.walk(top) if isinstance(node, ast.expr))
+        nodes = (n for top in around for n in ast.walk(top) if isinstance(n, (ast.expr, ast.stmt)))
         return [n for n in nodes if n.lineno < first or n.lineno > last or self._is_beside(n, first)]
 
-    def _is_beside(self, node: ast.expr, line: int) -> bool:
+    def _is_beside(self, node: ast.expr | ast.stmt, line: int) -> bool:
         """Return whether an expression stands in the function's own line, before it."""
         return node.lineno == line and node.col_offset < self.function.col_offset
+
+
+def helpers_of(function: Function, beyond: Sequence[ast.AST]) -> list[ast.stmt]:
+    """Return the functions beside a grad_fn that it alone calls, by name; `beyond` are the nodes around it."""
+    found = called(names_read(ast.walk(function)), beyond)
+    inside = {id(node) for helper in found.values() for node in ast.walk(helper)}
+    used = names_read(node for node in beyond if id(node) not in inside)
+    return [helper for name, helper in found.items() if name not in used]
+
+
+def called(names: set[str], among: Sequence[ast.AST]) -> dict[str, ast.stmt]:
+    """Return the functions of some statements that have one of the names, by name, and those that these call."""
+    statements = [node for node in among if isinstance(node, ast.stmt)]
+    named = {name: node for node in statements if (name := _function_named(node)) is not None}
+    found: dict[str, ast.stmt] = {}
+    left = set(names)
+    while left:
+        name = left.pop()
+        if name in named and name not in found:
+            found[name] = named[name]
+            left |= names_read(ast.walk(named[name]))
+    return found
+
+
+def names_read(nodes: Iterable[ast.AST]) -> set[str]:
+    """Return the names that some nodes, not what is in them, read."""
+    return {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+
+
+def _function_named(node: ast.stmt) -> str | None:
+    """Return the name that a statement gives a function, None for another statement."""
+    if isinstance(node, ast.FunctionDef):
+        return None if node.decorator_list else node.name
+    target = node.targets[0] if isinstance(node, ast.Assign) and isinstance(node.value, ast.Lambda) else None
+    return target.id if isinstance(target, ast.Name) else None
 
 
 def on_lines(nodes: Sequence[ast.expr]) -> Iterator[list[ast.expr]]:

@@ -16,7 +16,7 @@ import tensorflow as tf
 from gradcheck.backend.tensorflow.recorder import Recorder, Rule
 from gradcheck.scanning.returns import function_at, read_file
 from gradcheck.scanning.slices import assigned
-from gradcheck.scanning.syntax import Edit, Function, Syntax
+from gradcheck.scanning.syntax import Edit, Function, Syntax, called, names_read
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,11 @@ class Editable:
     lines: Sequence[str]
     recorder: Recorder = field(repr=False)
     place: tuple[str, int] = ("", 0)
+
+    def holds(self, line: int) -> bool:
+        """Return whether a line of the file is one of the statement."""
+        first, last = _span(self.statement)
+        return first <= line <= last
 
     def whole_line(self, number: int, text: str) -> Edit:
         """Return the edit that puts a text in the place of a line, with its indent."""
@@ -43,8 +48,12 @@ class Editable:
         """
         codes = self._codes(edit)
         live = [f.__code__ for f in self.owners if _place(f.__code__) == self.place]
-        return bool(live) and all(
-            (new := codes.get(self.place)) is not None and new.co_freevars == code.co_freevars for code in live
+        function = self.syntax.function
+        inside = function.lineno <= edit.line <= (function.end_lineno or function.lineno)
+        return (
+            inside
+            and bool(live)
+            and all((new := codes.get(self.place)) is not None and new.co_freevars == code.co_freevars for code in live)
         )
 
     def line_after(self, edit: Edit) -> str:
@@ -86,8 +95,31 @@ class Editable:
 _FUTURE = __future__.annotations.compiler_flag | __future__.generator_stop.compiler_flag
 
 
-def editable(rule: Rule, recorder: Recorder) -> Editable | None:
-    """Return the functions to exchange for a rule of the user's, None if its source or they are not found."""
+def editables(rule: Rule, recorder: Recorder) -> list[Editable]:
+    """Return what may be edited of a rule of the user's: its grad_fn, then functions of the file that only it calls.
+
+    Nothing where its source or its live functions are not found.
+    """
+    own = _of_grad_fn(rule, recorder)
+    return [] if own is None else [own, *_of_helpers(own, rule)]
+
+
+def _of_helpers(own: Editable, rule: Rule) -> Iterator[Editable]:
+    """Yield the functions of a file that a grad_fn calls and the forward does not."""
+    read = read_file(rule.file)
+    body = [] if read is None else read[0].body
+    grad = (node for whole in (own.syntax.function, *own.syntax.helpers) for node in ast.walk(whole))
+    of_forward = called(names_read(own.syntax.outside), body)
+    for name, statement in called(names_read(grad), body).items():
+        function = own.owners[0].__globals__.get(name)
+        if name in of_forward or not isinstance(statement, ast.FunctionDef) or type(function) is not types.FunctionType:
+            continue
+        syntax = Syntax(statement, _names(statement, statement), own.lines, own.syntax.library, _no_tensors(statement))
+        if function.__code__.co_filename == rule.file and not syntax.may_not_end:
+            yield Editable((function,), syntax, statement, own.lines, own.recorder, _place(function.__code__))
+
+
+def _of_grad_fn(rule: Rule, recorder: Recorder) -> Editable | None:
     read = read_file(rule.file)
     found = None if read is None else function_at(rule.file, rule.line, rule.function)
     if read is None or not isinstance(found, Function):

@@ -108,8 +108,16 @@ def test_what_the_forward_does_is_tried_in_the_gradient(forward, wrong, right):
 def test_what_undoes_the_known_cause_is_tried_first():
     tree = ast.parse("def grad(u):\n    return u * x")
     syntax = Syntax(tree.body[0], ("u", "x", "y"), ("def grad(u):", "    return u * x"))
-    first = {cause: next(edits(syntax, Known(None, cause))).cause for cause in ("missing-term", "sign-flip", "operand")}
-    assert first == {"missing-term": "missing-term", "sign-flip": "sign-flip", "operand": "operand"}
+    first = {cause: next(edits(syntax, Known(None, cause))).cause for cause in ("sign-flip", "operand")}
+    assert first == {"sign-flip": "sign-flip", "operand": "operand"}
+
+
+def test_what_changes_a_word_is_tried_before_what_adds_a_term():
+    tree = ast.parse("def grad(u):\n    return tf.reduce_mean(u, 0)")
+    syntax = Syntax(tree.body[0], ("u", "x"), ("def grad(u):", "    return tf.reduce_mean(u, 0)"))
+    texts = [edit.applied(syntax.lines[1]).strip() for edit in edits(syntax, Known(None, "missing-term"))]
+    added = next(i for i, text in enumerate(texts) if " - x * tf.reduce_sum(" in text)
+    assert texts.index("return tf.reduce_sum(u, 0)") < added
 
 
 def test_the_axes_of_the_forward_are_tried_in_the_gradient():
@@ -124,6 +132,25 @@ def op(x):
     lines = source.splitlines()
     texts = {edit.applied(lines[edit.line - 1]).strip() for edit in edits(Syntax(function, ("u", "x"), lines))}
     assert "return u - tf.reduce_mean(u, [1, 3])" in texts
+
+
+def test_functions_that_the_gradient_alone_calls_are_edited_too():
+    source = """
+def op(x):
+    def slope(v):
+        return tf.sin(v)
+    both = lambda v: tf.cos(v)
+    def grad(u):
+        return u * slope(x) + both(x)
+    return both(x), grad
+"""
+    function = ast.parse(source).body[0].body[2]
+    lines = source.splitlines()
+    syntax = Syntax(function, ("u", "x"), lines)
+    texts = {edit.applied(lines[edit.line - 1]).strip() for edit in edits(syntax)}
+    assert "return tf.cos(v)" in texts
+    assert not any(text.startswith("both =") for text in texts)
+    assert "tf.sin(v)" not in {ast.unparse(node) for node in syntax.outside}
 
 
 def test_what_binds_otherwise_gets_brackets():
