@@ -40,6 +40,9 @@ BYPASSED = Change("bypassed", "it ignores the derivative of {op}", "multiply by 
 WITHOUT_FACTOR = Change(
     "bypassed", "{op} is differentiated without its other factor", "multiply by the other factor of {op}"
 )
+WITHOUT_SIZE = Change(
+    "bypassed", "of the other factor of {op} only the sign is there", "multiply by the other factor of {op}"
+)
 IGNORED_LINE = Change(
     "bypassed", "it ignores the derivative of the line of {op}", "multiply by the derivative of the line of {op}"
 )
@@ -67,6 +70,8 @@ def changes_of(edge: Edge) -> Iterator[tuple[Change, Callable[[Edge], Array | No
     if edge.op not in _SIGNS:
         yield ignored(edge.op), _bypassed
     yield NEGATED, lambda e: -e.part
+    if edge.op in _FACTORS:
+        yield WITHOUT_SIZE, lambda e: None if (found := _bypassed(e)) is None else -found
     if edge.op in MASKING:
         yield INVERTED, lambda e: e.upstream - e.part if e.upstream.shape == e.part.shape else None
     if edge.op in _MATRIX_PRODUCTS:

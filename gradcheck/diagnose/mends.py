@@ -11,11 +11,10 @@ from gradcheck.diagnose.causes import UNNAMED
 from gradcheck.diagnose.contrast import contrast_of
 from gradcheck.diagnose.counterfactual import TWO_CHANGES
 from gradcheck.files import shown
-from gradcheck.measure.edited import Clues, Mend, Passes, Trials, Wanted, mend_at
+from gradcheck.measure.edited import Clues, FaultsLeft, Mend, Trials, Wanted, mend_at, shown_at
 from gradcheck.measure.lab import Lab
 from gradcheck.measure.measurement import Measurement
 from gradcheck.measure.noise import packed_values
-from gradcheck.numerics.arrays import Array
 from gradcheck.results import Finding, Source
 from gradcheck.scanning.mending import divided
 from gradcheck.scanning.neutral import without_neutral
@@ -23,6 +22,7 @@ from gradcheck.scanning.returns import line_at
 from gradcheck.verdict.tolerances import DENOMINATORS, FRACTION_RTOL, WEAK
 
 ONE_LINE = "one line of grad_fn is wrong, and with the fix it is right"
+ONE_LINE_HERE = "one line of grad_fn is wrong"
 FACTORS = ("constant-factor", "sign-flip")
 # Gradients that are another function's on purpose, more often than not.
 MEANT = ("straight-through",)
@@ -31,7 +31,7 @@ OR_DECLARE = (
 )
 
 
-def with_mend(lab: Lab, finding: Finding, passes: Passes, trials: Trials) -> Finding:
+def with_mend(lab: Lab, finding: Finding, faults_left: FaultsLeft, trials: Trials) -> Finding:
     """Return a mismatch with the line that mends it, as it is if no line is found that does."""
     place = next((i for i, slot in enumerate(lab.slots) if slot.name == finding.wrt), None)
     if finding.code != "gradient-mismatch" or place is None or not _may_be_with_fix(lab, finding):
@@ -41,11 +41,13 @@ def with_mend(lab: Lab, finding: Finding, passes: Passes, trials: Trials) -> Fin
         return replace(finding, hint=f"{finding.hint or 'correct the rule'}; {OR_DECLARE}")
     measurement = next((m for m in lab.known_measurements if m.slot.name == finding.wrt), None)
     if measurement is not None and measurement.wrong.any():
-        return finding if measurement.by_user else _with_mend_here(lab, finding, measurement, passes, trials)
-    return _with_mend_elsewhere(lab, finding, part, passes, trials)
+        return finding if measurement.by_user else _with_mend_here(lab, finding, measurement, faults_left, trials)
+    return _with_mend_elsewhere(lab, finding, part, faults_left, trials)
 
 
-def _with_mend_here(lab: Lab, finding: Finding, measurement: Measurement, passes: Passes, trials: Trials) -> Finding:
+def _with_mend_here(
+    lab: Lab, finding: Finding, measurement: Measurement, faults_left: FaultsLeft, trials: Trials
+) -> Finding:
     """Return a mismatch at the sample with its mend."""
     wanted = np.full(lab.layout.inputs.width, np.nan)
     for known in lab.known_measurements:
@@ -55,32 +57,18 @@ def _with_mend_here(lab: Lab, finding: Finding, measurement: Measurement, passes
     line = None if factor is None else _divided(lab, finding, factor)
     right = Wanted(str(finding.wrt), lab.vector(), wanted, decided + measurement.part.start)
     wrong = tuple(known.slot.name for known in lab.known_measurements if known.wrong.any())
-    mend = mend_at(lab, right, passes, Clues(finding.cause, factor, line, wrong), trials)
+    mend = mend_at(lab, right, faults_left, Clues(finding.cause, factor, line, wrong), trials)
     return _with_fix(lab, finding, mend, contrast_of(measurement, lab.facts.stops))
 
 
-def _with_mend_elsewhere(lab: Lab, finding: Finding, part: slice, passes: Passes, trials: Trials) -> Finding:
+def _with_mend_elsewhere(lab: Lab, finding: Finding, part: slice, faults_left: FaultsLeft, trials: Trials) -> Finding:
     """Return a mismatch at other inputs, which its counterexample holds, with its mend."""
-    x = _shown_at(lab, finding)
+    x = shown_at(lab, finding)
     wanted = None if x is None else lab.autodiff(replace(lab.precision.point, x=x))
     if x is None or wanted is None or not np.isfinite(wanted).all():
         return finding
     right = Wanted(str(finding.wrt), x, wanted, np.arange(part.start, part.stop))
-    return _with_fix(lab, finding, mend_at(lab, right, passes, Clues(finding.cause), trials))
-
-
-def _shown_at(lab: Lab, finding: Finding) -> Array | None:
-    """Return the sample with a counterexample in the place of its first rows, None where that does not fit."""
-    values = list(lab.values)
-    for i, leaf in enumerate(lab.leaves):
-        own, shown_ = lab.values[i], finding.counterexample.get(leaf.name)
-        rows = None if shown_ is None else np.asarray(shown_["values"], own.dtype)
-        if rows is None or rows.ndim != own.ndim or rows.shape[1:] != own.shape[1:] or rows.size > own.size:
-            return None
-        values[i] = rows if rows.shape == own.shape else np.concatenate([rows, own[len(rows) :]])
-        if i not in lab.sources and not np.array_equal(values[i], own):
-            return None
-    return lab.layout.inputs.pack([*(values[i] for i in lab.sources), *(lab.kept(v) for v in lab.variables)])
+    return _with_fix(lab, finding, mend_at(lab, right, faults_left, Clues(finding.cause), trials))
 
 
 def _may_be_with_fix(lab: Lab, finding: Finding) -> bool:
@@ -106,7 +94,10 @@ def _divided(lab: Lab, finding: Finding, factor: float) -> tuple[int, str] | Non
 
 
 def _with_fix(lab: Lab, finding: Finding, mend: Mend | None, contrast: str = "") -> Finding:
-    """Return the finding with the line that mends it, and the line in whose place it stands."""
+    """Return the finding with the line that mends it, and the line in whose place it stands.
+
+    A line with which other checks still fail is no fix: it only names a mistake that has no name.
+    """
     if mend is None:
         return finding
     rule = next(iter(lab.recorder.rules.values()))
@@ -115,13 +106,18 @@ def _with_fix(lab: Lab, finding: Finding, mend: Mend | None, contrast: str = "")
     # Whose mistake has no name is named by its mend; one line says more than two changes elsewhere.
     message = _with_one_line(finding.message, contrast)
     unnamed = message != finding.message or finding.cause == "approximate"
+    if not (mend.whole or unnamed):
+        return finding
     cause, hint = (mend.edit.cause or finding.cause, None) if unnamed else (finding.cause, finding.hint)
+    text = _without_effect(without_neutral(mend.line, line.text))
     return replace(
         finding,
-        message=message,
+        message=message if mend.whole else finding.message.replace(UNNAMED, ONE_LINE_HERE),
         cause=cause,
-        hint=hint,
-        fix=_without_effect(without_neutral(mend.line, line.text)),
+        hint=hint
+        if mend.whole
+        else f"try `{text}`: with it the gradient is right here, though not at all other inputs",
+        fix=text if mend.whole else finding.fix,
         source=source,
         file=source.file,
         line=source.line,

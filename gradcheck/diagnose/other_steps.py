@@ -38,13 +38,20 @@ class OtherSteps:
         total: Array | None = None
         for number, seen in zip(self.edges, self.seen, strict=True):
             edge = draw.edges[number]
-            with np.errstate(all="ignore"):
-                found = self.rule(edge, seen.at(draw).reshape(self.shape))
+            found = self._part(edge, seen.at(draw))
             delta = delta_of(edge, None if found is None else summed_to(found, edge.part.shape))
             if delta is None:
                 return None
             total = delta if total is None else total + delta
         return total
+
+    def _part(self, edge: Edge, value: Array) -> Array | None:
+        """Return what the rule of an edge gives with another value, None where a step has other shapes."""
+        with np.errstate(all="ignore"):
+            try:
+                return self.rule(edge, value.reshape(self.shape))
+            except ValueError:
+                return None
 
 
 def other_steps(draws: Sequence[Draw]) -> Iterator[OtherSteps]:

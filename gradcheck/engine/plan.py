@@ -13,7 +13,7 @@ from gradcheck.backend.tensorflow.runs import OutputsChanged
 from gradcheck.backend.tensorflow.runtime import give_back
 from gradcheck.checks import CHECKS
 from gradcheck.checks.check import Check
-from gradcheck.checks.whole import all_pass
+from gradcheck.checks.whole import faults_left
 from gradcheck.diagnose.conditions import with_suspects
 from gradcheck.diagnose.finding import completed
 from gradcheck.diagnose.mends import with_mend
@@ -173,12 +173,12 @@ def mend(lab: Lab, report: Report, progress: Progress) -> None:
     others = [finding for finding in report.findings if finding.code != "gradient-mismatch"]
     for i in places:
         progress.enter(MENDS, with_result=True)
-        report.findings[i] = with_mend(lab, report.findings[i], partial(all_pass, before=others), trials)
+        report.findings[i] = with_mend(lab, report.findings[i], partial(faults_left, before=others), trials)
     # What cured a later input may cure one for which there was no time.
     for i in places if trials.cures else ():
         if not report.findings[i].fix:
             again = replace(trials, ended=True)
-            report.findings[i] = with_mend(lab, report.findings[i], partial(all_pass, before=others), again)
+            report.findings[i] = with_mend(lab, report.findings[i], partial(faults_left, before=others), again)
 
 
 def _facts(lab: Lab, limits: Limits) -> Facts:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -24,6 +24,7 @@ from gradcheck.measure.own_points import moves_variables, own_point
 from gradcheck.measure.precision import vector_op
 from gradcheck.numerics.arrays import Array
 from gradcheck.numerics.closeness import wide
+from gradcheck.results import Finding
 from gradcheck.scanning.edits import Known, edits
 from gradcheck.scanning.syntax import Edit
 from gradcheck.verdict.tolerances import (
@@ -41,16 +42,20 @@ from gradcheck.ways import EAGER
 if TYPE_CHECKING:
     from gradcheck.measure.lab import Lab
 
-# Whether every check passes, with the code as it is at the time of the call: of all inputs, or of one of them.
-Passes = Callable[["Lab", "str | None"], bool]
+# What the checks find, with the code as it is at the time of the call: of all inputs, or of one of them.
+FaultsLeft = Callable[["Lab", "str | None"], Sequence[Finding]]
 
 
 @dataclass(frozen=True, slots=True)
 class Mend:
-    """Hold an edit with which the gradient passes, and the line that it makes."""
+    """Hold an edit with which the gradient passes, and the line that it makes.
+
+    `whole` says that every check passes, not only the comparison at fresh points.
+    """
 
     edit: Edit
     line: str
+    whole: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +122,11 @@ class Trials:
             self.gradients[x.tobytes(), edit] = gradient
 
 
-def mend_at(lab: Lab, wanted: Wanted, passes: Passes, clues: Clues, trials: Trials) -> Mend | None:
-    """Return the first edit with which the gradient is right, at x, at fresh points, and by every check (`passes`).
+def mend_at(lab: Lab, wanted: Wanted, faults_left: FaultsLeft, clues: Clues, trials: Trials) -> Mend | None:
+    """Return the first edit with which the gradient is right, at x, at fresh points, and by every check.
 
-    Where no edit cures all inputs, one that cures this one and leaves the others as they are.
+    Where no edit cures all inputs, one that cures this one and leaves the others as they are; where none passes every
+    check, one with which the gradient is right at x and at fresh points.
     """
     code = _code(lab)
     if code is None or wanted.x.size > EDITED_SIZE or moves_variables(lab, wanted.x):
@@ -130,7 +136,7 @@ def mend_at(lab: Lab, wanted: Wanted, passes: Passes, clues: Clues, trials: Tria
         return None
     tried = _tried(lab, code, wanted.x, _candidates(lab, code, clues, trials), clues.seconds, trials)
     right = ((e, _is_right_everywhere(g, wanted)) for e, g in tried if _is_right(g, before, wanted))
-    return _first_cure(lab, code, wanted, passes, right, trials)
+    return _first_cure(lab, code, wanted, faults_left, right, trials)
 
 
 def _candidates(lab: Lab, code: Code, clues: Clues, trials: Trials) -> Iterator[Edit]:
@@ -148,13 +154,14 @@ def _candidates(lab: Lab, code: Code, clues: Clues, trials: Trials) -> Iterator[
 
 
 def _first_cure(
-    lab: Lab, code: Code, wanted: Wanted, passes: Passes, right: Iterator[tuple[Edit, bool]], trials: Trials
+    lab: Lab, code: Code, wanted: Wanted, faults_left: FaultsLeft, right: Iterator[tuple[Edit, bool]], trials: Trials
 ) -> Mend | None:
     """Return the first edit that passes every check: of all inputs, else the first that cures this input.
 
     `right` are the edits that give the wanted gradient of this input, and whether they give that of every input.
     """
     in_part: list[Edit] = []
+    compared: list[Edit] = []
     left = EDITS_VERIFIED
     for edit, everywhere in right:
         known = next((cure for cure in trials.cures if cure.edit == edit), None)
@@ -163,16 +170,18 @@ def _first_cure(
         if not everywhere:
             in_part.append(edit)
             continue
-        if _passes(lab, code, edit, wanted) and _whole_passes(lab, code, edit, passes, None):
-            trials.cures.append(code.mended(edit))
-            return trials.cures[-1]
+        if _passes(lab, code, edit, wanted):
+            if _whole_passes(lab, code, edit, faults_left, None):
+                trials.cures.append(code.mended(edit))
+                return trials.cures[-1]
+            compared.append(edit)
         left -= 1
         if not left:
             break
     for edit in in_part[:EDITS_VERIFIED]:
-        if _passes(lab, code, edit, wanted) and _whole_passes(lab, code, edit, passes, wanted.name):
+        if _passes(lab, code, edit, wanted) and _whole_passes(lab, code, edit, faults_left, wanted.name):
             return code.mended(edit)
-    return None
+    return replace(code.mended(compared[0]), whole=False) if compared else None
 
 
 def _known(lab: Lab, clues: Clues) -> Known:
@@ -184,9 +193,34 @@ def _known(lab: Lab, clues: Clues) -> Known:
     return Known(clues.ratio, clues.cause, tuple(wrong) if len(wrong) == len(clues.wrong) else (), count)
 
 
-def _whole_passes(lab: Lab, code: Code, edit: Edit, passes: Passes, of: str | None) -> bool:
+def _whole_passes(lab: Lab, code: Code, edit: Edit, faults_left: FaultsLeft, of: str | None) -> bool:
+    """Return whether the checks find nothing that is not there without the edit."""
     with code.edited(edit):
-        return passes(lab, of)
+        faults = faults_left(lab, of)
+    return all(_is_older(lab, fault) for fault in faults)
+
+
+def _is_older(lab: Lab, fault: Finding) -> bool:
+    """Return whether a gradient that is no number with an edit is none without it, or by autodiff, at those inputs."""
+    x = shown_at(lab, fault) if fault.code == "gradient-nonfinite" else None
+    if x is None:
+        return False
+    found = _gradient(lab, x), lab.autodiff(replace(lab.precision.point, x=x))
+    return any(gradient is not None and not np.isfinite(gradient).all() for gradient in found)
+
+
+def shown_at(lab: Lab, finding: Finding) -> Array | None:
+    """Return the sample with a counterexample in the place of its first rows, None where that does not fit."""
+    values = list(lab.values)
+    for i, leaf in enumerate(lab.leaves):
+        own, shown_ = lab.values[i], finding.counterexample.get(leaf.name)
+        rows = None if shown_ is None else np.asarray(shown_["values"], own.dtype)
+        if rows is None or rows.ndim != own.ndim or rows.shape[1:] != own.shape[1:] or rows.size > own.size:
+            return None
+        values[i] = rows if rows.shape == own.shape else np.concatenate([rows, own[len(rows) :]])
+        if i not in lab.sources and not np.array_equal(values[i], own):
+            return None
+    return lab.layout.inputs.pack([*(values[i] for i in lab.sources), *(lab.kept(v) for v in lab.variables)])
 
 
 def _code(lab: Lab) -> Code | None:
@@ -310,4 +344,14 @@ def _passes_at(lab: Lab, op: VectorOp, point: Point, wanted: Wanted) -> bool:
     tolerance = tolerance_of(lab, lab.precision)
     known, trusted = wanted.coordinates, lab.precision.trusted
     found = assess(point, gradient, tolerance, lab.rng("mended"), known, trusted)
-    return not found.wrong.any() and _is_finite_at(lab, point, wanted)
+    wrong = found.wrong.any() and not (lab.facts.stops and _is_autodiff(lab, point, gradient, known))
+    return not wrong and _is_finite_at(lab, point, wanted)
+
+
+def _is_autodiff(lab: Lab, point: Point, gradient: Array, known: NDArray[np.int64]) -> bool:
+    """Return whether a gradient is that of the bare forward: what this holds fixed, differences do not."""
+    autodiff = lab.autodiff(point)
+    if autodiff is None:
+        return False
+    allowed = EDITED_RTOL * np.abs(autodiff[known]).max(initial=0.0)
+    return bool((np.abs(gradient - autodiff)[known] <= allowed).all())

@@ -7,7 +7,7 @@ import ast
 import itertools
 from collections.abc import Iterator, Sequence
 
-from gradcheck.scanning.forms import CONSTANT_FACTORS, DIVISORS, MEANS, TERMS, WRAPS
+from gradcheck.scanning.forms import CONSTANT_FACTORS, MEANS, TERMS, WRAPS
 from gradcheck.scanning.syntax import Edit, Syntax, number_of, written
 
 _FLIPPED = {ast.Gt: "<", ast.Lt: ">", ast.GtE: "<=", ast.LtE: ">="}
@@ -104,6 +104,12 @@ def wrapped(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:
         yield syntax.put(node, syntax.own(form.format(e=text, f=syntax.as_factor(node), a=axis)))
 
 
+def shifted(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:
+    """Yield what a function takes less and more a tensor: the logarithm of a sum that was left out of an exponent."""
+    for sign, name in itertools.product("-+", syntax.inputs()):
+        yield syntax.put(node, f"{syntax.text(node)} {sign} {name}")
+
+
 def divided(syntax: Syntax, node: ast.expr, ratio: float | None) -> Iterator[Edit]:
     """Yield a value divided by what the gradient is off by."""
     if ratio:
@@ -122,9 +128,9 @@ def multiplied(syntax: Syntax, node: ast.expr, forms: Sequence[str], names: Sequ
         yield syntax.put(node, f"{syntax.as_factor(node)} * {syntax.own(form.format(n=name))}")
 
 
-def divided_by_names(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:
-    """Yield a value divided by tensors, by their squares, by how many elements they have."""
-    for form, name in itertools.product(DIVISORS, syntax.inputs()):
+def divided_by(syntax: Syntax, node: ast.expr, forms: Sequence[str]) -> Iterator[Edit]:
+    """Yield a value divided by functions (`forms`) of tensors: their squares, how many elements they have."""
+    for form, name in itertools.product(forms, syntax.inputs()):
         yield syntax.put(node, f"{syntax.as_factor(node)} / {syntax.own(form.format(n=name))}")
 
 

@@ -55,6 +55,12 @@ def accumulated(node: ast.expr) -> ast.expr | None:
     return node.args[0] if any(word in node.func.attr for word in ACCUMULATING) else None
 
 
+def taken(node: ast.expr) -> ast.expr | None:
+    """Return what a function of one argument takes, None for what is another thing."""
+    one = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and len(node.args) == 1
+    return node.args[0] if isinstance(node, ast.Call) and one and not node.keywords else None
+
+
 def other_letters(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:
     """Yield an einsum with two letters exchanged, of one operand or of the result: a matrix transposed."""
     equation = node.args[0] if isinstance(node, ast.Call) and _is_einsum(node.func) and node.args else None

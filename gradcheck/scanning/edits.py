@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 
 from gradcheck.scanning import arithmetic_edits as arithmetic
 from gradcheck.scanning.axis_lists import axes_of_a_line, other_axes, other_orders
-from gradcheck.scanning.call_edits import accumulated, as_the_forward_sums, other_calls, other_letters
+from gradcheck.scanning.call_edits import accumulated, as_the_forward_sums, other_calls, other_letters, taken
 from gradcheck.scanning.edit_causes import BY_FAMILY, by_meaning, cause_of
-from gradcheck.scanning.forms import FACTORS, RARE_FACTORS
-from gradcheck.scanning.index_edits import other_indices, other_orders_of_lists
+from gradcheck.scanning.forms import DIVISORS, FACTORS, RARE_FACTORS
+from gradcheck.scanning.index_edits import other_indices, other_loops, other_orders_of_lists
 from gradcheck.scanning.name_edits import elements, handed_on, other_names, other_names_of_lines
 from gradcheck.scanning.slices import by_suspicion
 from gradcheck.scanning.syntax import Edit, Syntax, number_of
@@ -76,11 +76,12 @@ def _plain(syntax: Syntax, nodes: Sequence[ast.expr], ratio: float | None) -> _F
         ("letters", (e for node in nodes for e in other_letters(syntax, node))),
         ("calls", (e for node in nodes for e in other_calls(syntax, node))),
         ("comparisons", (e for node in nodes for e in arithmetic.other_comparisons(syntax, node))),
-        ("names", (e for node in nodes for e in other_names(syntax, node))),
-        ("names", other_names_of_lines(syntax, nodes)),
         ("indices", other_indices(syntax, nodes)),
         ("indices", other_orders_of_lists(syntax, nodes)),
+        ("indices", other_loops(syntax)),
         ("exchanged", _exchanged(syntax)),
+        ("names", (e for node in nodes for e in other_names(syntax, node))),
+        ("names", other_names_of_lines(syntax, nodes)),
     )
 
 
@@ -88,18 +89,21 @@ def _far_fetched(syntax: Syntax, nodes: Sequence[ast.expr], ratio: float | None)
     """Return the edits that put there what was forgotten: a factor, a term, a sum."""
     values, inputs = syntax.values(nodes), syntax.inputs()
     inside = [part for node in nodes if (part := accumulated(node)) is not None]
+    arguments = [part for node in nodes if (part := taken(node)) is not None]
     read, given = elements(syntax), handed_on(nodes)
     inputs_given = [node for node in given if isinstance(node, ast.Name) and node.id in inputs]
     return (
         ("factors", (e for node in values for e in arithmetic.divided(syntax, node, ratio))),
         ("factors", (e for node in (*values, *inside) for e in arithmetic.multiplied(syntax, node, ("{n}",), inputs))),
-        ("factors", (e for node in values for e in arithmetic.divided_by_names(syntax, node))),
+        ("factors", (e for node in values for e in arithmetic.divided_by(syntax, node, ("{n}",)))),
+        ("terms", (e for node in arguments for e in arithmetic.shifted(syntax, node))),
         ("factors", (e for node in values for e in arithmetic.multiplied(syntax, node, ("{n}",), read))),
         ("factors", (e for node in (*values, *given) for e in arithmetic.times_numbers(syntax, node))),
         ("factors", (e for node in values for e in arithmetic.multiplied(syntax, node, FACTORS, inputs))),
         ("terms", (e for node in values for e in arithmetic.with_terms(syntax, node))),
-        ("wraps", (e for node in values for e in arithmetic.wrapped(syntax, node))),
         ("wraps", (e for node in nodes for e in as_the_forward_sums(syntax, node))),
+        ("wraps", (e for node in values for e in arithmetic.wrapped(syntax, node))),
+        ("factors", (e for node in values for e in arithmetic.divided_by(syntax, node, DIVISORS))),
         ("signs", (syntax.put(node, f"-{node.id}") for node in inputs_given)),
         ("operators", (e for node in nodes for e in arithmetic.other_operands(syntax, node))),
         ("factors", (e for node in values for e in arithmetic.multiplied(syntax, node, RARE_FACTORS, inputs))),

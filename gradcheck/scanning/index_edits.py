@@ -14,12 +14,16 @@ _STRIDES = 6
 
 
 def other_orders_of_lists(syntax: Syntax, nodes: Sequence[ast.expr]) -> Iterator[Edit]:
-    """Yield lists, tuples and indices with two neighbours exchanged; then all pairs of a list of pairs."""
+    """Yield lists, tuples and indices with neighbours exchanged, turned around, and with all pairs of pairs swapped."""
     lists = [n for n in nodes if isinstance(n, (ast.List, ast.Tuple)) and isinstance(n.ctx, ast.Load)]
     for node in lists:
         for one, other in itertools.pairwise(node.elts):
             if _may_swap(syntax, one, other):
                 yield syntax.put_all([one, other], [syntax.text(other), syntax.text(one)])
+    for node in (n for n in lists if len(n.elts) > 2 and n.lineno == n.end_lineno):
+        texts = [syntax.text(element) for element in node.elts]
+        for turned in (texts[1:] + texts[:1], texts[-1:] + texts[:-1], texts[::-1]):
+            yield syntax.put_all(node.elts, turned)
     pairs = [n for n in lists if len(n.elts) == 2 and _may_swap(syntax, *n.elts)]
     for parent in dict.fromkeys(syntax.parents.get(n) for n in pairs):
         beside = [n for n in pairs if syntax.parents.get(n) is parent and n.lineno == n.end_lineno]
@@ -32,6 +36,25 @@ def _may_swap(syntax: Syntax, one: ast.expr, other: ast.expr) -> bool:
     if isinstance(one, ast.Slice) or isinstance(other, ast.Slice) or one.lineno != other.end_lineno:
         return False
     return syntax.text(one) != syntax.text(other)
+
+
+def other_loops(syntax: Syntax) -> Iterator[Edit]:
+    """Yield loops over all of a list, or over it the other way round."""
+    for loop in syntax.nodes():
+        steps = loop.iter if isinstance(loop, (ast.For, ast.comprehension)) else None
+        if steps is None or steps.lineno != steps.end_lineno:
+            continue
+        back = isinstance(steps, ast.Call) and isinstance(steps.func, ast.Name) and steps.func.id == "reversed"
+        yield syntax.put(
+            steps,
+            syntax.text(steps.args[0])
+            if isinstance(steps, ast.Call) and back and steps.args
+            else f"reversed({syntax.text(steps)})",
+        )
+        sliced = steps.args[0] if isinstance(steps, ast.Call) and back and steps.args else steps
+        if isinstance(sliced, ast.Subscript) and isinstance(sliced.slice, ast.Slice):
+            whole = syntax.text(sliced.value)
+            yield from (syntax.put(steps, text) for text in (f"reversed({whole})", whole))
 
 
 def other_indices(syntax: Syntax, nodes: Sequence[ast.expr]) -> Iterator[Edit]:
@@ -56,7 +79,8 @@ def other_indices(syntax: Syntax, nodes: Sequence[ast.expr]) -> Iterator[Edit]:
 
 def _instead(syntax: Syntax, node: ast.expr, lengths: dict[str, str]) -> Iterator[str]:
     text = syntax.text(node)
-    yield from (f"{text} + 1", f"{text} - 1")
+    others = [name for name in lengths if name not in text]
+    yield from (f"{text} {sign} {other}" for other in ("1", *others) for sign in "+-")
     length = lengths.get(node.id, "") if isinstance(node, ast.Name) else ""
     if length:
         last = written(int(length) - 1) if length.isdigit() else f"{length} - 1"
@@ -102,10 +126,13 @@ def _counts(node: ast.expr, counters: dict[str, str]) -> bool:
 
 
 def _subscript(syntax: Syntax, node: ast.AST) -> ast.AST | None:
-    """Return the subscript in which an expression stands as an index."""
+    """Return the subscript in which an expression stands as an index, or the call of a function of the user's own."""
     while (parent := syntax.parents.get(node)) is not None:
         if isinstance(parent, ast.Subscript):
             return parent if node is parent.slice else None
+        if isinstance(parent, ast.Call):
+            own = isinstance(parent.func, ast.Name) and parent.func.id in syntax.names
+            return parent if own and node in parent.args else None
         if not isinstance(parent, (ast.Slice, ast.Tuple, ast.BinOp, ast.UnaryOp)):
             return None
         node = parent

@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lines without operations that change nothing: to add zero, to multiply by one."""
+"""Lines without operations that change nothing (to add zero, to multiply by one), and without two signs in a row."""
 
 from __future__ import annotations
 
 import ast
+import re
 import textwrap
 
 # What leaves a value as it is, by the operator: on its right, or on both of its sides.
 _ON_THE_RIGHT = {ast.Add: 0, ast.Sub: 0, ast.Mult: 1, ast.Div: 1, ast.Pow: 1}
 _ON_THE_LEFT = {ast.Add: 0, ast.Mult: 1}
+# A sum with a negative number, which is a difference; of its square it is not.
+_SUM = re.compile(r"\+ \(-(\d[\d.e]*)\)(?!\s*\*\*)")
+_DIFFERENCE = re.compile(r"- \(-(\d[\d.e]*)\)(?!\s*\*\*)")
 
 
 def without_neutral(line: str, before: str) -> str:
@@ -18,7 +22,7 @@ def without_neutral(line: str, before: str) -> str:
         whole, kept = found[0]
         raw = text.encode()
         text = (raw[: whole.col_offset] + kept + raw[whole.end_col_offset :]).decode()
-    return text
+    return _DIFFERENCE.sub(r"+ \1", _SUM.sub(r"- \1", text))
 
 
 def _neutral(line: str) -> list[tuple[ast.BinOp, bytes]]:
