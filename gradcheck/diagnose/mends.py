@@ -11,9 +11,10 @@ from gradcheck.diagnose.causes import UNNAMED
 from gradcheck.diagnose.contrast import contrast_of
 from gradcheck.diagnose.counterfactual import TWO_CHANGES
 from gradcheck.files import shown
-from gradcheck.measure.edited import Clues, FaultsLeft, Mend, Trials, Wanted, mend_at, shown_at
+from gradcheck.measure.edited import Clues, FaultsLeft, Mend, Trials, mend_at
 from gradcheck.measure.lab import Lab
 from gradcheck.measure.measurement import Measurement
+from gradcheck.measure.mended import Wanted, shown_at
 from gradcheck.measure.noise import packed_values
 from gradcheck.results import Finding, Source
 from gradcheck.scanning.mending import divided

@@ -66,13 +66,10 @@ def _chosen(size: int) -> Iterator[tuple[slice, str, bool]]:
         yield slice(size - 1, size), "the last place", False
     for count in (n for n in BLOCKS if size % n == 0 and size > n):
         for first in range(count):
-            yield slice(first, None, count), f"every {_ORDINALS[count]} place from place {first} on", True
+            yield slice(first, None, count), f"places {first}, {first + count}, ...", True
             block = size // count
             part = f"places {first * block} to {(first + 1) * block - 1}"
             yield slice(first * block, (first + 1) * block), part, True
-
-
-_ORDINALS = {2: "second", 3: "third", 4: "fourth"}
 
 
 def _among(outputs: Coordinates, part: slice, chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -19,6 +19,7 @@ from gradcheck.results import DIFFERENT, IDENTICAL, OPEN, ROUNDED, Exact
 if TYPE_CHECKING:
     from gradcheck.measure.lab import Lab
 
+HELD = "tf.stop_gradient holds a value of the forward fixed, which the derivative does not"
 AS_NUMBERS = "the gradient cannot be followed, so that its numbers are compared"
 
 
@@ -80,6 +81,8 @@ class ExactSample:
 def exact_sample(lab: Lab) -> ExactSample:
     """Return what exact arithmetic says at the sample of a lab."""
     x, cotangent = lab.vector(), lab.precision.on_alive(lab.cotangent)
+    if lab.facts.stops:
+        return ExactSample(ExactPoint(Exact(OPEN, why=HELD), x))
     op = None
     try:
         op = exact_op(lab)

@@ -16,6 +16,7 @@ _STRIDES = 6
 def other_orders_of_lists(syntax: Syntax, nodes: Sequence[ast.expr]) -> Iterator[Edit]:
     """Yield lists, tuples and indices with neighbours exchanged, turned around, and with all pairs of pairs swapped."""
     lists = [n for n in nodes if isinstance(n, (ast.List, ast.Tuple)) and isinstance(n.ctx, ast.Load)]
+    lists = [n for n in lists if not isinstance(syntax.parents.get(n), (ast.Return, ast.Lambda))]
     for node in lists:
         for one, other in itertools.pairwise(node.elts):
             if _may_swap(syntax, one, other):

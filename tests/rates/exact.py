@@ -21,6 +21,8 @@ from rich.table import Table
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 FOLDERS = ["specs", "tests/specs", "tests/verdicts"]
 LARGE = "tests/rates/exact_large.yaml"
+# A smaller difference is one that exact arithmetic sees and the comparison in float32 allows.
+SHARPER = 1e-5
 # Bounds of the issue: share of decided cases, and seconds of a median case and of 10,000 elements.
 DECIDED, MEDIAN_S, LARGE_S = 0.85, 0.3, 5.0
 
@@ -40,7 +42,10 @@ def contradiction(case, result) -> str:
     exact = result.exact
     if exact is None or exact.verdict == "open":
         return ""
-    if result.status != "passed":
+    if exact.verdict == "different" and exact.size < SHARPER:
+        return ""
+    found = {f.code for f in result.findings if f.level == "error"}
+    if result.status != "passed" and found != {label.split("/")[0] for label in case.expect}:
         return ", ".join(f.label for f in result.findings if f.level == "error") or "nothing found"
     wrong = [f for f in result.findings if f.code == "gradient-mismatch" and f.level == "error"]
     if exact.verdict == "different" and not wrong and exact.size > 3e-8 and not case.expect:
