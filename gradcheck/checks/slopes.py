@@ -16,6 +16,7 @@ from gradcheck.diagnose.approximate import approximate
 from gradcheck.diagnose.chaos import chaos
 from gradcheck.diagnose.contrast import STOPPED, contrast_of, stopped_in_the_forward
 from gradcheck.diagnose.counterfactual import refined
+from gradcheck.diagnose.factors import with_other_factor
 from gradcheck.diagnose.finding import hardened
 from gradcheck.diagnose.gather import diagnosis_of
 from gradcheck.diagnose.ignored import with_ignored
@@ -321,6 +322,7 @@ def _mismatch(lab: Lab, measurement: Measurement, measurements: Sequence[Measure
     meant = lab.facts.stops and STOPPED in contrast and not measurement.declared
     inner = None if measurement.declared or meant else inner_rule(lab, lab.precision.point.x, measurement.part)
     diagnosis = inner or slope_of_stairs(lab, measurement) or diagnosis_of(lab, measurement, measurements)
+    diagnosis = with_other_factor(lab, measurement, diagnosis)
     if diagnosis.moving or diagnosis.tentative or (diagnosis.cause == "unknown" and not diagnosis.hint):
         diagnosis = refined(lab, measurement, diagnosis)
     if diagnosis.cause == "unknown" and not diagnosis.hint:

@@ -35,10 +35,12 @@ class Change:
     hint: str
 
 
-STOPPED = Change("stopped", "nothing comes through {op}", "add the part of the gradient that comes through {op}")
+STOPPED = Change(
+    "stopped", "nothing comes through {at}{op}", "add the part of the gradient that comes through {at}{op}"
+)
 BYPASSED = Change("bypassed", "it ignores the derivative of {op}", "multiply by the derivative of {op} (chain rule)")
 WITHOUT_FACTOR = Change(
-    "bypassed", "{op} is differentiated without its other factor", "multiply by the other factor of {op}"
+    "bypassed", "{at}{op} is differentiated without its other factor", "multiply by the other factor of {op}"
 )
 WITHOUT_SIZE = Change(
     "bypassed", "of the other factor of {op} only the sign is there", "multiply by the other factor of {op}"

@@ -35,11 +35,27 @@ _BY_A_BRANCH = ("region", "elements", "unknown")
 def with_suspects(lab: Lab, finding: Finding) -> Finding:
     """Return a mismatch in some elements or inputs with the conditions that grad_fn has and the forward has not."""
     suspected = finding.level == "error" and finding.code == "gradient-mismatch" and finding.cause in _BY_A_BRANCH
-    if not suspected or lab.steering is None or not lab.steering.only_in_grad:
+    if not suspected or lab.steering is None:
         return finding
-    places = ", ".join(f"{os.path.basename(c.file)}:{c.line}" for c in lab.steering.only_in_grad)
+    own = [c for c in lab.steering.only_in_grad if _is_written(c)]
+    if not own:
+        return finding
+    places = ", ".join(dict.fromkeys(f"{os.path.basename(c.file)}:{c.line}" for c in own))
     said = f"only grad_fn, not the forward, has the condition at {places}"
     return replace(finding, hint=f"{finding.hint}; {said}" if finding.hint else said)
+
+
+def _is_written(condition: Condition) -> bool:
+    """Return whether the user's line decides something: functions of TensorFlow hold conditions of their own."""
+    text = linecache.getline(condition.file, condition.line)
+    return any(word in text for word in _DECIDING)
+
+
+# Words of a line that decides something.
+_DECIDING = (
+    *("<", ">", "==", "!=", "if ", "where", "cond", "equal", "greater", "less", "max", "min", "relu", "clip", "abs"),
+    *("sign", "sort", "top_k", "floor", "ceil", "round", "mask", "while", "case", "logical"),
+)
 
 
 def told(condition: Condition, side: bool) -> str:

@@ -8,6 +8,7 @@ that were drawn independently.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
@@ -40,6 +41,7 @@ from gradcheck.verdict.tolerances import (
     CHANGED_COORDINATES,
     LEAST_INNER_FACTOR,
     LINES_CHANGED,
+    SEARCH_SECONDS,
 )
 
 # Causes that a change may have, the simplest explanation first (the order is that of issue 22's prototype).
@@ -99,7 +101,10 @@ def _in_lines(lab: Lab, part: slice) -> Iterator[Match]:
     if switched is None:
         return
     wanted, numbers = wanted_of(switched.draws, part, lab.precision.op.wide), range(len(switched.draws))
+    end = time.process_time() + SEARCH_SECONDS
     for group, how in islice(((g, how) for g in switched.board.groups for how in g.changes()), LINES_CHANGED):
+        if time.process_time() > end:
+            return
         deltas = (switched.delta(number, group, how) for number in numbers)
         clean = wanted.explained_by(deltas)
         if clean is not None:
@@ -184,11 +189,26 @@ def _factor(draw: Draw, edge: Edge, part: slice) -> float | None:
 
 
 def _worded(match: Match) -> Diagnosis:
-    named = [_named(edge) for edge in match.edges]
+    named, at = [_named(edge) for edge in match.edges], [_operand(edge) for edge in match.edges]
+    if len(set(zip(at, named, strict=True))) < len(named):
+        named = [f"{name}, number {number} of {len(named)}," for number, name in enumerate(named, 1)]
     but = TWO_CHANGES if match.two else "it is right except that"
-    fill = {"op": named[0]} if len(named) == 1 else {}
+    fill = {"op": named[0], "at": at[0]} if len(named) == 1 else {"at": at}
     words = match.change.words.format(*named, **fill)
     return Diagnosis(match.change.cause, f"{but} {words}", match.change.hint.format(*named, **fill))
+
+
+def _operand(edge: Edge | Group) -> str:
+    """Return in words which operand of an op an edge goes to, nothing where there is one alone."""
+    if isinstance(edge, Group) or edge.op not in _WITH_TWO or not edge.others:
+        return ""
+    return f"the {'first' if edge.position == 0 else 'second'} operand of "
+
+
+# Ops whose operands people tell apart by their place.
+_WITH_TWO = frozenset(
+    {"AddV2", "Sub", "Mul", "RealDiv", "Pow", "Maximum", "Minimum", "SquaredDifference", "MatMul", "BatchMatMulV2"}
+)
 
 
 def _named(edge: Edge | Group) -> str:

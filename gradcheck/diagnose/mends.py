@@ -20,6 +20,7 @@ from gradcheck.results import Finding, Source
 from gradcheck.scanning.mending import divided
 from gradcheck.scanning.neutral import without_neutral
 from gradcheck.scanning.returns import line_at
+from gradcheck.scanning.syntax import undone
 from gradcheck.verdict.tolerances import DENOMINATORS, FRACTION_RTOL, WEAK
 
 ONE_LINE = "one line of grad_fn is wrong, and with the fix it is right"
@@ -58,7 +59,9 @@ def _with_mend_here(
     line = None if factor is None else _divided(lab, finding, factor)
     right = Wanted(str(finding.wrt), lab.vector(), wanted, decided + measurement.part.start)
     wrong = tuple(known.slot.name for known in lab.known_measurements if known.wrong.any())
-    mend = mend_at(lab, right, faults_left, Clues(finding.cause, factor, line, wrong), trials)
+    is_word = line is not None and factor is not None and undone(factor) not in line[1]
+    clues = Clues(finding.cause, factor, line, is_word, wrong)
+    mend = mend_at(lab, right, faults_left, clues, trials)
     return _with_fix(lab, finding, mend, contrast_of(measurement, lab.facts.stops))
 
 

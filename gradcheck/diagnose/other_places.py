@@ -6,6 +6,7 @@ from __future__ import annotations
 from itertools import combinations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gradcheck.diagnose.evidence import Diagnosis, Evidence, explained
 from gradcheck.numerics.arrays import Array
@@ -81,14 +82,31 @@ def permuted(e: Evidence) -> Diagnosis | None:
         order[np.argsort(gradient)] = np.argsort(reference)
         if not explained(e, np.take(e.reference, order, axis)):
             continue
-        shown = f"{order[:MOST_AXES].tolist()}"[:-1] + (", ...]" if size > MOST_AXES else "]")
         return Diagnosis(
             "index",
-            f"the gradient holds the right numbers in other places along axis {axis}: those of {shown}",
-            f"put the parts back in the order of the input along axis {axis}: where it takes every second number,"
-            " tf.stack and tf.reshape, not tf.concat",
+            f"the gradient holds the right numbers in other places along axis {axis}: {_moved(order)}",
+            f"put the parts back in the order of the input along axis {axis}"
+            + (
+                ": it takes every second number, so tf.stack and tf.reshape, not tf.concat"
+                if _is_every_second(order)
+                else ""
+            ),
         )
     return None
+
+
+def _is_every_second(order: NDArray[np.int64]) -> bool:
+    """Return whether the even places come first and the odd ones after them, or the other way round."""
+    halves = np.concatenate([np.arange(0, order.size, 2), np.arange(1, order.size, 2)])
+    return bool(np.array_equal(order, halves) or np.array_equal(np.argsort(order), halves))
+
+
+def _moved(order: NDArray[np.int64]) -> str:
+    """Return in words what stands where: `at 2, 3, 0 those of 3, 0, 2`, of the places that hold another's numbers."""
+    places = np.flatnonzero(order != np.arange(order.size))
+    more = ", ..." if places.size > MOST_AXES else ""
+    at, of = (", ".join(map(str, found[:MOST_AXES])) + more for found in (places, order[places]))
+    return f"at {at} those of {of}"
 
 
 def _keys(array: Array, axis: int) -> Array:

@@ -37,8 +37,8 @@ def pairs(draws: tuple[Draw, Draw], wanted: Wanted) -> Iterator[Match]:
             continue
         clean = wanted.explained_by(x + y for x, y in zip(a.deltas, b.deltas, strict=True))
         if clean is not None:
-            words = f"{a.change.words.replace('{op}', '{0}')}, and {b.change.words.replace('{op}', '{1}')}"
-            hint = f"{a.change.hint.replace('{op}', '{0}')}; {b.change.hint.replace('{op}', '{1}')}"
+            words = f"{_of(a.change.words, 0)}, and {_of(b.change.words, 1)}"
+            hint = f"{_of(a.change.hint, 0)}; {_of(b.change.hint, 1)}"
             yield Match(Change(a.change.cause, words, hint), (one, other), clean, two=True)
             return
 
@@ -63,6 +63,11 @@ def _simple(draws: tuple[Draw, Draw]) -> Iterator[_Simple]:
         if change.cause in _IN_PAIRS
     )
     yield from islice((simple for simple in found if len(simple.deltas) == len(draws)), CHANGED_PAIRS)
+
+
+def _of(text: str, number: int) -> str:
+    """Return what is said of one op as what is said of the first or second of two."""
+    return text.replace("{at}", f"{{at[{number}]}}").replace("{op}", f"{{{number}}}")
 
 
 def two_factors(draws: tuple[Draw, Draw], wanted: Wanted) -> Iterator[Match]:
@@ -110,4 +115,4 @@ def _with_factor(op: str, factor: float) -> str:
 
 def _depend(one: Edge, other: Edge) -> bool:
     """Return whether the gradient comes through both: what a change does depends on the other then."""
-    return one.name == other.name or one.name in other.before or other.name in one.before
+    return one.name in other.before or other.name in one.before

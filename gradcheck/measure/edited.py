@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
@@ -76,14 +77,16 @@ class Code:
 
 @dataclass(frozen=True, slots=True)
 class Clues:
-    """Hold what is known of a mistake: its cause, what the gradient is to be divided by, a line to try first.
+    """Hold what is known of a mistake: its cause, what the gradient is to be divided by, a line to try.
 
+    `is_word` says that this line has another number or sign than the user's, not a factor more: it is tried first.
     `wrong` names the inputs whose gradients are wrong.
     """
 
     cause: str | None = None
     ratio: float | None = None
     line: tuple[int, str] | None = None
+    is_word: bool = False
     wrong: tuple[str, ...] = ()
 
     @property
@@ -121,18 +124,19 @@ def mend_at(lab: Lab, wanted: Wanted, faults_left: FaultsLeft, clues: Clues, tri
     before = gradient_now(lab, wanted.x)
     if before is None:
         return None
-    tried = _tried(lab, code, wanted.x, _candidates(lab, code, clues, trials), clues.seconds, trials)
+    line = None if clues.line is None or trials.ended else code.parts[0].whole_line(*clues.line)
+    first, last = ([line], None) if line is not None and clues.is_word else ([], line)
+    candidates = itertools.chain(first, _candidates(lab, code, clues, trials))
+    tried = _tried(lab, code, wanted.x, candidates, last, clues.seconds, trials)
     right = ((e, is_right_everywhere(g, wanted)) for e, g in tried if is_right(g, before, wanted))
     return _first_cure(lab, code, wanted, faults_left, right, trials)
 
 
 def _candidates(lab: Lab, code: Code, clues: Clues, trials: Trials) -> Iterator[Edit]:
-    """Yield edits, likely ones first: what cured another input, a line that is known, those of the grad_fn."""
+    """Yield edits, likely ones first: what cured another input, those of the grad_fn, those of what only it calls."""
     yield from (cure.edit for cure in trials.cures)
     if trials.ended:
         return
-    if clues.line is not None:
-        yield code.parts[0].whole_line(*clues.line)
     known = _known(lab, clues)
     for part in code.parts:
         yield from edits(part.syntax, known)
@@ -201,11 +205,11 @@ def _code(lab: Lab) -> Code | None:
 
 
 def _tried(
-    lab: Lab, code: Code, x: Array, candidates: Iterable[Edit], seconds: float, trials: Trials
+    lab: Lab, code: Code, x: Array, candidates: Iterable[Edit], last: Edit | None, seconds: float, trials: Trials
 ) -> Iterator[tuple[Edit, Array]]:
     """Yield edits with the gradients that they give, in eager and in the op's own dtype.
 
-    The forward runs once for all edits of a grad_fn that read the same names.
+    The forward runs once for all edits of a grad_fn that read the same names.  For the `last` there is always time.
     """
     end = time.process_time() + seconds
     again = lab.gradients.pulled_again(replace(EAGER, device=lab.first_way.device), own_point(lab, x), lab.upstream)
@@ -217,12 +221,15 @@ def _tried(
             continue
         seen.add(edit)
         if len(seen) > EDITS_TRIED or time.process_time() > end:
-            return
+            break
         key = x.tobytes(), edit
         gradient = trials.gradients[key] if key in trials.gradients else _with_edit(lab, code, x, edit, again)
         trials.keep(x, edit, gradient)
         if gradient is not None:
             yield edit, gradient
+    gradient = None if last is None else _with_edit(lab, code, x, last, again)
+    if last is not None and gradient is not None:
+        yield last, gradient
 
 
 def _with_edit(lab: Lab, code: Code, x: Array, edit: Edit, again: Callable[[], Run]) -> Array | None:

@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 
 from gradcheck.scanning.forms import CONSTANT_FACTORS, MEANS, TERMS, WRAPS
-from gradcheck.scanning.syntax import Edit, Syntax, number_of, written
+from gradcheck.scanning.syntax import Edit, Syntax, number_of, undone, written
 
 _FLIPPED = {ast.Gt: "<", ast.Lt: ">", ast.GtE: "<=", ast.LtE: ">="}
 _OTHER_SIGN = {ast.Add: "-", ast.Sub: "+", ast.Mult: "/", ast.Div: "*"}
@@ -113,7 +113,7 @@ def shifted(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:
 def divided(syntax: Syntax, node: ast.expr, ratio: float | None) -> Iterator[Edit]:
     """Yield a value divided by what the gradient is off by."""
     if ratio:
-        yield syntax.put(node, f"{syntax.as_factor(node)} / {written(ratio)}")
+        yield syntax.put(node, f"{syntax.as_factor(node)} {undone(ratio)}")
 
 
 def times_numbers(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:

@@ -17,7 +17,7 @@ from gradcheck.scanning.axis_lists import axes_of_a_line, other_axes, other_orde
 from gradcheck.scanning.call_edits import accumulated, as_the_forward_sums, other_calls, other_letters, taken
 from gradcheck.scanning.edit_causes import BY_FAMILY, by_meaning, cause_of
 from gradcheck.scanning.forms import DIVISORS, FACTORS, RARE_FACTORS
-from gradcheck.scanning.index_edits import other_indices, other_loops, other_orders_of_lists
+from gradcheck.scanning.index_edits import exchanged_numbers, other_indices, other_loops, other_orders_of_lists
 from gradcheck.scanning.name_edits import elements, handed_on, other_names, other_names_of_lines
 from gradcheck.scanning.slices import by_suspicion
 from gradcheck.scanning.syntax import Edit, Syntax, number_of
@@ -78,6 +78,7 @@ def _plain(syntax: Syntax, nodes: Sequence[ast.expr], ratio: float | None) -> _F
         ("comparisons", (e for node in nodes for e in arithmetic.other_comparisons(syntax, node))),
         ("indices", other_indices(syntax, nodes)),
         ("indices", other_orders_of_lists(syntax, nodes)),
+        ("indices", exchanged_numbers(syntax, nodes)),
         ("indices", other_loops(syntax)),
         ("exchanged", _exchanged(syntax)),
         ("names", (e for node in nodes for e in other_names(syntax, node))),
@@ -93,9 +94,9 @@ def _far_fetched(syntax: Syntax, nodes: Sequence[ast.expr], ratio: float | None)
     read, given = elements(syntax), handed_on(nodes)
     inputs_given = [node for node in given if isinstance(node, ast.Name) and node.id in inputs]
     return (
-        ("factors", (e for node in values for e in arithmetic.divided(syntax, node, ratio))),
         ("factors", (e for node in (*values, *inside) for e in arithmetic.multiplied(syntax, node, ("{n}",), inputs))),
         ("factors", (e for node in values for e in arithmetic.divided_by(syntax, node, ("{n}",)))),
+        ("factors", (e for node in values for e in arithmetic.divided(syntax, node, ratio))),
         ("terms", (e for node in arguments for e in arithmetic.shifted(syntax, node))),
         ("factors", (e for node in values for e in arithmetic.multiplied(syntax, node, ("{n}",), read))),
         ("factors", (e for node in (*values, *given) for e in arithmetic.times_numbers(syntax, node))),

@@ -78,6 +78,17 @@ def other_indices(syntax: Syntax, nodes: Sequence[ast.expr]) -> Iterator[Edit]:
                     yield syntax.put_all(places, [syntax.bracketed(n, instead) for n in places])
 
 
+def exchanged_numbers(syntax: Syntax, nodes: Sequence[ast.expr]) -> Iterator[Edit]:
+    """Yield lines with two numbers that are indices in each other's place: coefficients in another order."""
+    whole = [n for n in nodes if isinstance(syntax.parents.get(n), (ast.Subscript, ast.Tuple))]
+    numbers = [n for n in whole if isinstance(number_of(n), int) and _subscript(syntax, n) is not None]
+    for here in on_lines(numbers):
+        own = {n: syntax.text(n) for n in here}
+        for one, other in itertools.combinations(dict.fromkeys(own.values()), 2):
+            places = [n for n in here if own[n] in (one, other)]
+            yield syntax.put_all(places, [other if own[n] == one else one for n in places])
+
+
 def _instead(syntax: Syntax, node: ast.expr, lengths: dict[str, str]) -> Iterator[str]:
     text = syntax.text(node)
     others = [name for name in lengths if name not in text]

@@ -6,7 +6,7 @@ from __future__ import annotations
 import ast
 import textwrap
 
-from gradcheck.scanning.syntax import written
+from gradcheck.scanning.syntax import undone, written
 
 _NICE = 1e-9
 # Characters of a number that people write.
@@ -64,7 +64,7 @@ def _without_factor(segment: str, factor: float) -> str:
         if abs(float(written) - number) <= _NICE * abs(number) and len(written) <= _SHORT:
             return segment[: constant.col_offset] + written + segment[constant.end_col_offset :]
     inner = segment if _is_product(node) else f"({segment})"
-    return f"{inner} / {_written(factor, False)}"
+    return f"{inner} {undone(factor)}"
 
 
 def _negated(segment: str, node: ast.expr) -> str:

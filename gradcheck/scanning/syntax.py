@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from gradcheck.scanning.returns import own_nodes
 
 _ATOMS = (ast.Name, ast.Call, ast.Constant, ast.Attribute, ast.Subscript)
+# How near a number is to a whole one that is one.
+_WHOLE = 1e-6
 # A gradient that loops while something holds may never end with another number in it.
 _ENDLESS = ("while_loop",)
 
@@ -211,6 +213,13 @@ def written(number: float) -> str:
     if isinstance(number, int):
         return str(number)
     return f"{number:.1f}" if float(number).is_integer() else f"{number:.9g}"
+
+
+def undone(ratio: float) -> str:
+    """Return what takes a factor out of a product: `/ 1.5`, of a third `* 3.0`."""
+    inverse = 1.0 / ratio
+    whole = abs(ratio) < 1 and abs(inverse - round(inverse)) < _WHOLE * abs(inverse)
+    return f"* {written(float(round(inverse)))}" if whole else f"/ {written(ratio)}"
 
 
 def parts_of(value: ast.expr) -> list[ast.expr]:

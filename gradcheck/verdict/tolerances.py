@@ -231,7 +231,7 @@ DENOMINATORS, FRACTION_RTOL = 12, 1e-4
 MAX_TERMS, LONG_ENOUGH = 8, 3
 # The fewest elements that count as a number of elements where all of them have one output each; what a formula that
 # stands for another is off by, beside the largest element, and the draws at which it is.
-COUNTABLE, APPROXIMATE_RTOL, APPROXIMATE_DRAWS = 5, 0.05, 2
+COUNTABLE, APPROXIMATE_RTOL, APPROXIMATE_DRAWS = 5, 0.03, 6
 # Edits of a grad_fn: how many are tried in how many seconds of the processor (fewer for a mistake with a name), of how
 # many coordinates; how many right ones are put to the whole comparison, what is right, what is kept, and fresh points.
 EDITS_TRIED, EDIT_SECONDS, NAMED_SECONDS, EDITED_SIZE = 4000, 8.0, 3.0, 20_000
@@ -329,7 +329,8 @@ CHANGED_COORDINATES = 400
 CHANGED_RTOL, CHANGED_LOW_RTOL, CHANGED_SCALE = 1e-6, 1e-3, 1e-8
 # How far the second point is moved (enough for another gradient, near enough for the same branches), and simple changes
 # that are tried two by two: 20,000 sums of vectors take 0.1 s; rules that see another value; lines changed as a whole.
-CHANGED_MOVE, CHANGED_PAIRS, OTHER_OPERANDS, LINES_CHANGED, BLOCKS = 0.1, 200, 20_000, 2000, (2, 3, 4)
+CHANGED_MOVE, CHANGED_PAIRS, OTHER_OPERANDS, LINES_CHANGED, SEARCH_SECONDS = 0.1, 200, 20_000, 2000, 8.0
+BLOCKS = (2, 3, 4)
 LEAST_INNER_FACTOR = 1e-6  # A factor of one, of zero and of minus one are changes of their own.
 
 # --- Conditions: branches of the forward and of grad_fn that are driven to both sides ---------------------------------

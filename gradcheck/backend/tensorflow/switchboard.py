@@ -17,8 +17,8 @@ import tensorflow as tf
 from gradcheck.backend.tensorflow.wide_forward import TooLarge, WideForward, use_name, with_uses
 from gradcheck.numerics.arrays import Array
 
-# A graph with more ops is not followed.
-MOST_OPS = 2000
+# A graph with more ops is not followed, nor one with more ops through which a gradient comes back.
+MOST_OPS, MOST_ALIVE = 2000, 400
 # What may be done to a group: nothing passes, the sign is wrong, the slope of an op (or the other factor of a product)
 # is ignored, the other factor of a matrix product is transposed.
 STOPPED, NEGATED, IGNORED, TURNED = "stopped", "negated", "ignored", "turned"
@@ -165,6 +165,28 @@ def _may_ignore(node: Any, position: int, taken: tuple[Any, ...], given: tuple[i
     return len(shape) == len(given) and all(n in (1, m) for n, m in zip(shape, given, strict=True))
 
 
+def _alive(forward: WideForward) -> set[str]:
+    """Return the ops through which a gradient may come back to the sources: not those behind a tf.stop_gradient."""
+    nodes = {node.name: node for node in forward.graph.node}
+    found: set[str] = set()
+    left = [_op_of(name) for name in forward.outputs]
+    while left:
+        name = left.pop()
+        if name in found or name not in nodes or nodes[name].op == "StopGradient":
+            continue
+        found.add(name)
+        left += [_op_of(taken) for taken in nodes[name].input]
+    return {name for name in found if nodes[name].op not in _SILENT}
+
+
+# Ops that pass on what they take, or take nothing.
+_SILENT = frozenset({"Identity", "NoOp", "Const", "Placeholder", "ReadVariableOp", "Shape"})
+
+
+def _op_of(tensor: str) -> str:
+    return tensor.removeprefix("^").split(":")[0]
+
+
 def _plain(name: str) -> str:
     return name.removesuffix(":0")
 
@@ -184,9 +206,12 @@ class _Board:
             self._made.add(name)
         self._constant(_ONE, 1.0, tf.float64)
         nodes = {node.name: node for node in self.graph.node}
+        alive = _alive(forward)
+        if len(alive) > MOST_ALIVE:
+            raise TooLarge(f"{len(alive)} ops with gradients")
         for node in forward.graph.node:
             file, line = forward.places.get(node.name, ("", 0))
-            if file and node.name in forward.shapes:
+            if file and node.name in forward.shapes and node.name in alive:
                 self._switch_uses(node, file, line, nodes, forward.shapes)
         self._redirect()
 

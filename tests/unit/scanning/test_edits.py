@@ -78,6 +78,7 @@ def returned(expression, **options):
         ("tf.add_n([u[t] for t in range(3)])", "tf.add_n([u[t + 1] for t in range(3)])"),
         ("tf.add_n([x[i, j] for i in r for j in r])", "tf.add_n([x[j, i] for i in r for j in r])"),
         ("u * tf.exp(x)", "u * tf.exp(x - y)"),
+        ("x[0] * u[1] + x[1] * u[0]", "x[1] * u[0] + x[0] * u[1]"),
         ("tf.add_n([u * v for v in x[-1:]])", "tf.add_n([u * v for v in x])"),
         ("tf.add_n([u * v for v in reversed(x)])", "tf.add_n([u * v for v in x])"),
         ("tf.add_n([u * x[t] - u for t in r])", "tf.add_n([u * x[t] - u * x[t] for t in r])"),

@@ -15,7 +15,7 @@ from gradcheck.scanning.mending import divided
         ("return up * 3.0 * x", 1.5, "return up * 2.0 * x"),
         ("return 3 * up * x", 1.5, "return 2 * up * x"),
         ("return up / 4.0", 0.5, "return up / 2.0"),
-        ("return up * x", 0.5, "return up * x / 0.5"),
+        ("return up * x", 0.5, "return up * x * 2.0"),
         ("return up * x + y", 2.0, "return (up * x + y) / 2.0"),
         ("return -up * x", -1.0, "return up * x"),
         ("return -(up * x)", -1.0, "return up * x"),
