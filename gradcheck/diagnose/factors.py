@@ -17,7 +17,7 @@ from gradcheck.verdict.tolerances import CLOSE, WEAK
 
 def with_other_factor(lab: Lab, measurement: Measurement, diagnosis: Diagnosis) -> Diagnosis:
     """Return a diagnosis that tells a factor which depends on the inputs from one that is a number."""
-    if diagnosis.cause != "constant-factor" or measurement.declared or lab.random:
+    if diagnosis.cause != "constant-factor" or measurement.by_user or lab.random:
         return diagnosis
     here, there = (_ratio(lab, measurement.part, number) for number in range(2))
     if here is None or there is None or abs(here - there) <= CLOSE * abs(here):

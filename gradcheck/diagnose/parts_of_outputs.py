@@ -28,7 +28,7 @@ class Kept:
 
 def part_of_outputs(lab: Lab, measurement: Measurement) -> Diagnosis | None:
     """Return the diagnosis for a gradient that is autodiff of some rows of the outputs, at the sample and elsewhere."""
-    if measurement.declared or measurement.slot.complex:
+    if measurement.by_user or measurement.slot.complex:
         return None
     points = (lab.precision.point, lab.precision.point.with_cotangent(_other_cotangent(lab)))
     gradients = [lab.gradient_near(point) for point in points]
