@@ -22,8 +22,7 @@ from gradcheck.measure.first_run import FirstRun
 from gradcheck.measure.lab import Lab
 from gradcheck.measure.precision import Precision
 from gradcheck.numerics.packing import Coordinates, make_slot
-from gradcheck.spec.model import Case
-from gradcheck.verdict.tolerances import ROUNDOFF
+from gradcheck.spec.model import Case, Input
 from gradcheck.ways import ways
 
 
@@ -158,7 +157,8 @@ def lab_of(forward, vjp, true, *inputs, dtype="float32", in_way=None, **options)
     slots = tuple(make_slot(name, value, dtype) for name, value in zip(names, values, strict=True))
     out_slots = tuple(make_slot(f"output[{i}]", o, dtype) for i, o in enumerate(outputs))
     layout = Layout(values, tuple(range(len(values))), (), Coordinates(slots), Coordinates(out_slots))
-    case = Case("spec.yaml::op", "op", "spec.yaml", ".", 1, "ops.py", "op", {}, **options)
+    inputs = {name: Input(name, value.shape, dtype) for name, value in zip(names, values, strict=True)}
+    case = Case("spec.yaml::op", "op", "spec.yaml", ".", 1, "ops.py", "op", inputs, **options)
     recorder = Recorder()
     lab = NumpyLab(
         loaded=SimpleNamespace(case=case, recorder=recorder, module=None, op=forward),
