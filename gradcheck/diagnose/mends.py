@@ -25,6 +25,9 @@ from gradcheck.verdict.tolerances import DENOMINATORS, FRACTION_RTOL, WEAK
 
 ONE_LINE = "one line of grad_fn is wrong, and with the fix it is right"
 ONE_LINE_HERE = "one line of grad_fn is wrong"
+# What a word of the user's line says by itself, and what changed rules of the forward say that are much the same.
+PRECISE = ("axis", "index", "transposed", "mean-not-sum")
+_READ_FROM_THE_FORWARD = ("stopped", "bypassed", "operand")
 FACTORS = ("constant-factor", "sign-flip")
 # Gradients that are another function's on purpose, more often than not.
 MEANT = ("straight-through",)
@@ -109,9 +112,13 @@ def _with_fix(lab: Lab, finding: Finding, mend: Mend | None, contrast: str = "")
     source = Source(shown(rule.file), line.line, rule.function, line.text)
     # Whose mistake has no name is named by its mend; one line says more than two changes elsewhere.
     message = _with_one_line(finding.message, contrast)
+    if mend.whole and contrast and mend.edit.cause in PRECISE and finding.cause in _READ_FROM_THE_FORWARD:
+        message = f"the gradient of `{finding.wrt}` is wrong: {ONE_LINE}. {contrast}"
     unnamed = message != finding.message or finding.cause == "approximate"
     if not (mend.whole or unnamed):
         return finding
+    # A factor that a sum in the place of a mean undoes is the count of what is averaged.
+    unnamed = unnamed or (finding.cause, mend.edit.cause) == ("constant-factor", "mean-not-sum")
     cause, hint = (mend.edit.cause or finding.cause, None) if unnamed else (finding.cause, finding.hint)
     text = _without_effect(without_neutral(mend.line, line.text))
     return replace(

@@ -55,6 +55,8 @@ _PLAIN = (
 
 def cause_of(family: str, text: str, before: str) -> str:
     """Return the cause that an edit undoes; `before` is what it replaces, whose words say nothing if they stay."""
+    if family == "calls" and ("mean" in before) != ("mean" in text) and ("sum" in before) != ("sum" in text):
+        return "mean-not-sum"
     if family not in _PLAIN:
         for words, cause in _BY_WORDS:
             if text.count(words) != before.count(words):
