@@ -139,8 +139,6 @@ def _factor(e: Evidence) -> Diagnosis | None:
         "constant-factor",
         f"gradient / reference = {ratio:.6g} at every element",
         _undone(ratio),
-        # A number that nobody writes may be another input's value.
-        tentative=not _nearly_simple(ratio),
     )
 
 
@@ -155,11 +153,6 @@ def _undone(ratio: float) -> str:
 def _simple(ratio: float) -> bool:
     """Return whether a ratio is a fraction people write, to the last digits: one element alone proves no factor."""
     return any(abs(ratio * d - round(ratio * d)) < VANISHING * abs(ratio * d) for d in range(1, DENOMINATORS + 1))
-
-
-def _nearly_simple(ratio: float) -> bool:
-    """Return whether a ratio is a fraction that people write, to the digits of single precision."""
-    return any(abs(ratio * d - round(ratio * d)) < FRACTION_RTOL * abs(ratio * d) for d in range(1, DENOMINATORS + 1))
 
 
 def _element_count(ratio: float, e: Evidence) -> tuple[int, str] | None:

@@ -21,7 +21,7 @@ from gradcheck.verdict.tolerances import CLOSE, IGNORED_AT_MOST, IGNORED_MOVE
 # Of these nothing better is known than where the gradient is wrong.
 _PLACES = ("unknown", "elements")
 # With these the input that is not read says more: the others name it, or a gradient that reads nothing at all.
-_ADDED = ("region", "missing-term", "bypassed", "axis", "mask", "constant-factor", "mean-not-sum")
+_ADDED = ("region", "missing-term", "bypassed", "axis", "mask", "constant-factor", "inner-factor", "mean-not-sum")
 
 
 def with_ignored(lab: Lab, measurement: Measurement, diagnosis: Diagnosis) -> Diagnosis:
@@ -35,7 +35,7 @@ def with_ignored(lab: Lab, measurement: Measurement, diagnosis: Diagnosis) -> Di
     said = f"it stays the same when {which} changes, and the reference does not"
     message = f"{diagnosis.message}; {said}"
     hint = f"use {which} in grad_fn as the forward does"
-    if diagnosis.cause == "constant-factor":
+    if diagnosis.cause in ("constant-factor", "inner-factor"):
         # The number is what it happens to be at this draw.
         return replace(diagnosis, message=message, hint=hint)
     if diagnosis.cause not in _PLACES:
