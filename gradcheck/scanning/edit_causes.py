@@ -35,6 +35,8 @@ BY_FAMILY = {
     "names": "operand",
     "exchanged": "swapped-inputs",
     "factors": "inner-factor",
+    "masks": "mask",
+    "slopes": "bypassed",
     "terms": "missing-term",
     "wraps": "axis",
 }

@@ -16,7 +16,7 @@ from gradcheck.scanning import arithmetic_edits as arithmetic
 from gradcheck.scanning.axis_lists import axes_of_a_line, other_axes, other_orders
 from gradcheck.scanning.call_edits import accumulated, as_the_forward_sums, other_calls, other_letters, taken
 from gradcheck.scanning.edit_causes import BY_FAMILY, by_meaning, cause_of
-from gradcheck.scanning.forms import DIVISORS, FACTORS, RARE_FACTORS
+from gradcheck.scanning.forms import DIVISORS, MASKS, RARE_SLOPES, SLOPES
 from gradcheck.scanning.index_edits import exchanged_numbers, other_indices, other_loops, other_orders_of_lists
 from gradcheck.scanning.name_edits import elements, handed_on, other_names, other_names_of_lines
 from gradcheck.scanning.slices import by_suspicion
@@ -100,14 +100,15 @@ def _far_fetched(syntax: Syntax, nodes: Sequence[ast.expr], ratio: float | None)
         ("terms", (e for node in arguments for e in arithmetic.shifted(syntax, node))),
         ("factors", (e for node in values for e in arithmetic.multiplied(syntax, node, ("{n}",), read))),
         ("factors", (e for node in (*values, *given) for e in arithmetic.times_numbers(syntax, node))),
-        ("factors", (e for node in values for e in arithmetic.multiplied(syntax, node, FACTORS, inputs))),
+        ("masks", (e for node in values for e in arithmetic.multiplied(syntax, node, MASKS, inputs))),
+        ("slopes", (e for node in values for e in arithmetic.multiplied(syntax, node, SLOPES, inputs))),
         ("terms", (e for node in values for e in arithmetic.with_terms(syntax, node))),
         ("wraps", (e for node in nodes for e in as_the_forward_sums(syntax, node))),
         ("wraps", (e for node in values for e in arithmetic.wrapped(syntax, node))),
         ("factors", (e for node in values for e in arithmetic.divided_by(syntax, node, DIVISORS))),
         ("signs", (syntax.put(node, f"-{node.id}") for node in inputs_given)),
         ("operators", (e for node in nodes for e in arithmetic.other_operands(syntax, node))),
-        ("factors", (e for node in values for e in arithmetic.multiplied(syntax, node, RARE_FACTORS, inputs))),
+        ("slopes", (e for node in values for e in arithmetic.multiplied(syntax, node, RARE_SLOPES, inputs))),
     )
 
 

@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 # What a gradient is multiplied with or divided by, beside a name as it is: masks and derivatives of known functions.
-FACTORS = ("tf.cast({n} > 0, {n}.dtype)", "(1.0 - {n})", "(1.0 - {n} * {n})", "{n} * (1.0 - {n})", "2.0 * {n}",
-            "tf.cos({n})", "tf.sigmoid({n})")  # fmt: skip
+MASKS = ("tf.cast({n} > 0, {n}.dtype)",)
+SLOPES = ("(1.0 - {n})", "(1.0 - {n} * {n})", "{n} * (1.0 - {n})", "2.0 * {n}", "tf.cos({n})", "tf.sigmoid({n})")
 DIVISORS = ("tf.cast(tf.size({n}), {n}.dtype)", "tf.square({n})", "(1.0 + {n} * {n})")
-RARE_FACTORS = ("tf.exp({n})", "tf.square({n})", "tf.sign({n})")
+RARE_SLOPES = ("tf.exp({n})", "tf.square({n})", "tf.sign({n})")
 TERMS = ("{e} - {n} * tf.reduce_sum({e}, axis={a}, keepdims=True)",
           "{f} - {n} * tf.reduce_sum({e} * {n}, axis={a}, keepdims=True)")  # fmt: skip
 MEANS = ("{f} - tf.reduce_mean({e}, axis={a}, keepdims=True)", "tf.reduce_sum({e}, axis={a})",

@@ -77,6 +77,41 @@ def made(power):
 cubed = made(3.0)
 
 
+def slope_of_sine(x):
+    return tf.sin(x)
+
+
+@tf.custom_gradient
+def sine(x):
+    return tf.sin(x), lambda up: up * slope_of_sine(x)
+
+
+@tf.custom_gradient
+def centred_softmax(x):
+    y = tf.nn.softmax(x)
+
+    def centred(g):
+        return g - tf.reduce_mean(y * g, -1, keepdims=True)
+
+    def grad(up):
+        return y * centred(up)
+
+    return y, grad
+
+
+@tf.custom_gradient
+def taps(x, w):
+    n = x.shape[1]
+    padded = tf.pad(x, [[0, 0], [2, 0]])
+
+    def grad(up):
+        wide = tf.pad(up, [[0, 0], [0, 2]])
+        dx = tf.add_n([w[j] * wide[:, j : j + n] for j in range(3)])
+        return dx, tf.stack([tf.reduce_sum(up * padded[:, j : j + n]) for j in range(3)])
+
+    return tf.add_n([w[j] * padded[:, j : j + n] for j in range(3)]), grad
+
+
 class Scaled(tf.keras.layers.Layer):
     def build(self, shape):
         self.w = self.add_weight(shape=(shape[-1],), initializer="random_normal", name="w")
@@ -104,6 +139,9 @@ cases:
   of_the_mean: {inputs: {x: {shape: [3, 4]}}}
   both_negated: {inputs: {a: {shape: [3, 4]}, b: {shape: [3, 4]}}}
   cubed: {inputs: {x: {shape: [3, 4]}}}
+  sine: {inputs: {x: {shape: [3, 4]}}}
+  centred_softmax: {inputs: {x: {shape: [3, 4]}}}
+  taps: {inputs: {x: {shape: [2, 8]}, w: {shape: [3]}}}
   Scaled: {build: {}, inputs: {x: {shape: [3, 4]}}}
 """
 
@@ -150,6 +188,9 @@ def mended(tmp_path_factory):
         ("of_the_mean", "return up * 2.0 * x / tf.cast(tf.size(x), x.dtype)"),
         ("both_negated", "pass  # leave this line out"),
         ("cubed", None),
+        ("sine", "return tf.cos(x)"),
+        ("centred_softmax", "return g - tf.reduce_sum(y * g, -1, keepdims=True)"),
+        ("taps", "dx = tf.add_n([w[2 - j] * wide[:, j : j + n] for j in range(3)])"),
         ("Scaled", "return up * w, tf.reduce_sum(up * x, axis=0)"),
     ],
 )
