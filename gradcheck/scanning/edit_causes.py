@@ -66,13 +66,24 @@ def cause_of(family: str, text: str, before: str) -> str:
     return BY_FAMILY[family]
 
 
-def by_meaning(
-    numbers: Sequence[ast.expr], parents: Mapping[ast.AST, ast.AST]
-) -> tuple[list[ast.expr], list[ast.expr], list[ast.expr]]:
-    """Return the numbers that are compared with something, those that name axes, and all others."""
-    thresholds = [node for node in numbers if isinstance(parents.get(node), ast.Compare)]
-    axes = [node for node in numbers if is_axis(node, parents)]
-    return thresholds, axes, [node for node in numbers if node not in thresholds and node not in axes]
+def by_meaning(numbers: Sequence[ast.expr], parents: Mapping[ast.AST, ast.AST]) -> dict[str, list[ast.expr]]:
+    """Return the numbers by the family of their edits: what is compared, names axes, is an index, and all others."""
+    found: dict[str, list[ast.expr]] = {"thresholds": [], "numbers": [], "axes": [], "indices": []}
+    for node in numbers:
+        if isinstance(parents.get(node), ast.Compare):
+            found["thresholds"].append(node)
+        elif is_axis(node, parents):
+            found["axes"].append(node)
+        else:
+            found["indices" if _is_index(node, parents) else "numbers"].append(node)
+    return found
+
+
+def _is_index(node: ast.AST, parents: Mapping[ast.AST, ast.AST]) -> bool:
+    """Return whether a number stands in an index, alone or in a sum."""
+    while isinstance(parent := parents.get(node), (ast.BinOp, ast.UnaryOp, ast.Slice, ast.Tuple)):
+        node = parent
+    return isinstance(parent, ast.Subscript) and node is parent.slice
 
 
 def is_axis(node: ast.AST, parents: Mapping[ast.AST, ast.AST]) -> bool:

@@ -63,11 +63,13 @@ def _in_order(families: _Families, cause: str | None) -> _Families:
 def _plain(syntax: Syntax, nodes: Sequence[ast.expr], ratio: float | None) -> _Families:
     """Return the edits that change what stands there."""
     values = syntax.values(nodes)
-    thresholds, axes, others = by_meaning([n for n in nodes if number_of(n) is not None], syntax.parents)
+    numbers = by_meaning([n for n in nodes if number_of(n) is not None], syntax.parents)
+
+    def other_numbers(family: str) -> Iterator[Edit]:
+        return (e for node in numbers[family] for e in arithmetic.other_numbers(syntax, node, ratio))
+
     return (
-        ("thresholds", (e for node in thresholds for e in arithmetic.other_numbers(syntax, node, ratio))),
-        ("numbers", (e for node in others for e in arithmetic.other_numbers(syntax, node, ratio))),
-        ("axes", (e for node in axes for e in arithmetic.other_numbers(syntax, node, ratio))),
+        *((family, other_numbers(family)) for family in numbers),
         ("axes", (e for node in nodes for e in other_axes(syntax, node))),
         ("axes", axes_of_a_line(syntax, nodes)),
         ("axes", (e for node in nodes for e in other_orders(syntax, node))),

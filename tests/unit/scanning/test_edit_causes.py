@@ -46,6 +46,8 @@ def test_every_edit_has_a_cause_of_the_catalogue():
         ("u", "return tf.reduce_sum(u, axis=0)", "axis"),
         ("u", "return u - x * tf.reduce_sum(u, axis=-1, keepdims=True)", "missing-term"),
         ("u, x", "return x, u", "swapped-inputs"),
+        ("u[x - 1]", "return u[x - 0]", "index"),
+        ("u[:, 1:] * 2.0", "return u[:, 2:] * 2.0", "index"),
         ("tf.reduce_mean(u, 0)", "return tf.reduce_sum(u, 0)", "mean-not-sum"),
         ("tf.math.segment_sum(u, i)", "return tf.math.segment_mean(u, i)", "mean-not-sum"),
         ("tf.einsum('ij->ji', u)", "return tf.einsum('ji->ji', u)", "transposed"),
