@@ -46,18 +46,29 @@ def edits(syntax: Syntax, known: Known = Known()) -> Iterator[Edit]:
     # Edits that reach over several groups come last, with all others once more.
     for group in [*groups, *([nodes] if len(groups) > 1 else [])]:
         # What changes a word explains more than what adds a term that happens to undo it.
-        for family, found in (
-            *_in_order(_plain(syntax, group, known.ratio), known.cause),
-            *_in_order(_far_fetched(syntax, group, known.ratio), known.cause),
+        for family, edit in itertools.chain(
+            _one_by_one(_in_order(_plain(syntax, group, known.ratio), known.cause)),
+            _in_turn(_in_order(_of_names(syntax, group), known.cause)),
+            _one_by_one(_in_order(_far_fetched(syntax, group, known.ratio), known.cause)),
         ):
-            for edit in found:
-                before = syntax.lines[edit.line - 1].encode()[edit.start : edit.end].decode()
-                yield replace(edit, cause=cause_of(family, edit.text, before))
+            before = syntax.lines[edit.line - 1].encode()[edit.start : edit.end].decode()
+            yield replace(edit, cause=cause_of(family, edit.text, before))
 
 
 def _in_order(families: _Families, cause: str | None) -> _Families:
     """Return families of edits, those that undo a cause first."""
     return tuple(sorted(families, key=lambda pair: BY_FAMILY[pair[0]] != cause))
+
+
+def _one_by_one(families: _Families) -> Iterator[tuple[str, Edit]]:
+    """Yield the edits of each family after those of the one before."""
+    return ((family, edit) for family, found in families for edit in found)
+
+
+def _in_turn(families: _Families) -> Iterator[tuple[str, Edit]]:
+    """Yield one edit of each family after the other: of long lists none comes last as a whole."""
+    for row in itertools.zip_longest(*(found for _, found in families)):
+        yield from ((families[i][0], edit) for i, edit in enumerate(row) if edit is not None)
 
 
 def _plain(syntax: Syntax, nodes: Sequence[ast.expr], ratio: float | None) -> _Families:
@@ -83,21 +94,28 @@ def _plain(syntax: Syntax, nodes: Sequence[ast.expr], ratio: float | None) -> _F
         ("indices", exchanged_numbers(syntax, nodes)),
         ("indices", other_loops(syntax)),
         ("exchanged", _exchanged(syntax)),
+    )
+
+
+def _of_names(syntax: Syntax, nodes: Sequence[ast.expr]) -> _Families:
+    """Return the edits that put a name in the place of another, or a factor beside what stands there."""
+    values, inputs = syntax.values(nodes), syntax.inputs()
+    inside = [part for node in nodes if (part := accumulated(node)) is not None]
+    return (
         ("names", (e for node in nodes for e in other_names(syntax, node))),
         ("names", other_names_of_lines(syntax, nodes)),
+        ("factors", (e for node in (*values, *inside) for e in arithmetic.multiplied(syntax, node, ("{n}",), inputs))),
+        ("factors", (e for node in values for e in arithmetic.divided_by(syntax, node, ("{n}",)))),
     )
 
 
 def _far_fetched(syntax: Syntax, nodes: Sequence[ast.expr], ratio: float | None) -> _Families:
     """Return the edits that put there what was forgotten: a factor, a term, a sum."""
     values, inputs = syntax.values(nodes), syntax.inputs()
-    inside = [part for node in nodes if (part := accumulated(node)) is not None]
     arguments = [part for node in nodes if (part := taken(node)) is not None]
     read, given = elements(syntax), handed_on(nodes)
     inputs_given = [node for node in given if isinstance(node, ast.Name) and node.id in inputs]
     return (
-        ("factors", (e for node in (*values, *inside) for e in arithmetic.multiplied(syntax, node, ("{n}",), inputs))),
-        ("factors", (e for node in values for e in arithmetic.divided_by(syntax, node, ("{n}",)))),
         ("factors", (e for node in values for e in arithmetic.divided(syntax, node, ratio))),
         ("terms", (e for node in arguments for e in arithmetic.shifted(syntax, node))),
         ("factors", (e for node in values for e in arithmetic.multiplied(syntax, node, ("{n}",), read))),
