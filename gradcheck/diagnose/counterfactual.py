@@ -85,9 +85,9 @@ def _in_parts(lab: Lab, draws: tuple[Draw, Draw], part: slice) -> list[Match]:
     wanted = wanted_of(draws, part, lab.precision.op.wide)
     return (
         list(_single(draws, wanted))
+        or list(ignored_lines(draws, wanted))
         or list(islice(_other_operands(lab, draws, wanted), 1))
         or list(islice(_other_steps(lab, draws, wanted), 1))
-        or list(ignored_lines(draws, wanted))
         or list(islice(held_values(draws, wanted), 1))
         or list(islice(passed_over(draws, wanted), 1))
         or list(pairs(draws, wanted))
