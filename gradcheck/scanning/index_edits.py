@@ -25,9 +25,9 @@ def other_orders_of_lists(syntax: Syntax, nodes: Sequence[ast.expr]) -> Iterator
         texts = [syntax.text(element) for element in node.elts]
         for turned in (texts[1:] + texts[:1], texts[-1:] + texts[:-1], texts[::-1]):
             yield syntax.put_all(node.elts, turned)
-    pairs = [n for n in lists if len(n.elts) == 2 and _may_swap(syntax, *n.elts)]
-    for parent in dict.fromkeys(syntax.parents.get(n) for n in pairs):
-        beside = [n for n in pairs if syntax.parents.get(n) is parent and n.lineno == n.end_lineno]
+    pairs = [n for n in lists if len(n.elts) == 2 and n.lineno == n.end_lineno and _may_swap(syntax, *n.elts)]
+    for place in dict.fromkeys((syntax.parents.get(n), n.lineno) for n in pairs):
+        beside = [n for n in pairs if (syntax.parents.get(n), n.lineno) == place]
         if len(beside) > 1:
             places = [element for n in beside for element in n.elts]
             yield syntax.put_all(places, [syntax.text(e) for n in beside for e in reversed(n.elts)])
@@ -45,17 +45,18 @@ def other_loops(syntax: Syntax) -> Iterator[Edit]:
         steps = loop.iter if isinstance(loop, (ast.For, ast.comprehension)) else None
         if steps is None or steps.lineno != steps.end_lineno:
             continue
-        back = isinstance(steps, ast.Call) and isinstance(steps.func, ast.Name) and steps.func.id == "reversed"
-        yield syntax.put(
-            steps,
-            syntax.text(steps.args[0])
-            if isinstance(steps, ast.Call) and back and steps.args
-            else f"reversed({syntax.text(steps)})",
-        )
-        sliced = steps.args[0] if isinstance(steps, ast.Call) and back and steps.args else steps
-        if isinstance(sliced, ast.Subscript) and isinstance(sliced.slice, ast.Slice):
-            whole = syntax.text(sliced.value)
+        ahead = _turned_around(steps)
+        yield syntax.put(steps, f"reversed({syntax.text(steps)})" if ahead is None else syntax.text(ahead))
+        part = steps if ahead is None else ahead
+        if isinstance(part, ast.Subscript) and isinstance(part.slice, ast.Slice):
+            whole = syntax.text(part.value)
             yield from (syntax.put(steps, text) for text in (f"reversed({whole})", whole))
+
+
+def _turned_around(steps: ast.expr) -> ast.expr | None:
+    """Return what a call of `reversed` takes, None for another expression."""
+    back = isinstance(steps, ast.Call) and isinstance(steps.func, ast.Name) and steps.func.id == "reversed"
+    return steps.args[0] if isinstance(steps, ast.Call) and back and steps.args else None
 
 
 def other_indices(syntax: Syntax, nodes: Sequence[ast.expr]) -> Iterator[Edit]:
