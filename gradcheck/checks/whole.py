@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the checks find in an op as its code is now: a mend is shown only if that is nothing new."""
+"""What the checks find in an op as its code is now: a mend is shown only if it adds no error."""
 
 from __future__ import annotations
 

@@ -31,25 +31,11 @@ def ignored_lines(draws: tuple[Draw, Draw], wanted: Wanted) -> Iterator[Match]:
     for number, edge in enumerate(draws[0].edges):
         if edge.file:
             lines.setdefault((edge.file, edge.line), []).append(number)
-    firsts = [(number, numbers) for numbers in lines.values() for number in numbers]
-    for i, j in ((first, last) for first, line in firsts for last in _near_lines(draws[0], first, line, wanted)):
-        clean = wanted.explained_by(
-            draw.edges[i].spread @ (draw.edges[j].upstream.ravel() - draw.edges[i].part.ravel()) for draw in draws
-        )
-        if clean is not None:
-            yield Match(IGNORED_LINE, (draws[0].edges[i],), clean)
-
-
-def _near_lines(draw: Draw, first: int, line: Sequence[int], wanted: Wanted) -> list[int]:
-    """Return the ops of a line whose upstream, in the place of the first op's part, gives the gradient at one point."""
-    edge = draw.edges[first]
-    last = [j for j in line if draw.edges[j].name != edge.name and draw.edges[j].upstream.size == edge.part.size]
-    if not last:
-        return []
-    upstreams = np.stack([draw.edges[j].upstream.ravel() for j in last], axis=1)
-    deltas = edge.spread[wanted.part] @ (upstreams - edge.part.ravel()[:, None])
-    near = np.abs(deltas - wanted.own[0].gap[:, None]).max(axis=0) <= wanted.own[0].tolerance
-    return [last[k] for k in np.flatnonzero(near)]
+    edges = draws[0].edges
+    for i, line in ((number, numbers) for numbers in lines.values() for number in numbers):
+        later = [j for j in line if edges[j].name != edges[i].name]
+        for _, clean in _instead(draws, [i], later, wanted):
+            yield Match(IGNORED_LINE, (edges[i],), clean)
 
 
 def held_values(draws: tuple[Draw, Draw], wanted: Wanted) -> Iterator[Match]:
@@ -69,13 +55,9 @@ def passed_over(draws: tuple[Draw, Draw], wanted: Wanted) -> Iterator[Match]:
     ends = {edge.name: number for number, edge in enumerate(edges)}
     for numbers in _by_value(draws[0]):
         first = edges[numbers[0]]
-        later = [n for n in ends.values() if edges[n].upstream.size == first.value.size and n not in numbers]
-        for last in _near(draws[0], numbers, later, wanted):
-            clean = wanted.explained_by(
-                d.edges[numbers[0]].spread @ (d.edges[last].upstream.ravel() - _adjoint(d, numbers)) for d in draws
-            )
-            if clean is not None:
-                yield Match(_BETWEEN, (edges[last], first), clean)
+        later = [n for n in ends.values() if n not in numbers]
+        for last, clean in _instead(draws, numbers, later, wanted):
+            yield Match(_BETWEEN, (edges[last], first), clean)
 
 
 def _by_value(draw: Draw) -> list[list[int]]:
@@ -96,13 +78,23 @@ def _maker(draw: Draw, taker: Edge) -> Edge | None:
     return next((edge for edge in draw.edges if edge.output is taker.value), None)
 
 
-def _near(draw: Draw, numbers: Sequence[int], later: Sequence[int], wanted: Wanted) -> list[int]:
-    """Return the edges whose upstream, in the place of what comes back to a value, gives the gradient at one point."""
+def _instead(
+    draws: tuple[Draw, Draw], numbers: Sequence[int], later: Sequence[int], wanted: Wanted
+) -> Iterator[tuple[int, bool]]:
+    """Yield the later edges whose upstream, in the place of what comes back to a value, gives the gradient.
+
+    With each whether that suits the other inputs too.
+    """
+    first = draws[0].edges[numbers[0]]
+    later = [n for n in later if draws[0].edges[n].upstream.size == first.part.size]
     if not later:
-        return []
-    upstreams = np.stack([draw.edges[j].upstream.ravel() for j in later], axis=1)
-    spread = draw.edges[numbers[0]].spread[wanted.part]
+        return
+    upstreams = np.stack([draws[0].edges[n].upstream.ravel() for n in later], axis=1)
     with np.errstate(all="ignore"):
-        deltas = spread @ (upstreams - _adjoint(draw, numbers)[:, None])
-        near = np.abs(deltas - wanted.own[0].gap[:, None]).max(axis=0) <= wanted.own[0].tolerance
-    return [later[int(k)] for k in np.flatnonzero(near)]
+        deltas = first.spread[wanted.part] @ (upstreams - _adjoint(draws[0], numbers)[:, None])
+    for last in (later[int(k)] for k in np.flatnonzero(wanted.own[0].closed_by(deltas.T))):
+        clean = wanted.explained_by(
+            d.edges[numbers[0]].spread @ (d.edges[last].upstream.ravel() - _adjoint(d, numbers)) for d in draws
+        )
+        if clean is not None:
+            yield last, clean

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gradcheck.diagnose.changes import Change, delta_of
 from gradcheck.measure.dissected import Draw
@@ -42,6 +43,11 @@ class Gap:
     def is_closed_by(self, delta: Array) -> bool:
         """Return whether a change gives the gradient under test; True where nothing has to be added."""
         return not self.gap.any() or bool(np.abs(delta - self.gap).max() <= self.tolerance)
+
+    def closed_by(self, deltas: Array) -> NDArray[np.bool_]:
+        """Return which of many changes, one in each row, give the gradient under test."""
+        with np.errstate(all="ignore"):
+            return np.asarray(np.abs(deltas - self.gap).max(axis=1) <= self.tolerance)
 
 
 @dataclass(frozen=True, slots=True)

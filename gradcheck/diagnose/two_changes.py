@@ -49,9 +49,7 @@ def _near_pairs(simple: Sequence[_Simple], wanted: Wanted) -> Iterator[tuple[_Si
         return
     first = np.stack([change.deltas[0][wanted.part] for change in simple])
     for i, delta in enumerate(first[:-1]):
-        with np.errstate(all="ignore"):
-            near = np.abs(delta + first[i + 1 :] - wanted.own[0].gap).max(axis=1) <= wanted.own[0].tolerance
-        for j in np.flatnonzero(near):
+        for j in np.flatnonzero(wanted.own[0].closed_by(delta + first[i + 1 :])):
             yield simple[i], simple[i + 1 + int(j)]
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from gradcheck.backend.tensorflow.runs import dense
-from gradcheck.backend.tensorflow.wide_forward import TooLarge, Use, WideForward, floating, use_name, with_uses
+from gradcheck.backend.tensorflow.wide_forward import SILENT, TooLarge, Use, WideForward, floating, use_name, with_uses
 from gradcheck.numerics.arrays import Array
 
 # A graph with more ops, or with more numbers between its ops and its sources, is not taken apart.
@@ -20,7 +20,6 @@ MOST_OPS = 300
 MOST_NUMBERS = 4_000_000
 # Central differences of everything in the graph at once: their error, 1e-10, is far below what is compared.
 STEP = 1e-5
-_SILENT = {"Identity", "NoOp", "Const", "Placeholder", "ReadVariableOp", "StopGradient", "Shape"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +77,7 @@ class Dissection:
         reached = tf.gradients(outputs, [t for op in nodes for t in floating(op.outputs)])
         live = iter(reached)
         alive = {op.name: [next(live) is not None for _ in floating(op.outputs)] for op in nodes}
-        chosen = [op for op in nodes if any(alive[op.name]) and op.type not in _SILENT]
+        chosen = [op for op in nodes if any(alive[op.name]) and op.type not in SILENT]
         if len(chosen) > MOST_OPS:
             raise TooLarge(f"{len(chosen)} ops")
         wanted: dict[str, Any] = {}

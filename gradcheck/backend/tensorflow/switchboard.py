@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from gradcheck.backend.tensorflow.wide_forward import TooLarge, WideForward, use_name, with_uses
+from gradcheck.backend.tensorflow.wide_forward import SILENT, TooLarge, WideForward, use_name, with_uses
 from gradcheck.numerics.arrays import Array
 
 # A graph with more ops is not followed, nor one with more ops through which a gradient comes back.
@@ -176,11 +176,7 @@ def _alive(forward: WideForward) -> set[str]:
             continue
         found.add(name)
         left += [_op_of(taken) for taken in nodes[name].input]
-    return {name for name in found if nodes[name].op not in _SILENT}
-
-
-# Ops that pass on what they take, or take nothing.
-_SILENT = frozenset({"Identity", "NoOp", "Const", "Placeholder", "ReadVariableOp", "Shape"})
+    return {name for name in found if nodes[name].op not in SILENT}
 
 
 def _op_of(tensor: str) -> str:
