@@ -17,6 +17,7 @@ from gradcheck.diagnose.other_places import not_transposed, permuted, reversed_a
 from gradcheck.diagnose.regions import diagonal_or_not, moving_elements, part_of_complex, region_or_elements
 from gradcheck.differences.ladder import Label
 from gradcheck.numerics.arrays import Array
+from gradcheck.scanning.syntax import as_multiplier
 from gradcheck.verdict.tolerances import (
     CLOSE,
     COUNTABLE,
@@ -34,6 +35,7 @@ from gradcheck.verdict.tolerances import (
 )
 
 UNNAMED = "the gradient matches none of the usual mistakes"
+LACKING = "what it lacks"
 
 
 def diagnose(evidence: Evidence) -> Diagnosis:
@@ -144,10 +146,8 @@ def _factor(e: Evidence) -> Diagnosis | None:
 
 def _undone(ratio: float) -> str:
     """Return what takes a factor out of the gradient: of a third, to multiply by 3."""
-    inverse = 1.0 / ratio
-    if abs(ratio) < 1 and abs(inverse - round(inverse)) < FRACTION_RTOL * abs(inverse):
-        return f"multiply the gradient by {round(inverse)}"
-    return f"divide the gradient by {ratio:.6g}"
+    inverse = as_multiplier(ratio, FRACTION_RTOL)
+    return f"divide the gradient by {ratio:.6g}" if inverse is None else f"multiply the gradient by {inverse:.6g}"
 
 
 def _simple(ratio: float) -> bool:
@@ -306,7 +306,7 @@ def _missing_sum(e: Evidence) -> Diagnosis | None:
             if _left_over(error, pattern, axis) <= CLOSE < _left_over(e.gradient, pattern, axis):
                 return Diagnosis(
                     "missing-term",
-                    f"what it lacks is, along axis {axis}, one number times {name}: a term that sums over the axis",
+                    f"{LACKING} is, along axis {axis}, one number times {name}: a term that sums over the axis",
                     f"add the term that sums upstream over axis {axis}: a softmax, a mean and a norm mix elements",
                     tentative=True,
                 )

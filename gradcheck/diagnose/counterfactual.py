@@ -73,6 +73,8 @@ def counterfactual(lab: Lab, measurement: Measurement) -> Diagnosis | None:
     found: list[Match] = []
     if lab.layout.inputs.width <= CHANGED_COORDINATES and lab.dissected is not None:
         found = _in_parts(lab, lab.dissected, measurement.part)
+        if not found and lab.dissected_held is not None:
+            found = _in_parts(lab, lab.dissected_held, measurement.part)
     found = found or list(_in_lines(lab, measurement.part))
     if not found:
         return None

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from gradcheck.diagnose.causes import UNNAMED
+from gradcheck.diagnose.causes import LACKING, UNNAMED
 from gradcheck.diagnose.contrast import contrast_of
 from gradcheck.diagnose.counterfactual import TWO_CHANGES
 from gradcheck.files import shown
@@ -119,6 +119,8 @@ def _with_fix(lab: Lab, finding: Finding, mend: Mend | None, contrast: str = "")
         return finding
     # A factor that a sum in the place of a mean undoes is the count of what is averaged.
     unnamed = unnamed or (finding.cause, mend.edit.cause) == ("constant-factor", "mean-not-sum")
+    # Where it is wrong, or the shape of what it lacks, does not say what is wrong.
+    unnamed = unnamed or (mend.whole and (finding.cause == "elements" or LACKING in finding.message))
     cause, hint = (mend.edit.cause or finding.cause, None) if unnamed else (finding.cause, finding.hint)
     text = _without_effect(without_neutral(mend.line, line.text))
     return replace(

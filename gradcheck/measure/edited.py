@@ -92,7 +92,7 @@ class Clues:
     @property
     def seconds(self) -> float:
         """Return the seconds of the processor that the search may take: more where it alone can name the mistake."""
-        return EDIT_SECONDS if self.cause in (None, "unknown") else NAMED_SECONDS
+        return EDIT_SECONDS if self.cause in (None, "unknown", "elements") else NAMED_SECONDS
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from gradcheck.backend.tensorflow.runs import Gradients, Run, numpy_dtype
 from gradcheck.backend.tensorflow.vector_op import Layout, VectorOp
 from gradcheck.differences.vector_function import Point
 from gradcheck.measure.budget import Coverage, coverage_of
-from gradcheck.measure.dissected import Draw, dissected
+from gradcheck.measure.dissected import Draw, dissected, with_held
 from gradcheck.measure.first_run import FirstRun, first_run, redraws
 from gradcheck.measure.gradients import (
     autodiff_at,
@@ -93,7 +93,7 @@ class Lab:
 
     @property
     def coarsest(self) -> str:
-        """Return the dtype in which the op rounds most, which is a half one under a mixed precision policy."""
+        """Return the dtype in which the op rounds most: a half one under a mixed precision policy."""
         return self.facts.coarsest(self.dtype)
 
     @property
@@ -112,8 +112,7 @@ class Lab:
 
     def vector(self) -> Array:
         """Return the point as a vector of coordinates."""
-        values = [self.values[i] for i in self.sources]
-        return self.layout.inputs.pack([*values, *(self.kept(v) for v in self.variables)])
+        return self.layout.inputs.pack([*(self.values[i] for i in self.sources), *map(self.kept, self.variables)])
 
     def kept(self, variable: Variable) -> Any:
         """Return the value a variable had before the first call."""
@@ -292,6 +291,11 @@ class Lab:
     def dissected(self) -> tuple[Draw, Draw] | None:
         """Return the bare forward taken apart at two points, None if that cannot be done."""
         return dissected(self)
+
+    @cached_property
+    def dissected_held(self) -> tuple[Draw, Draw] | None:
+        """Return the same with values held through which no gradient comes, None if there are none."""
+        return with_held(self)
 
     @cached_property
     def switched(self) -> Switched | None:

@@ -11,10 +11,12 @@ from gradcheck.scanning.forms import CONSTANT_FACTORS, MEANS, TERMS, WRAPS
 from gradcheck.scanning.syntax import Edit, Syntax, number_of, undone, written
 
 _FLIPPED = {ast.Gt: "<", ast.Lt: ">", ast.GtE: "<=", ast.LtE: ">="}
+_AS_WRITTEN = {ast.Gt: ">", ast.Lt: "<", ast.GtE: ">=", ast.LtE: "<="}
+_OPPOSITE = {ast.Gt: "<=", ast.Lt: ">=", ast.GtE: "<", ast.LtE: ">"}
 _OTHER_SIGN = {ast.Add: "-", ast.Sub: "+", ast.Mult: "/", ast.Div: "*"}
 _AXES = (-1, 0, 1)
-# Numbers elsewhere in an op that a threshold is exchanged for.
-NUMBERS_TRIED = 12
+# Numbers elsewhere in an op that a number of its gradient is exchanged for, and conditions of its forward.
+NUMBERS_TRIED, CONDITIONS_TRIED = 12, 6
 _INTEGERS, _FLOATS = (0, 1, 2, -1, -2), (0.0, 0.5, 1.0, 2.0, 3.0, -1.0)
 
 
@@ -31,7 +33,7 @@ def other_numbers(syntax: Syntax, node: ast.expr, ratio: float | None) -> Iterat
     else:
         exact = [value / ratio, value * ratio] if ratio else []
         near = [value + 1, value - 1, value * 2, value / 2, -value, *([1 / value] if value else [])]
-        others = [*exact, *_FLOATS, *near]
+        others = [*exact, *_FLOATS, *near, *(n for n in _numbers_outside(syntax) if isinstance(n, float))]
     for other in dict.fromkeys(others):
         if other != value:
             yield syntax.put(node, written(other))
@@ -93,6 +95,34 @@ def other_operands(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:
     if isinstance(right, ast.Call):
         for form, name in itertools.product(("{n}", "{n}[:, None]"), syntax.inputs()):
             yield syntax.put(right, form.format(n=name))
+
+
+def complements(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:
+    """Yield one minus a name in its place: the other gate of a cell, the other weight of a mixture."""
+    if isinstance(node, ast.Name) and node.id in syntax.inputs():
+        yield syntax.put(node, f"1.0 - {node.id}")
+
+
+def where_the_forward_asks(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:
+    """Yield a value where a condition of the forward holds, then where it does not, and zero elsewhere."""
+    for left, right, name, sides in _conditions(syntax):
+        for side in sides:
+            mask = f"tf.cast({left} {side} {right}, {name}.dtype)"
+            yield syntax.put(node, syntax.own(f"{syntax.as_factor(node)} * {mask}"))
+
+
+def _conditions(syntax: Syntax) -> list[tuple[str, str, str, tuple[str, str]]]:
+    """Return the sides of comparisons in the forward, a tensor in each, how they are compared and the opposite."""
+    tensors = syntax.inputs()
+    found: dict[tuple[str, str, str, tuple[str, str]], None] = {}
+    for node in syntax.outside:
+        if isinstance(node, ast.Compare) and len(node.ops) == 1 and type(node.ops[0]) in _OPPOSITE:
+            read = [n.id for n in ast.walk(node) if isinstance(n, ast.Name)]
+            name = next((n for n in read if n in tensors), None)
+            if name is not None:
+                sides = _AS_WRITTEN[type(node.ops[0])], _OPPOSITE[type(node.ops[0])]
+                found[ast.unparse(node.left), ast.unparse(node.comparators[0]), name, sides] = None
+    return list(found)[:CONDITIONS_TRIED]
 
 
 def wrapped(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:

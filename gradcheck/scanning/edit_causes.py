@@ -66,6 +66,11 @@ def cause_of(family: str, text: str, before: str) -> str:
     return BY_FAMILY[family]
 
 
+def undoes(family: str, cause: str | None) -> bool:
+    """Return whether edits of a family undo a mistake: what is differentiated without a factor may lack just that."""
+    return BY_FAMILY[family] == cause or (family, cause) == ("factors", "bypassed")
+
+
 def by_meaning(numbers: Sequence[ast.expr], parents: Mapping[ast.AST, ast.AST]) -> dict[str, list[ast.expr]]:
     """Return the numbers by the family of their edits: what is compared, names axes, is an index, and all others."""
     found: dict[str, list[ast.expr]] = {"thresholds": [], "numbers": [], "axes": [], "indices": []}

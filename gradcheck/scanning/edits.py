@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 from gradcheck.scanning import arithmetic_edits as arithmetic
 from gradcheck.scanning.axis_lists import axes_of_a_line, other_axes, other_orders
 from gradcheck.scanning.call_edits import accumulated, as_the_forward_sums, other_calls, other_letters, taken
-from gradcheck.scanning.edit_causes import BY_FAMILY, by_meaning, cause_of
+from gradcheck.scanning.edit_causes import by_meaning, cause_of, undoes
 from gradcheck.scanning.forms import DIVISORS, MASKS, RARE_SLOPES, SLOPES
 from gradcheck.scanning.index_edits import exchanged_numbers, other_indices, other_loops, other_orders_of_lists
-from gradcheck.scanning.name_edits import elements, handed_on, other_names, other_names_of_lines
+from gradcheck.scanning.name_edits import elements, handed_on, named_instead, other_names, other_names_of_lines
 from gradcheck.scanning.slices import by_suspicion
 from gradcheck.scanning.syntax import Edit, Syntax, number_of
 
@@ -57,7 +57,7 @@ def edits(syntax: Syntax, known: Known = Known()) -> Iterator[Edit]:
 
 def _in_order(families: _Families, cause: str | None) -> _Families:
     """Return families of edits, those that undo a cause first."""
-    return tuple(sorted(families, key=lambda pair: BY_FAMILY[pair[0]] != cause))
+    return tuple(sorted(families, key=lambda pair: not undoes(pair[0], cause)))
 
 
 def _one_by_one(families: _Families) -> Iterator[tuple[str, Edit]]:
@@ -101,9 +101,12 @@ def _of_names(syntax: Syntax, nodes: Sequence[ast.expr]) -> _Families:
     """Return the edits that put a name in the place of another, or a factor beside what stands there."""
     values, inputs = syntax.values(nodes), syntax.inputs()
     inside = [part for node in nodes if (part := accumulated(node)) is not None]
+    numbers = by_meaning([n for n in nodes if number_of(n) is not None], syntax.parents)["numbers"]
     return (
         ("names", (e for node in nodes for e in other_names(syntax, node))),
         ("names", other_names_of_lines(syntax, nodes)),
+        ("names", (e for node in (*numbers, *values) for e in named_instead(syntax, node))),
+        ("operators", (e for node in nodes for e in arithmetic.complements(syntax, node))),
         ("factors", (e for node in (*values, *inside) for e in arithmetic.multiplied(syntax, node, ("{n}",), inputs))),
         ("factors", (e for node in values for e in arithmetic.divided_by(syntax, node, ("{n}",)))),
     )
@@ -117,16 +120,17 @@ def _far_fetched(syntax: Syntax, nodes: Sequence[ast.expr], ratio: float | None)
     inputs_given = [node for node in given if isinstance(node, ast.Name) and node.id in inputs]
     return (
         ("factors", (e for node in values for e in arithmetic.divided(syntax, node, ratio))),
+        ("wraps", (e for node in nodes for e in as_the_forward_sums(syntax, node))),
+        ("signs", (syntax.put(node, f"-{node.id}") for node in inputs_given)),
         ("terms", (e for node in arguments for e in arithmetic.shifted(syntax, node))),
         ("factors", (e for node in values for e in arithmetic.multiplied(syntax, node, ("{n}",), read))),
         ("factors", (e for node in (*values, *given) for e in arithmetic.times_numbers(syntax, node))),
         ("masks", (e for node in values for e in arithmetic.multiplied(syntax, node, MASKS, inputs))),
+        ("masks", (e for node in values for e in arithmetic.where_the_forward_asks(syntax, node))),
         ("slopes", (e for node in values for e in arithmetic.multiplied(syntax, node, SLOPES, inputs))),
         ("terms", (e for node in values for e in arithmetic.with_terms(syntax, node))),
-        ("wraps", (e for node in nodes for e in as_the_forward_sums(syntax, node))),
         ("wraps", (e for node in values for e in arithmetic.wrapped(syntax, node))),
         ("factors", (e for node in values for e in arithmetic.divided_by(syntax, node, DIVISORS))),
-        ("signs", (syntax.put(node, f"-{node.id}") for node in inputs_given)),
         ("operators", (e for node in nodes for e in arithmetic.other_operands(syntax, node))),
         ("slopes", (e for node in values for e in arithmetic.multiplied(syntax, node, RARE_SLOPES, inputs))),
     )

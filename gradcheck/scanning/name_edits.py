@@ -7,7 +7,7 @@ import ast
 import itertools
 from collections.abc import Iterator, Sequence
 
-from gradcheck.scanning.syntax import Edit, Syntax, on_lines
+from gradcheck.scanning.syntax import Edit, Syntax, number_of, on_lines
 
 # Elements of tensors by which a step of a loop is multiplied.
 _ELEMENTS = 8
@@ -17,6 +17,12 @@ def other_names(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:
     """Yield another name in the place of one."""
     if _is_use(syntax, node):
         yield from (syntax.put(node, other) for other in syntax.names if other != syntax.text(node))
+
+
+def named_instead(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:
+    """Yield the name of a tensor in the place of a number, or of a factor or term that is no name."""
+    if not isinstance(node, ast.Name) and not isinstance(number_of(node), int):
+        yield from (syntax.put(node, name) for name in syntax.inputs())
 
 
 def other_names_of_lines(syntax: Syntax, nodes: Sequence[ast.expr]) -> Iterator[Edit]:

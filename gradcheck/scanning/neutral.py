@@ -22,17 +22,48 @@ def without_neutral(line: str, before: str) -> str:
         whole, kept = found[0]
         raw = text.encode()
         text = (raw[: whole.col_offset] + kept + raw[whole.end_col_offset :]).decode()
-    return _DIFFERENCE.sub(r"+ \1", _SUM.sub(r"- \1", text))
+    text = _DIFFERENCE.sub(r"+ \1", _SUM.sub(r"- \1", text))
+    while not _doubled(before) and (pairs := _doubled(text)):
+        start, stop, sign = pairs[0]
+        raw = text.encode()
+        text = (raw[:start] + sign + b" " + raw[stop:]).decode()
+    return text
+
+
+def _doubled(line: str) -> list[tuple[int, int, bytes]]:
+    """Return where a sum or a difference is followed by a sign: from there, to behind the sign, the one for both."""
+    raw = textwrap.dedent(line).encode()
+    found = []
+    for node in _operations(raw):
+        if isinstance(node.op, (ast.Add, ast.Sub)) and isinstance(_first(node.right), ast.UnaryOp):
+            start, sign = raw.rfind(b"+" if isinstance(node.op, ast.Add) else b"-", 0, node.right.col_offset), b"-"
+            if raw[start + 1 : node.right.col_offset].strip() == b"":
+                found.append((start, node.right.col_offset + 1, sign if isinstance(node.op, ast.Add) else b"+"))
+    return found
+
+
+def _first(node: ast.expr) -> ast.expr | None:
+    """Return the first factor of a product where it has a minus sign and no brackets around it."""
+    column = node.col_offset
+    while isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Mult, ast.Div)):
+        node = node.left
+    minus = isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) and node.col_offset == column
+    return node if minus else None
+
+
+def _operations(raw: bytes) -> list[ast.BinOp]:
+    """Return the operations of a line of code, none where it is part of a statement only."""
+    try:
+        tree = ast.parse(raw.strip())
+    except SyntaxError:
+        return []
+    return [node for node in ast.walk(tree) if isinstance(node, ast.BinOp)]
 
 
 def _neutral(line: str) -> list[tuple[ast.BinOp, bytes]]:
     """Return the operations of a line that change nothing, each with the text of what it leaves as it is."""
     raw = textwrap.dedent(line).strip().encode()
-    try:
-        tree = ast.parse(raw)
-    except SyntaxError:
-        return []
-    nodes = [node for node in ast.walk(tree) if isinstance(node, ast.BinOp)]
+    nodes = _operations(raw)
     right = [(n, _before(raw, n)) for n in nodes if _is(n.right, _ON_THE_RIGHT.get(type(n.op)))]
     left = [(n, _after(raw, n)) for n in nodes if _is(n.left, _ON_THE_LEFT.get(type(n.op)))]
     return [*right, *left]

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from gradcheck.scanning.returns import own_nodes
 
 _ATOMS = (ast.Name, ast.Call, ast.Constant, ast.Attribute, ast.Subscript)
-# How near a number is to a whole one that is one.
-_WHOLE = 1e-6
+# How near a number is to a whole or short one that is one, and the digits of a short one.
+_WHOLE, _DIGITS = 1e-6, 3
 # A gradient that loops while something holds may never end with another number in it.
 _ENDLESS = ("while_loop",)
 
@@ -216,10 +216,25 @@ def written(number: float) -> str:
 
 
 def undone(ratio: float) -> str:
-    """Return what takes a factor out of a product: `/ 1.5`, of a third `* 3.0`."""
+    """Return what takes a factor out of a product: `/ 1.5`, of a third `* 3.0`, of 10 / 9 `* 0.9`."""
+    inverse = as_multiplier(ratio)
+    return f"/ {written(ratio)}" if inverse is None else f"* {written(inverse)}"
+
+
+def as_multiplier(ratio: float, rtol: float = _WHOLE) -> float | None:
+    """Return the number to multiply with where people would not divide by `ratio`: a whole or the shorter number.
+
+    `ratio` is known up to the relative error `rtol`.
+    """
     inverse = 1.0 / ratio
-    whole = abs(ratio) < 1 and abs(inverse - round(inverse)) < _WHOLE * abs(inverse)
-    return f"* {written(float(round(inverse)))}" if whole else f"/ {written(ratio)}"
+    if abs(ratio) < 1 and abs(inverse - round(inverse)) < rtol * abs(inverse):
+        return float(round(inverse))
+    is_shorter = _is_short(inverse, rtol) and not _is_short(ratio, rtol)
+    return float(f"{inverse:.{_DIGITS}g}") if is_shorter else None
+
+
+def _is_short(number: float, rtol: float) -> bool:
+    return abs(number - float(f"{number:.{_DIGITS}g}")) < rtol * abs(number)
 
 
 def parts_of(value: ast.expr) -> list[ast.expr]:

@@ -330,7 +330,7 @@ CHANGED_RTOL, CHANGED_LOW_RTOL, CHANGED_SCALE = 1e-6, 1e-3, 1e-8
 # How far the second point is moved (enough for another gradient, near enough for the same branches), and simple changes
 # that are tried two by two: 20,000 sums of vectors take 0.1 s; rules that see another value; lines changed as a whole.
 CHANGED_MOVE, CHANGED_PAIRS, OTHER_OPERANDS, LINES_CHANGED, SEARCH_SECONDS = 0.1, 200, 20_000, 2000, 8.0
-BLOCKS = (2, 3, 4)
+BLOCKS, CANCELLED = (2, 3, 4), 1e-12  # Beside its upstream, what comes back in float64 and cancels is rounding.
 LEAST_INNER_FACTOR = 1e-6  # A factor of one, of zero and of minus one are changes of their own.
 
 # --- Conditions: branches of the forward and of grad_fn that are driven to both sides ---------------------------------

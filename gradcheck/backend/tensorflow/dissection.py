@@ -30,7 +30,7 @@ class Edge:
     gradient at the output, `part` what the rule makes of it, `applied` what the local Jacobian, not transposed, would
     (None where input and output have other shapes); `spread` (n, size of the input) is how the
     input depends on the n coordinates of the sources.  `file` and `line` are where the user wrote the op;
-    `before` are the names of the ops that its inputs come through.
+    `before` are the names of the ops that its inputs come through, `tensor` is the name of the value in the forward.
     """
 
     op: str
@@ -46,19 +46,34 @@ class Edge:
     applied: Array | None
     spread: Array
     before: frozenset[str] = frozenset()
+    tensor: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Hold a value of the forward by the name of its tensor: it stays `at` one value, whatever the sources do."""
+
+    tensor: str
+    at: Array
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return the shape of the value."""
+        return self.at.shape
 
 
 class Dissection:
     """Take one forward apart at any point, in float64."""
 
-    def __init__(self, forward: WideForward, upstream: Sequence[Any]) -> None:
-        """Build the graphs of its values and of its rules; raises TooLarge."""
+    def __init__(self, forward: WideForward, upstream: Sequence[Any], held: Sequence[Held] = ()) -> None:
+        """Build the graphs of its values and of its rules, with the `held` values in it constant; raises TooLarge."""
         self.forward = forward
+        self.held = {value.tensor: tf.TensorSpec(value.shape, tf.float64) for value in held}
         self.uses: list[tuple[str, int]] = []
         self.nodes: dict[str, tuple[str, list[str], list[str]]] = {}
         ups = [tf.TensorSpec(np.shape(u), tf.float64) for u in upstream]
-        self._all = tf.function(self._values, autograph=False).get_concrete_function(*forward.specs)
-        self._parts = tf.function(self._rules, autograph=False).get_concrete_function(forward.specs, ups)
+        self._all = tf.function(self._values, autograph=False).get_concrete_function(forward.specs, self.held)
+        self._parts = tf.function(self._rules, autograph=False).get_concrete_function(forward.specs, ups, self.held)
 
     @cached_property
     def before(self) -> dict[str, frozenset[str]]:
@@ -71,8 +86,8 @@ class Dissection:
             found[name] = frozenset(direct).union(*(found.get(other, frozenset()) for other in direct))
         return found
 
-    def _values(self, *tensors: Any) -> list[Any]:
-        outputs = self.forward.outputs_of(tensors)
+    def _values(self, tensors: Any, held: Any) -> list[Any]:
+        outputs = self.forward.outputs_of(tensors, more=held)
         nodes = [op for op in tf.compat.v1.get_default_graph().get_operations() if op.name.startswith("g/")]
         reached = tf.gradients(outputs, [t for op in nodes for t in floating(op.outputs)])
         live = iter(reached)
@@ -88,9 +103,9 @@ class Dissection:
         self.tensors = list(wanted)
         return [tf.reshape(tensor, [-1]) for tensor in wanted.values()] + [tf.shape(t) for t in wanted.values()]
 
-    def _rules(self, tensors: Any, ups: Any) -> list[Any]:
+    def _rules(self, tensors: Any, ups: Any, held: Any) -> list[Any]:
         """Return, for every op, its upstreams and what its rule gives to each input."""
-        outputs = self.forward.outputs_of(tensors, with_uses(self.forward.graph))
+        outputs = self.forward.outputs_of(tensors, with_uses(self.forward.graph), more=held)
         graph = tf.compat.v1.get_default_graph()
         ops = [graph.get_operation_by_name(name) for name, (_, _, results) in self.nodes.items() if len(results) == 1]
         results = [floating(op.outputs)[0] for op in ops]
@@ -109,13 +124,14 @@ class Dissection:
         applied = _applied(known)
         return [t for use, adjoint, part in known for t in (adjoint, part, applied[use])]
 
-    def at(self, x: Array, cotangent: Array) -> list[Edge]:
-        """Return every op's part at a point, with a cotangent.
+    def at(self, x: Array, cotangent: Array, held: Sequence[Held] = ()) -> list[Edge]:
+        """Return every op's part at a point, with a cotangent and the values that the `held` ones have there.
 
         Raises TooLarge.
         """
+        kept = {value.tensor: tf.constant(value.at) for value in held}
         with self.forward.kept():
-            values, shapes = self._evaluate(x)
+            values, shapes = self._evaluate(x, kept)
             if sum(len(v) for v in values) * x.size > MOST_NUMBERS:
                 raise TooLarge("numbers between the ops and the sources")
             spreads = [np.empty((x.size, len(v))) for v in values]
@@ -124,10 +140,12 @@ class Dissection:
                 ahead, behind = x.copy(), x.copy()
                 ahead[k] += step
                 behind[k] -= step
-                for spread, a, b in zip(spreads, self._evaluate(ahead)[0], self._evaluate(behind)[0], strict=True):
+                for spread, a, b in zip(
+                    spreads, self._evaluate(ahead, kept)[0], self._evaluate(behind, kept)[0], strict=True
+                ):
                     spread[k] = (a - b) / (2 * step)
             entered = self.forward.tensors_at(x)
-            parts = [np.asarray(t) for t in self._parts(entered, self.forward.upstream_of(cotangent))]
+            parts = [np.asarray(t) for t in self._parts(entered, self.forward.upstream_of(cotangent), kept)]
         known = {
             n: (v.reshape(s), spread) for n, v, s, spread in zip(self.tensors, values, shapes, spreads, strict=True)
         }
@@ -154,10 +172,11 @@ class Dissection:
             applied if applied.shape == part.shape else None,
             spread,
             self.before.get(name, frozenset()),
+            distinct[position].removeprefix("g/"),
         )
 
-    def _evaluate(self, x: Array) -> tuple[list[Array], list[tuple[int, ...]]]:
-        found = [np.asarray(t) for t in self._all(*self.forward.tensors_at(x))]
+    def _evaluate(self, x: Array, held: dict[str, Any]) -> tuple[list[Array], list[tuple[int, ...]]]:
+        found = [np.asarray(t) for t in self._all(self.forward.tensors_at(x), held)]
         half = len(found) // 2
         return found[:half], [tuple(shape) for shape in found[half:]]
 

@@ -47,6 +47,10 @@ def returned(expression, **options):
         ("tf.reduce_sum(u, 0)", "tf.reduce_sum(u, 1)"),
         ("u * tf.cast(x < 0.0, u.dtype)", "u * tf.cast(x > 0.0, u.dtype)"),
         ("u * y", "u * x"),
+        ("u * 0.1", "u * x"),
+        ("u * z[None]", "u * x"),
+        ("u * x", "u * (1.0 - x)"),
+        ("u * (1.0 - x)", "u * (x)"),
         ("u", "u * tf.cast(x > 0, x.dtype)"),
         ("u * y", "u * y * (1.0 - y)"),
         ("u * y", "u * y - y * tf.reduce_sum(u * y, axis=-1, keepdims=True)"),
@@ -97,6 +101,9 @@ OF_THE_FORWARD = [
         "tf.reduce_sum(u)",
         "tf.gather(tf.math.unsorted_segment_sum(u, i, n), i)",
     ),
+    ("y = tf.maximum(x, 0.1 * x)", "u * 0.7", "u * 0.1"),
+    ("y = tf.where(x > 0.5, x, 0.0)", "u", "u * tf.cast(x > 0.5, x.dtype)"),
+    ("y = tf.where(x > 0.5, 0.0, x)", "u", "u * tf.cast(x <= 0.5, x.dtype)"),
 ]
 
 
@@ -107,6 +114,13 @@ def test_what_the_forward_does_is_tried_in_the_gradient(forward, wrong, right):
     lines = source.splitlines()
     texts = {edit.applied(lines[edit.line - 1]).strip() for edit in edits(Syntax(function, ("u", "x"), lines))}
     assert f"return {right}" in texts
+
+
+def test_a_factor_that_was_left_out_is_tried_before_a_derivative():
+    tree = ast.parse("def grad(u):\n    return u")
+    syntax = Syntax(tree.body[0], ("u", "x"), ("def grad(u):", "    return u"))
+    texts = [edit.applied(syntax.lines[1]).strip() for edit in edits(syntax, Known(None, "bypassed"))]
+    assert texts.index("return u * x") < texts.index("return 2.0 * u") < texts.index("return u * (1.0 - x)")
 
 
 def test_what_undoes_the_known_cause_is_tried_first():
