@@ -24,6 +24,7 @@ from gradcheck.diagnose.inner_rules import inner_rule
 from gradcheck.diagnose.parts_of_outputs import part_of_outputs
 from gradcheck.diagnose.regions import in_region
 from gradcheck.diagnose.rows import rows_of
+from gradcheck.diagnose.sides import with_side
 from gradcheck.diagnose.stairs import slope_of_stairs
 from gradcheck.diagnose.undecided import undecided
 from gradcheck.differences.assess import Outcome, assess
@@ -324,7 +325,7 @@ def _mismatch(lab: Lab, measurement: Measurement, measurements: Sequence[Measure
     diagnosis = inner or slope_of_stairs(lab, measurement) or diagnosis_of(lab, measurement, measurements)
     diagnosis = with_other_factor(lab, measurement, diagnosis)
     if diagnosis.moving or diagnosis.tentative or (diagnosis.cause == "unknown" and not diagnosis.hint):
-        diagnosis = refined(lab, measurement, diagnosis)
+        diagnosis = with_side(lab, measurement, refined(lab, measurement, diagnosis))
     if diagnosis.cause == "unknown" and not diagnosis.hint:
         diagnosis = part_of_outputs(lab, measurement) or approximate(lab, measurement) or diagnosis
     if diagnosis.moving and (region := region_nearby(lab, measurement.slot)) is not None:

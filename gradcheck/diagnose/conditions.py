@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ast
 import linecache
 import os
 from dataclasses import replace
@@ -16,6 +17,7 @@ from gradcheck.verdict.tolerances import LONGEST_LINE
 _WORDS = {
     "Maximum": ("the first of two numbers is the larger", "the second of two numbers is the larger"),
     "Minimum": ("the first of two numbers is the larger", "the second of two numbers is the larger"),
+    "ClipByValue": ("a number lies within the bounds", "a number lies beyond the bounds"),
     "Relu": ("a number is positive", "a number is not positive"),
     "Abs": ("a number is positive", "a number is not positive"),
     "Sign": ("a number is positive", "a number is not positive"),
@@ -59,12 +61,37 @@ _DECIDING = (
 
 
 def told(condition: Condition, side: bool) -> str:
-    """Return when something happens: `the condition at ops.py:12 holds (tf.where(x > 3.0, a, b))`."""
+    """Return when something happens: `` `x > 3.0` at ops.py:12 holds``, of a line with several the whole line."""
     at = f" at {os.path.basename(condition.file)}:{condition.line}" if condition.file else ""
     text = linecache.getline(condition.file, condition.line).strip() if condition.file else ""
+    comparison = _only_comparison(text, condition.op)
+    if comparison:
+        return f"`{comparison}`{at} {'holds' if side else 'does not hold'}"
     if len(text) > LONGEST_LINE:
         text = f"{text[:LONGEST_LINE]}..."
     code = f" (`{text}`)" if text else ""
     if condition.op in _WORDS:
         return f"{_WORDS[condition.op][0 if side else 1]}{at}{code}"
     return f"the condition{at} {'holds' if side else 'does not hold'}{code}"
+
+
+def _only_comparison(line: str, op: str) -> str | None:
+    """Return the comparison of a line that an op makes, None where the line holds none or several of its kind."""
+    try:
+        tree = ast.parse(f"{line} pass" if line.endswith(":") else line)
+    except SyntaxError:
+        return None
+    kind = _COMPARISONS.get(op, ())
+    found = [n for n in ast.walk(tree) if isinstance(n, ast.Compare) and len(n.ops) == 1 and isinstance(n.ops[0], kind)]
+    return ast.get_source_segment(line, found[0]) if len(found) == 1 else None
+
+
+# The comparisons of Python, by the op that each makes.
+_COMPARISONS: dict[str, tuple[type[ast.cmpop], ...]] = {
+    "Greater": (ast.Gt,),
+    "GreaterEqual": (ast.GtE,),
+    "Less": (ast.Lt,),
+    "LessEqual": (ast.LtE,),
+    "Equal": (ast.Eq,),
+    "NotEqual": (ast.NotEq,),
+}

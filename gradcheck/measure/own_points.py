@@ -55,6 +55,15 @@ def drawn_anew(lab: Lab, number: int) -> list[Leaf] | None:
     return leaves if same else None
 
 
+def redrawn(lab: Lab, base: Array, number: int) -> Array | None:
+    """Return another draw of the random inputs as a point, None if nothing is drawn."""
+    leaves = lab.drawn_anew(number)
+    if leaves is None:
+        return None
+    drawn = lab.layout.inputs.pack([*(leaves[i].values for i in lab.sources), *(lab.kept(v) for v in lab.variables)])
+    return None if np.array_equal(drawn, base) else drawn
+
+
 def movable_of(lab: Lab) -> frozenset[Any]:
     """Return references to the variables that may have other values: those that the op and its surrogate read."""
     if lab.case.variables == "none":

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from gradcheck.measure.lab import Lab
+from gradcheck.measure.own_points import redrawn
 from gradcheck.numerics.arrays import Array
 from gradcheck.sites.coordinates import free_coordinates, inside
 from gradcheck.sites.site import Site
@@ -26,7 +27,7 @@ def redraws_and_grid(lab: Lab) -> Iterator[Site]:
     if not places.size:
         return
     for number in range(REDRAWS):
-        x = _redrawn(lab, base, number)
+        x = redrawn(lab, base, number)
         if x is not None:
             yield Site(x)
     low, high = lab.layout.inputs.bounds()
@@ -38,15 +39,6 @@ def redraws_and_grid(lab: Lab) -> Iterator[Site]:
         x[places] = [inside(v, low[i], high[i], base[i]) for v, i in zip(row, places, strict=True)]
         x[lab.parameters] = np.copysign(x[lab.parameters], base[lab.parameters])
         yield Site(x)
-
-
-def _redrawn(lab: Lab, base: Array, number: int) -> Array | None:
-    """Return another draw of the random inputs, None if nothing is drawn."""
-    leaves = lab.drawn_anew(number)
-    if leaves is None:
-        return None
-    drawn = lab.layout.inputs.pack([*(leaves[i].values for i in lab.sources), *(lab.kept(v) for v in lab.variables)])
-    return None if np.array_equal(drawn, base) else drawn
 
 
 def _values(lab: Lab, rng: np.random.Generator) -> Array:

@@ -244,7 +244,7 @@ STAIRS_STEPS = (2.0**-3, 1.3 * 2.0**-4)
 STAIRS_RTOL, STAIRS_SHARE = 0.05, 0.2
 # Wrong and right values that separate a region, the share of elements at which an error may fade, and of those that
 # are right by a zero that any formula has.
-SEPARATED, FADING, SELDOM = 3, 0.02, 0.05
+SEPARATED, FADING, SELDOM, SIDES_DRAWS = 3, 0.02, 0.05, 3
 # The largest exponent in float64; the smallest matrix whose diagonal is looked at by itself.
 LARGEST_EXPONENT, SMALLEST_MATRIX = 700.0, 3
 # Further draws for a diagnosis, the widest input that is drawn whole, entries that stand for a larger one.
