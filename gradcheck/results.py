@@ -253,11 +253,15 @@ class Saved:
 
 @dataclass(frozen=True, slots=True)
 class Guessed:
-    """Hold what an op without a spec was checked with, as a spec would say it."""
+    """Hold what an op without a spec was checked with, as a spec would say it.
+
+    `differentiated` says whether its gradient could be taken with any of the inputs that were tried.
+    """
 
     inputs: Mapping[str, Any]
     arguments: Mapping[str, Any]
     build: Mapping[str, Any] | None = None
+    differentiated: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,21 @@ from __future__ import annotations
 import ast
 import re
 import warnings
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+from gradcheck.scanning.makers import (
+    MOST_FILES,
+    at_the_top,
+    decorators,
+    imported_from,
+    instances,
+    last,
+    makers,
+    own_names,
+)
 
 TOP_LEVEL, METHOD, CLOSURE = "top level", "method", "closure"
 # What TensorFlow calls the ways to give an op a gradient of one's own, and how each is listed.
@@ -44,13 +57,17 @@ class Module:
     """Hold what one file declares, what each of its top-level names uses, and what it imports by name.
 
     `uses` maps a top-level name to the names in its body; `imported` maps a name to (module, name there);
-    `ops` are the functions and layers at the top that can be checked without a spec, with their lines.
+    `ops` are the functions and layers at the top that can be checked without a spec, with their lines, and methods
+    of classes; `registered` are gradients of ops by name; `declaring` maps the names that make a function a custom
+    gradient, those of the file's own decorators too, to what they do.
     """
 
     declarations: tuple[Declaration, ...] = ()
     uses: dict[str, frozenset[str]] = field(default_factory=dict)
     imported: dict[str, tuple[str, str]] = field(default_factory=dict)
     ops: dict[str, int] = field(default_factory=dict)
+    registered: dict[str, int] = field(default_factory=dict)
+    declaring: dict[str, str] = field(default_factory=dict)
     calls_at_import: bool = False
 
 
@@ -72,8 +89,8 @@ def line_of(file: str, name: str) -> int | None:
     return next((d.first for d in module.declarations if d.name == name), None) if module else None
 
 
-def parsed(text: bytes, name: str) -> Module:
-    """Return what Python source declares.
+def parsed(text: bytes, name: str, depth: int = 0) -> Module:
+    """Return what Python source declares; `name` is its path, `depth` how many files have imported it.
 
     Raises SyntaxError or ValueError.
     """
@@ -83,19 +100,70 @@ def parsed(text: bytes, name: str) -> Module:
             tree = ast.parse(text, name)
         except RecursionError:
             raise ValueError("nested too deeply") from None
-    reader = _Reader(_aliases(tree))
+    aliases = _imported_aliases(tree, Path(name), depth) | _aliases(tree)
+    made_by = makers(tree, {*HOW, *aliases} - {"RegisterGradient"})
+    decorating = [maker for maker in made_by if maker in decorators(tree)]
+    reader = _Reader(aliases | dict.fromkeys(decorating, "custom_gradient"))
     reader.visit(tree)
     declarations = tuple(sorted(reader.found, key=lambda d: (d.line, d.name)))
-    uses = {name: _names(nodes) for name, nodes in _tops(tree).items()}
-    layers = _layers(tree)
-    owners = {d.owner for d in declarations if d.how != "RegisterGradient"}
-    ops = {
-        node.name: node.lineno
-        for node in tree.body
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and (node.name in owners or node.name in layers)
-    }
-    ops |= {name: nodes[0].lineno for name, nodes in _tops(tree).items() if name in owners and name not in ops}
-    return Module(declarations, uses, _imports(tree), ops, any(_acts(node) for node in tree.body))
+    tops = _tops(tree)
+    uses = {name: _names(nodes) for name, nodes in tops.items()}
+    registered = {d.name: d.line for d in declarations if d.how == "RegisterGradient" and d.kind == TOP_LEVEL}
+    return Module(
+        declarations,
+        uses,
+        _imports(tree),
+        _ops(tree, declarations, made_by, {name for name, how in aliases.items() if how == "custom_gradient"}),
+        registered,
+        aliases | dict.fromkeys(made_by, "custom_gradient"),
+        any(_acts(node) for node in tree.body),
+    )
+
+
+def _ops(
+    tree: ast.Module, declarations: Sequence[Declaration], made_by: Collection[str], imported: Collection[str]
+) -> dict[str, int]:
+    """Return what can be checked without a spec: functions, layers, methods, and what makers have made."""
+    tops, layers = _tops(tree), _layers(tree)
+    found = {name: nodes[-1].lineno for name, nodes in tops.items() if name in layers}
+    classes = {name for name, nodes in tops.items() if isinstance(nodes[-1], ast.ClassDef)}
+    made = instances(tree, {*made_by, *imported})
+    # What a maker has made in this file is checked, and not the maker with an argument that is guessed.
+    busy = {m for m in made_by if m in decorators(tree)} | {last(n.value.func) for n in _assigned_calls(tree)}
+    for declaration in declarations:
+        owner, *inner = declaration.name.split(".")
+        if declaration.how == "RegisterGradient" or declaration.owner not in tops or declaration.owner in layers:
+            continue
+        method = inner[0] if owner in classes and inner else "__call__"
+        if declaration.owner in classes and method not in _OF_THE_INSTANCE:
+            found[f"{owner}.{method}"] = declaration.line
+        elif declaration.owner not in made_by or declaration.owner not in busy:
+            found[declaration.owner] = tops[declaration.owner][-1].lineno
+    return dict(sorted((found | made).items(), key=lambda item: item[1]))
+
+
+# Methods that run where an instance of the class is made or called.
+_OF_THE_INSTANCE = ("__call__", "__init__", "call", "build")
+
+
+def _assigned_calls(tree: ast.Module) -> Iterator[Any]:
+    """Yield the assignments of calls at the top of a module."""
+    yield from (n for n in at_the_top(tree) if isinstance(n, ast.Assign) and isinstance(n.value, ast.Call))
+
+
+def _imported_aliases(tree: ast.Module, path: Path, depth: int) -> dict[str, str]:
+    """Return names of declaring functions that a file imports from others of the user's, with what they do."""
+    found: dict[str, str] = {}
+    if depth >= MOST_FILES:
+        return found
+    for file, names in imported_from(tree, path):
+        try:
+            there = parsed(text, str(file), depth + 1) if _WORDS.search(text := file.read_bytes()) else None
+        except (OSError, SyntaxError, ValueError):
+            continue
+        if there is not None:
+            found |= {here: there.declaring[name] for here, name in own_names(names, there.declaring)}
+    return found
 
 
 class _Reader(ast.NodeVisitor):
@@ -138,7 +206,7 @@ class _Reader(ast.NodeVisitor):
         self.generic_visit(node)
 
     def _how(self, node: ast.expr) -> str:
-        name = _last(node.func if isinstance(node, ast.Call) else node)
+        name = last(node.func if isinstance(node, ast.Call) else node)
         return self.aliases.get(name, name)
 
     def _inside(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef, is_class: bool) -> None:
@@ -168,13 +236,7 @@ def _argument(node: ast.Call) -> str:
     if not node.args:
         return "<function>"
     first = node.args[0]
-    return "<lambda>" if isinstance(first, ast.Lambda) else (_last(first) or "<function>")
-
-
-def _last(node: ast.expr) -> str:
-    if isinstance(node, ast.Call):
-        return _last(node.func)
-    return node.attr if isinstance(node, ast.Attribute) else (node.id if isinstance(node, ast.Name) else "")
+    return "<lambda>" if isinstance(first, ast.Lambda) else (last(first) or "<function>")
 
 
 def _aliases(tree: ast.Module) -> dict[str, str]:
@@ -184,15 +246,15 @@ def _aliases(tree: ast.Module) -> dict[str, str]:
         if isinstance(node, ast.ImportFrom):
             aliases |= {item.asname: item.name for item in node.names if item.asname and item.name in HOW}
         elif isinstance(node, ast.Assign) and isinstance(node.value, (ast.Attribute, ast.Name)):
-            if _last(node.value) in HOW:
-                aliases |= {target.id: _last(node.value) for target in node.targets if isinstance(target, ast.Name)}
+            if last(node.value) in HOW:
+                aliases |= {target.id: last(node.value) for target in node.targets if isinstance(target, ast.Name)}
     return aliases
 
 
 def _tops(tree: ast.Module) -> dict[str, list[ast.stmt]]:
     """Return the statements that define each name at the top of a module."""
     tops: dict[str, list[ast.stmt]] = {}
-    for node in tree.body:
+    for node in at_the_top(tree):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             tops.setdefault(node.name, []).append(node)
         elif isinstance(node, ast.Assign):
@@ -225,8 +287,8 @@ def _layers(tree: ast.Module) -> set[str]:
     """Return the classes of a module that are Keras layers or models by their bases."""
     known = {"Layer", "Model"}
     found: set[str] = set()
-    for node in tree.body:
-        if isinstance(node, ast.ClassDef) and any(_last(base) in known for base in node.bases):
+    for node in at_the_top(tree):
+        if isinstance(node, ast.ClassDef) and any(last(base) in known for base in node.bases):
             known.add(node.name)
             found.add(node.name)
     return found
@@ -235,5 +297,5 @@ def _layers(tree: ast.Module) -> set[str]:
 def _acts(node: ast.stmt) -> bool:
     """Return whether a statement at the top of a module does something that a second import would do again."""
     if isinstance(node, ast.Expr):
-        return not isinstance(node.value, ast.Constant) and _last(node.value) != "RegisterGradient"
+        return not isinstance(node.value, ast.Constant) and last(node.value) != "RegisterGradient"
     return isinstance(node, (ast.For, ast.While, ast.With))

@@ -19,6 +19,9 @@ from gradcheck.spec.schema import is_attribute
 _INPUT = re.compile(r"(?P<name>[^\W\d]\w*)=(?P<shape>[^:]*)(?::(?P<dtype>\w+))?")
 
 
+_REGISTERED = "it is registered as the gradient of an op: write a spec for a function that uses this op"
+
+
 def is_source(target: str) -> bool:
     """Return whether a target is a Python file or an op in one."""
     return target.partition("::")[0].endswith(".py")
@@ -38,15 +41,16 @@ def cases_of(target: str, inputs: Iterable[str]) -> list[Case]:
     if given and not wanted:
         raise UsageError("--input describes the inputs of one op: name it as FILE.py::NAME")
     try:
-        ops = parsed(path.read_bytes(), file).ops
+        module = parsed(path.read_bytes(), str(path.resolve()))
     except (SyntaxError, ValueError) as error:
         place = f":{error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
         raise UsageError(f"{file}{place}: not valid Python: {getattr(error, 'msg', None) or error}") from None
     if wanted:
-        ops = {wanted: _line_of(path, wanted)}
-    if not ops:
+        return [_case(path, wanted, _line_of(path, wanted), given)]
+    if not module.ops and not module.registered:
         raise NothingSelected(f"{file} has no custom gradient and no layer; name an op as {file}::NAME")
-    return [_case(path, name, line, given) for name, line in ops.items()]
+    of_ops = [replace(_case(path, name, line, {}), skip=_REGISTERED) for name, line in module.registered.items()]
+    return [*(_case(path, name, line, {}) for name, line in module.ops.items()), *of_ops]
 
 
 def input_of(text: str) -> tuple[str, Mapping[str, Any]]:

@@ -315,3 +315,60 @@ def test_an_op_that_was_named_and_could_not_be_called_is_no_success(run_cli, tmp
     assert told.code == 2
     assert "ops.py::f was not checked" in told.err
     assert run_cli("run", "ops.py::f", "--input", "x=3").code == 0
+
+
+HIDDEN = """import tensorflow as tf
+
+if tf.__version__:
+    @tf.custom_gradient
+    def below_a_condition(x):
+        return x * x, lambda u: 3.0 * u * x
+
+class Ops:
+    @staticmethod
+    @tf.custom_gradient
+    def sine(x):
+        return tf.sin(x), lambda u: u * tf.sin(x)
+
+@tf.RegisterGradient("OfNoOp")
+def of_an_op(op, u):
+    return u
+
+@tf.custom_gradient
+def never_finished(x):
+    def grad(u):
+        raise NotImplementedError("the gradient")
+    return x * x, grad
+
+TABLE = {"double": tf.custom_gradient(lambda x: (2.0 * x, lambda u: 2.0 * u))}
+
+class Filter(tf.keras.layers.Layer):
+    def build(self, shape):
+        self.kernel = self.add_weight(shape=(3, 3, shape[-1], 2), name="kernel")
+
+    def call(self, x):
+        @tf.custom_gradient
+        def filtered(x, w):
+            def grad(u):
+                of_x = tf.nn.conv2d_transpose(u, w, tf.shape(x), 1, "SAME")
+                return of_x, tf.compat.v1.nn.conv2d_backprop_filter(x, tf.shape(w), u, [1, 1, 1, 1], "SAME")
+            return tf.nn.conv2d(x, w, 1, "SAME"), grad
+        return filtered(x, tf.convert_to_tensor(self.kernel))
+"""
+
+
+def test_no_custom_gradient_of_a_file_is_left_out_in_silence(ops, run_cli):
+    (ops / "hidden.py").write_text(HIDDEN)
+    told = run_cli("run", "hidden.py", "--format", "json")
+    cases = {case["case"]: case for case in told.report["cases"]}
+    assert {name: case["status"] for name, case in cases.items()} == {
+        "below_a_condition": "failed",
+        "Ops.sine": "failed",
+        "of_an_op": "skipped",
+        "never_finished": "errored",
+        "TABLE": "skipped",
+        "Filter": "passed",
+    }
+    assert "registered as the gradient of an op" in cases["of_an_op"]["reason"]
+    assert "is of type dict" in cases["TABLE"]["reason"]
+    assert [finding["code"] for finding in cases["never_finished"]["findings"]] == ["gradient-error"]

@@ -7,7 +7,7 @@ import inspect
 import itertools
 import time
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -70,10 +70,15 @@ def guessed(module: types.ModuleType, case: Case) -> tuple[Any, Case, Guessed]:
     """
     op, build = _op(module, case)
     try:
-        return _called(op, case, build)
+        return _called(lambda used: _unbuilt(module, case, used), op, case, build)
     except _IsFactory:
         op, build = _made(op, case)
-        return _called(op, case, build)
+        return _called(lambda used: used, op, case, build)
+
+
+def _unbuilt(module: types.ModuleType, case: Case, op: Any) -> Any:
+    """Return a layer whose weights have no shape yet, of the same class as one that has; another op as it is."""
+    return resolve(module, case.op, case.build) if is_layer(op) and op.built else op
 
 
 class _IsFactory(Exception):
@@ -107,14 +112,26 @@ def _op(module: types.ModuleType, case: Case) -> tuple[Any, Mapping[str, Any] | 
     """Return the op, made without arguments where it is a class, and the keywords with which it was made."""
     try:
         value = attribute(module, case.op)
+        if not callable(value):
+            raise NeedsInput(_no_op(case, value))
         return resolve(module, case.op, case.build), {} if inspect.isclass(value) else case.build
-    except TargetError:
+    except (TargetError, NeedsInput):
         raise
     except (Exception, SystemExit) as error:
         raise NeedsInput(_unmade(case, error)) from None
 
 
-def _called(op: Any, case: Case, build: Mapping[str, Any] | None) -> tuple[Any, Case, Guessed]:
+def _no_op(case: Case, value: Any) -> str:
+    return (
+        f"needs a name: `{case.op}` is of type {type(value).__name__}, no function; give each op in it a name of its"
+        " own at the top of the module, or write a spec with a `factory` that returns it"
+    )
+
+
+def _called(
+    fresh: Callable[[Any], Any], op: Any, case: Case, build: Mapping[str, Any] | None
+) -> tuple[Any, Case, Guessed]:
+    """Return the op, the case and the guess with which it can be called; `fresh` undoes what a call has fixed."""
     first: tuple[Case, Guessed] | None = None
     failure: BaseException | None = None
     started = time.monotonic()
@@ -123,6 +140,7 @@ def _called(op: Any, case: Case, build: Mapping[str, Any] | None) -> tuple[Any, 
             break
         trial = _trial(case, call)
         try:
+            op = fresh(op)
             differentiated = _runs(op, trial)
         except _IsFactory:
             raise
@@ -130,12 +148,12 @@ def _called(op: Any, case: Case, build: Mapping[str, Any] | None) -> tuple[Any, 
             failure = failure or error
             continue
         trial = replace(trial, build=build, guess=False)
-        guess = Guessed(call.inputs, call.arguments, build)
+        guess = Guessed(call.inputs, call.arguments, build, differentiated)
         if differentiated:
-            return op, trial, guess
+            return fresh(op), trial, guess
         first = first or (trial, guess)
     if first is not None:
-        return op, *first
+        return fresh(op), *first
     raise NeedsInput(_what_to_write(op, case, failure))
 
 

@@ -63,7 +63,9 @@ def load(case: Case) -> Loaded:
             raise Stopped(Finding("import-error", message, hint="leave out tf.compat.v1.disable_eager_execution()"))
         try:
             if case.guess:
+                before = len(creations.made)
                 op, case, guess = guessed(module, case)
+                creations.keep_of(op, before)
             elif case.factory is not None:
                 op, case = made(module, case)
             else:

@@ -152,6 +152,12 @@ class Creations:
         with tf.variable_creator_scope(creator):
             yield
 
+    def keep_of(self, op: Any, before: int) -> None:
+        """Forget the variables made after the first `before` ones that are not a layer's: others were made to try."""
+        if is_layer(op):
+            own = {variable.ref() for variable, _ in _listed(op)}
+            self.made[before:] = [variable for variable in self.made[before:] if variable.ref() in own]
+
     def place_of(self, name: str | None, variables: Iterable[Variable]) -> tuple[str, int] | None:
         """Return the line of the user's code that made a variable, None where that is not known."""
         return next((self.places.get(v.variable.ref()) for v in variables if v.name == name), None)
