@@ -25,7 +25,7 @@ def test_what_is_wrong_where_a_condition_holds_is_on_that_side():
 
 
 def test_what_is_wrong_where_it_does_not_hold_is_on_the_other():
-    mask, side = _side([look(HOLDS, ~HOLDS)])
+    _mask, side = _side([look(HOLDS, ~HOLDS)])
     assert not side
 
 
