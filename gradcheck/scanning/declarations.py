@@ -32,6 +32,8 @@ HOW = {
     "py_function": "py_function",
     "numpy_function": "py_function",
 }
+# What a function of the user's is that returns a custom gradient of what it gets.
+MAKER = "maker"
 # Most files hold none of these words and need not be parsed.
 _WORDS = re.compile(b"|".join(word.encode() for word in HOW))
 
@@ -59,7 +61,7 @@ class Module:
     `uses` maps a top-level name to the names in its body; `imported` maps a name to (module, name there);
     `ops` are the functions and layers at the top that can be checked without a spec, with their lines, and methods
     of classes; `registered` are gradients of ops by name; `declaring` maps the names that make a function a custom
-    gradient, those of the file's own decorators too, to what they do.
+    gradient to what they stand for, a function of the file's own that does so to MAKER.
     """
 
     declarations: tuple[Declaration, ...] = ()
@@ -100,8 +102,10 @@ def parsed(text: bytes, name: str, depth: int = 0) -> Module:
             tree = ast.parse(text, name)
         except RecursionError:
             raise ValueError("nested too deeply") from None
-    aliases = _imported_aliases(tree, Path(name), depth) | _aliases(tree)
-    made_by = makers(tree, {*HOW, *aliases} - {"RegisterGradient"})
+    imported = _imported_declaring(tree, Path(name), depth)
+    aliases = {n: how for n, how in imported.items() if how != MAKER} | _aliases(tree)
+    own = makers(tree, {*HOW, *aliases} - {"RegisterGradient"})
+    made_by = [*own, *(n for n, how in imported.items() if how == MAKER)]
     decorating = [maker for maker in made_by if maker in decorators(tree)]
     reader = _Reader(aliases | dict.fromkeys(decorating, "custom_gradient"))
     reader.visit(tree)
@@ -113,21 +117,19 @@ def parsed(text: bytes, name: str, depth: int = 0) -> Module:
         declarations,
         uses,
         _imports(tree),
-        _ops(tree, declarations, made_by, {name for name, how in aliases.items() if how == "custom_gradient"}),
+        _ops(tree, declarations, made_by),
         registered,
-        aliases | dict.fromkeys(made_by, "custom_gradient"),
+        aliases | dict.fromkeys(own, MAKER),
         any(_acts(node) for node in tree.body),
     )
 
 
-def _ops(
-    tree: ast.Module, declarations: Sequence[Declaration], made_by: Collection[str], imported: Collection[str]
-) -> dict[str, int]:
+def _ops(tree: ast.Module, declarations: Sequence[Declaration], made_by: Collection[str]) -> dict[str, int]:
     """Return what can be checked without a spec: functions, layers, methods, and what makers have made."""
     tops, layers = _tops(tree), _layers(tree)
     found = {name: nodes[-1].lineno for name, nodes in tops.items() if name in layers}
     classes = {name for name, nodes in tops.items() if isinstance(nodes[-1], ast.ClassDef)}
-    made = instances(tree, {*made_by, *imported})
+    made = instances(tree, made_by)
     # What a maker has made in this file is checked, and not the maker with an argument that is guessed.
     busy = {m for m in made_by if m in decorators(tree)} | {last(n.value.func) for n in _assigned_calls(tree)}
     for declaration in declarations:
@@ -151,7 +153,7 @@ def _assigned_calls(tree: ast.Module) -> Iterator[Any]:
     yield from (n for n in at_the_top(tree) if isinstance(n, ast.Assign) and isinstance(n.value, ast.Call))
 
 
-def _imported_aliases(tree: ast.Module, path: Path, depth: int) -> dict[str, str]:
+def _imported_declaring(tree: ast.Module, path: Path, depth: int) -> dict[str, str]:
     """Return names of declaring functions that a file imports from others of the user's, with what they do."""
     found: dict[str, str] = {}
     if depth >= MOST_FILES:

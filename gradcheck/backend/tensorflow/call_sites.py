@@ -34,13 +34,19 @@ def described(number: int, plain: Any, function: Any) -> Site:
         line = line_of(file, name) or line
     bound = getattr(function, "__self__", None) is not None
     kind = "closure" if "<locals>" in name else ("method" if bound or "." in name else "top level")
-    helpers = [value.__qualname__ for value in _captured_functions(shown) if not is_framework(value)]
+    helpers = [_helper(value) for value in _captured_functions(shown) if not is_framework(value)]
     site = Site(number, os.path.abspath(file), line, name, kind, how, ", ".join(helpers), own=is_framework(shown))
     if how == "grad_pass_through":
         site.reason = "tf.grad_pass_through is meant to pass the gradient by"
     if how == "custom_gradient" and kind == "top level":
         site.module, site.op = _importable(plain, name)
     return site
+
+
+def _helper(function: Any) -> str:
+    """Return the name of a function that a closure holds; of one without a name of its own with its line."""
+    name = str(function.__qualname__)
+    return f"{name}:{function.__code__.co_firstlineno}" if name.endswith("<lambda>") else name
 
 
 def _below_wrappers(plain: Any) -> tuple[Any, str]:

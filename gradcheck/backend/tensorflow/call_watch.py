@@ -23,11 +23,11 @@ import tensorflow as tf
 
 from gradcheck.backend.tensorflow.call_sites import described, is_converted, is_framework
 from gradcheck.backend.tensorflow.callbacks import Countdown, strip
-from gradcheck.backend.tensorflow.closures import cells_of, functions_in, graph_tensors
+from gradcheck.backend.tensorflow.closure_keys import PRIMITIVE, ClosureKeys, words_of
+from gradcheck.backend.tensorflow.closures import functions_in, graph_tensors
 from gradcheck.calls import NEVER, Kept, Place, Signature, Site
 
 _OURS = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) + os.sep
-_PRIMITIVE = (bool, int, str, bytes, type(None))
 
 
 class CallWatch:
@@ -46,6 +46,7 @@ class CallWatch:
         # Its own stream: the program's random numbers stay what they are.
         self._random = random.Random(0)
         self._lock = threading.RLock()
+        self._closures = ClosureKeys()
 
     def seen(self, function: Any, args: Any, kwargs: Any) -> None:
         """Note a call on values; never raises."""
@@ -58,9 +59,9 @@ class CallWatch:
             site.calls += 1
             if site.own or site.reason:
                 return
-            key = (_kinds(args), _kinds(kwargs), _cells(function))
+            key = (_kinds(args), _kinds(kwargs), self._closures.key(function))
             # The usual call, of which nothing new is kept, takes this way only.
-            signature = site.signature(key, lambda: words(args, kwargs))
+            signature = site.signature(key, lambda: _with_closure(words(args, kwargs), function))
             slot = signature.slot(self.samples, self._random) if signature is not None else None
             if signature is not None and slot is not None:
                 leaves = [_value(leaf) for leaf in _flat(args, kwargs)]
@@ -96,8 +97,13 @@ class CallWatch:
             if not self.active:
                 return NEVER
             kinds = tuple((value.dtype.str, value.shape) for value in values[:count])
-            key = ("graph", kinds, _kinds([leaf for leaf in leaves if not _is_tensor(leaf)]), _cells(function))
-            signature, slot = place.called(passed, key, lambda: words(args, kwargs, values))
+            key = (
+                "graph",
+                kinds,
+                _kinds([leaf for leaf in leaves if not _is_tensor(leaf)]),
+                self._closures.key(function),
+            )
+            signature, slot = place.called(passed, key, lambda: _with_closure(words(args, kwargs, values), function))
             if signature is not None and slot is not None:
                 copies = iter([tf.constant(value) for value in values[:count]])
                 known = tuple(next(copies) if _is_tensor(leaf) else leaf for leaf in leaves)
@@ -263,7 +269,7 @@ def _kinds(value: Any) -> Hashable:
         return value.dtype, shape()
     if isinstance(value, float):
         return float
-    if isinstance(value, _PRIMITIVE):
+    if isinstance(value, PRIMITIVE):
         return type(value), value
     if isinstance(value, (list, tuple)):
         return tuple([_kinds(item) for item in value])
@@ -274,17 +280,17 @@ def _kinds(value: Any) -> Hashable:
     return type(value).__name__
 
 
-def _cells(function: Any) -> Hashable:
-    """Return the words and whole numbers that a closure holds: they choose what it computes."""
-    return tuple([(type(v), v) if isinstance(v, _PRIMITIVE) else type(v) for v in cells_of(function)])
-
-
 def words(args: Any, kwargs: Any, values: Any = None) -> str:
     """Return the arguments of a call in words: `[4, 3] float32, axis=1`."""
     known = iter(values if values is not None else ())
     found = [_word(value, known) for value in args]
     found += [f"{name}={_word(value, known)}" for name, value in kwargs.items()]
     return ", ".join(found) or "no arguments"
+
+
+def _with_closure(said: str, function: Any) -> str:
+    held = words_of(function)
+    return f"{said}; {held}" if held else said
 
 
 def _word(value: Any, known: Iterator[Any]) -> str:
@@ -294,5 +300,5 @@ def _word(value: Any, known: Iterator[Any]) -> str:
         return f"{list(array.shape)} {dtype}"
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(_word(item, known) for item in value) + "]"
-    text = repr(value) if isinstance(value, (*_PRIMITIVE, float)) else type(value).__name__
+    text = repr(value) if isinstance(value, (*PRIMITIVE, float)) else type(value).__name__
     return text if len(text) <= 40 else text[:37] + "..."
