@@ -63,22 +63,26 @@ _PYTHON_VALUES: Mapping[str, tuple[Any, ...]] = {
 _PYTHON_TYPES: Mapping[str, tuple[Any, ...]] = {"int": (2, 1, -1), "bool": (False, True), "float": (0.5,)}
 
 
-def guessed(module: types.ModuleType, case: Case) -> tuple[Any, Case, Guessed]:
+def guessed(module: types.ModuleType, case: Case, forget: Callable[[], None]) -> tuple[Any, Case, Guessed]:
     """Return the op of a case, the case with inputs with which it can be called, and what was guessed.
 
-    Inputs and arguments that the case has are kept.  Raises NeedsInput, and TargetError if there is no such op.
+    Inputs and arguments that the case has are kept; `forget` is called before a layer is made anew.  Raises
+    NeedsInput, and TargetError if there is no such op.
     """
     op, build = _op(module, case)
     try:
-        return _called(lambda used: _unbuilt(module, case, used), op, case, build)
+        return _called(lambda used: _unbuilt(module, case, used, forget), op, case, build)
     except _IsFactory:
         op, build = _made(op, case)
         return _called(lambda used: used, op, case, build)
 
 
-def _unbuilt(module: types.ModuleType, case: Case, op: Any) -> Any:
+def _unbuilt(module: types.ModuleType, case: Case, op: Any, forget: Callable[[], None]) -> Any:
     """Return a layer whose weights have no shape yet, of the same class as one that has; another op as it is."""
-    return resolve(module, case.op, case.build) if is_layer(op) and op.built else op
+    if not (is_layer(op) and op.built):
+        return op
+    forget()
+    return resolve(module, case.op, case.build)
 
 
 class _IsFactory(Exception):
@@ -150,7 +154,7 @@ def _called(
         trial = replace(trial, build=build, guess=False)
         guess = Guessed(call.inputs, call.arguments, build, differentiated)
         if differentiated:
-            return fresh(op), trial, guess
+            return op, trial, guess
         first = first or (trial, guess)
     if first is not None:
         return fresh(op), *first

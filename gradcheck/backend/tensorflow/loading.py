@@ -16,6 +16,7 @@ from gradcheck.backend.tensorflow.guessing import guessed
 from gradcheck.backend.tensorflow.install import install
 from gradcheck.backend.tensorflow.operation import Creations, Operation
 from gradcheck.backend.tensorflow.recorder import Recorder
+from gradcheck.backend.tensorflow.runtime import end_debuggers
 from gradcheck.backend.tensorflow.target import (
     TargetError,
     attribute,
@@ -58,14 +59,14 @@ def load(case: Case) -> Loaded:
             raise Stopped(Finding(error.code, error.message, hint=error.hint)) from None
         except (Exception, SystemExit) as error:
             raise Stopped(finding_from(error, "import-error")) from error
+        end_debuggers()
         if not tf.executing_eagerly():
             message = "the module turned eager execution off; gradcheck checks TensorFlow 2 code"
             raise Stopped(Finding("import-error", message, hint="leave out tf.compat.v1.disable_eager_execution()"))
         try:
             if case.guess:
                 before = len(creations.made)
-                op, case, guess = guessed(module, case)
-                creations.keep_of(op, before)
+                op, case, guess = guessed(module, case, lambda: creations.forget(before))
             elif case.factory is not None:
                 op, case = made(module, case)
             else:

@@ -152,11 +152,9 @@ class Creations:
         with tf.variable_creator_scope(creator):
             yield
 
-    def keep_of(self, op: Any, before: int) -> None:
-        """Forget the variables made after the first `before` ones that are not a layer's: others were made to try."""
-        if is_layer(op):
-            own = {variable.ref() for variable, _ in _listed(op)}
-            self.made[before:] = [variable for variable in self.made[before:] if variable.ref() in own]
+    def forget(self, before: int) -> None:
+        """Forget the variables made after the first `before` ones."""
+        del self.made[before:]
 
     def place_of(self, name: str | None, variables: Iterable[Variable]) -> tuple[str, int] | None:
         """Return the line of the user's code that made a variable, None where that is not known."""

@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.eager import context as eager_context
+from tensorflow.python.framework import op_callbacks
 
 from gradcheck.backend.tensorflow.keras_types import set_random_seed
 
@@ -62,6 +64,24 @@ def whole_tracebacks() -> Iterator[None]:
     finally:
         if filtered:
             tf.debugging.enable_traceback_filtering()
+
+
+@contextlib.contextmanager
+def without_debuggers() -> Iterator[None]:
+    """Let ops run inside the block without tf.debugging.enable_check_numerics and dumps, which add ops to graphs."""
+    callbacks = list(eager_context.context().op_callbacks)
+    end_debuggers()
+    try:
+        yield
+    finally:
+        for callback in callbacks:
+            op_callbacks.add_op_callback(callback)
+
+
+def end_debuggers() -> None:
+    """Take back what a module has asked of tf.debugging."""
+    for callback in list(eager_context.context().op_callbacks):
+        op_callbacks.remove_op_callback(callback)
 
 
 def logical_devices(devices: tuple[str, ...] | None) -> tuple[str, ...]:
