@@ -100,7 +100,7 @@ def test_a_file_is_checked_with_guessed_inputs(ops, run_cli):
     assert told.code == 1
     assert cases["product"]["guessed"]["inputs"] == {"a": {"shape": [4, 3]}, "b": {"shape": [3, 5]}}
     assert cases["take"]["guessed"]["inputs"]["ids"]["dtype"] == "int32"
-    assert cases["make"]["guessed"]["build"] == {"alpha": 0.5}
+    assert cases["make"]["guessed"]["build"] == {"alpha": 0.7}
     assert cases["rounded"]["reason"].startswith("confirm: surrogate")
     assert cases["only_1001"]["reason"].startswith("needs an input")
     assert "gradcheck run ops.py::only_1001 --input x=SHAPE" in cases["only_1001"]["reason"]

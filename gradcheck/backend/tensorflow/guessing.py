@@ -7,7 +7,7 @@ import inspect
 import itertools
 import time
 import types
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -29,8 +29,9 @@ from gradcheck.text import shortened
 MOST_TRIES = 160
 LONGEST_S = 20.0
 LONGEST_REASON = 120
-# Nearly every factory that takes numbers takes one of these for each.
-_FACTORY_NUMBERS = (0.5, 2)
+# Nearly every factory that takes numbers takes one of these for each, the fractions in ascending order.  Of a half,
+# one minus it is the same, and of two its double and its square are: a mistake would not show.
+_FACTORY_FRACTIONS, _FACTORY_NUMBERS = (0.7, 0.8, 0.9), (3, 2, 1)
 ROWS, COLUMNS, OTHER = 4, 3, 5
 
 _SHAPES: tuple[tuple[tuple[int, ...], ...], ...] = (
@@ -57,24 +58,66 @@ _PROBABILITY_NAMES = ("prob", "p", "q")
 _POSITIVE_NAMES = ("std", "stddev", "sigma", "var", "variance", "scale", "rate", "temperature", "weight", "eps")
 _PYTHON_VALUES: Mapping[str, tuple[Any, ...]] = {
     **dict.fromkeys(("axis", "dim"), (-1, 0)),
-    **dict.fromkeys(("n", "k", "num", "count", "size", "steps", "depth", "units", "groups", "num_steps"), (2, 3)),
+    **dict.fromkeys(("n", "k", "num", "count", "size", "steps", "depth", "units", "groups", "num_steps"), (3, 2)),
     **dict.fromkeys(("training", "transpose", "keepdims"), (False, True)),
 }
-_PYTHON_TYPES: Mapping[str, tuple[Any, ...]] = {"int": (2, 1, -1), "bool": (False, True), "float": (0.5,)}
+_PYTHON_TYPES: Mapping[str, tuple[Any, ...]] = {"int": (3, 2, 1, -1), "bool": (False, True), "float": (0.7,)}
 
 
-def guessed(module: types.ModuleType, case: Case, forget: Callable[[], None]) -> tuple[Any, Case, Guessed]:
+def guessed(
+    module: types.ModuleType, case: Case, forget: Callable[[], None], rules_used: Callable[[], int]
+) -> tuple[Any, Case, Guessed]:
     """Return the op of a case, the case with inputs with which it can be called, and what was guessed.
 
-    Inputs and arguments that the case has are kept; `forget` is called before a layer is made anew.  Raises
-    NeedsInput, and TargetError if there is no such op.
+    Inputs and arguments that the case has are kept; `forget` is called before a layer is made anew, and `rules_used`
+    counts the calls of custom gradients.  Raises NeedsInput, and TargetError if there is no such op.
     """
     op, build = _op(module, case)
+
+    def called(with_arguments: Case) -> tuple[Any, Case, Guessed]:
+        return _called(lambda used: _unbuilt(module, case, used, forget), op, with_arguments, build)
+
+    if _may_train(op, case) and _uses_a_rule_in_training(called, case, rules_used):
+        case = replace(case, arguments={**case.arguments, "training": True})
     try:
-        return _called(lambda used: _unbuilt(module, case, used, forget), op, case, build)
+        return called(case)
     except _IsFactory:
-        op, build = _made(op, case)
-        return _called(lambda used: used, op, case, build)
+        return _first_called(_made(op, case), case)
+
+
+def _may_train(op: Any, case: Case) -> bool:
+    """Return whether an op may be told to train, as layers that drop or add noise are: it uses a rule only then."""
+    signature = signature_of(op)
+    parameter = signature.parameters.get("training") if signature is not None else None
+    return parameter is not None and parameter.default in (None, False) and "training" not in case.arguments
+
+
+def _uses_a_rule_in_training(
+    called: Callable[[Case], tuple[Any, Case, Guessed]], case: Case, rules_used: Callable[[], int]
+) -> bool:
+    """Return whether an op uses a custom gradient when it is told to train, and none otherwise."""
+    counts = []
+    for arguments in (case.arguments, {**case.arguments, "training": True}):
+        before = rules_used()
+        try:
+            called(replace(case, arguments=arguments))
+        except (NeedsInput, _IsFactory):
+            return False
+        counts.append(rules_used() - before)
+    return not counts[0] and counts[1] > 0
+
+
+def _first_called(made: Iterable[tuple[Any, Mapping[str, Any]]], case: Case) -> tuple[Any, Case, Guessed]:
+    """Return the first op of a factory that can be called, with its case and guess; raises NeedsInput."""
+    failure: NeedsInput | None = None
+    for op, build in made:
+        try:
+            return _called(lambda used: used, op, case, build)
+        except NeedsInput as error:
+            failure = failure or error
+        except _IsFactory:
+            failure = failure or NeedsInput(_unmade(case, None))
+    raise failure or NeedsInput(_unmade(case, None))
 
 
 def _unbuilt(module: types.ModuleType, case: Case, op: Any, forget: Callable[[], None]) -> Any:
@@ -89,19 +132,24 @@ class _IsFactory(Exception):
     """Report that what was called is no op: it has returned a function."""
 
 
-def _made(factory: Any, case: Case) -> tuple[Any, Mapping[str, Any]]:
-    """Return what a factory makes of numbers, and these."""
+def _made(factory: Any, case: Case) -> Iterator[tuple[Any, Mapping[str, Any]]]:
+    """Yield what a factory makes of numbers, and these; raises NeedsInput where it makes nothing of any."""
     failure: BaseException | None = None
-    for number in _FACTORY_NUMBERS:
-        build = {p.name: number for p in _required(factory)}
+    any_made = False
+    names = [p.name for p in _required(factory)]
+    builds: list[dict[str, float]] = [dict(zip(names, itertools.cycle(_FACTORY_FRACTIONS), strict=False))]
+    builds += [dict.fromkeys(names, number) for number in _FACTORY_NUMBERS]
+    for build in builds:
         try:
             made = factory(**build)
         except (Exception, SystemExit) as error:
             failure = failure or error
             continue
         if callable(made):
-            return made, build
-    raise NeedsInput(_unmade(case, failure))
+            any_made = True
+            yield made, build
+    if not any_made:
+        raise NeedsInput(_unmade(case, failure))
 
 
 def _unmade(case: Case, failure: BaseException | None) -> str:

@@ -66,7 +66,7 @@ def load(case: Case) -> Loaded:
         try:
             if case.guess:
                 before = len(creations.made)
-                op, case, guess = guessed(module, case, lambda: creations.forget(before))
+                op, case, guess = guessed(module, case, lambda: creations.forget(before), lambda: len(recorder.called))
             elif case.factory is not None:
                 op, case = made(module, case)
             else:

@@ -10,6 +10,7 @@ import importlib.machinery
 import importlib.util
 import inspect
 import os
+import re
 import sys
 import types
 from collections.abc import Mapping
@@ -44,7 +45,7 @@ def import_module(module: str, folder: str) -> types.ModuleType:
                 sys.path.insert(0, place)
         return importlib.import_module(module)
     folder = os.path.dirname(module)
-    package = _package_of(module)
+    package = _package_of(module) or _namespace_of(module)
     if package:
         return _from_package(module, *package)
     sys.path.append(folder)
@@ -100,8 +101,9 @@ def _private(path: str) -> str:
 def _is_taken(name: str, folder: str) -> bool:
     """Return whether a module of this name was imported from another folder."""
     known = sys.modules.get(name)
-    file = getattr(known, "__file__", None)
-    return known is not None and (file is None or not os.path.realpath(file).startswith(os.path.realpath(folder)))
+    # A package without an __init__.py has folders only.
+    places = [getattr(known, "__file__", None) or "", *getattr(known, "__path__", ())]
+    return known is not None and not any(os.path.realpath(p).startswith(os.path.realpath(folder)) for p in places if p)
 
 
 def _is_file(module: Any, file: str) -> bool:
@@ -119,6 +121,30 @@ def _package_of(path: str) -> tuple[str, str] | None:
         folder, part = os.path.split(folder)
         parts.insert(0, part)
     return folder, ".".join(parts)
+
+
+def _namespace_of(path: str) -> tuple[str, str] | None:
+    """Return the same for a file that imports from files beside it, in folders without an __init__.py.
+
+    They are imported from the nearest folder above on the path of Python, else from the current one or the project's,
+    else from as far above as the imports reach.
+    """
+    with open(path, "rb") as file:
+        levels = [len(match[1]) for match in _RELATIVE.finditer(file.read())]
+    if not levels:
+        return None
+    folder = os.path.dirname(path)
+    least = os.path.abspath(os.path.join(folder, *[os.pardir] * max(levels)))
+    known = [os.path.abspath(place) for place in (*sys.path, os.getcwd(), project_root(folder) or least) if place]
+    above = [place for place in known if f"{least}{os.sep}".startswith(f"{place}{os.sep}")]
+    root = max(above, key=len, default=least)
+    parts = os.path.relpath(path, root)[:-3].split(os.sep)
+    if parts[0] == "src" and len(parts) > 1 + max(levels):
+        root, parts = os.path.join(root, parts[0]), parts[1:]
+    return (root, ".".join(parts)) if all(part.isidentifier() for part in parts) else None
+
+
+_RELATIVE = re.compile(rb"^[ \t]*from[ \t]+(\.+)", re.MULTILINE)
 
 
 def _defined(owner: Any) -> str | None:
