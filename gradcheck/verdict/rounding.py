@@ -49,12 +49,14 @@ def beyond(found: Array, base: Array, exact: Array, tolerance: Array, roundoff: 
     return different
 
 
-def nothing_left(found: Array, base: Array, exact: Array, scale: float, roundoff: float) -> np.ndarray:
+def nothing_left(
+    found: Array, base: Array, exact: Array, scale: float, roundoff: float, roundings: float = ROUNDINGS_LEFT
+) -> np.ndarray:
     """Return where two results of the own dtype are roundings of `scale` alone: they cancel, and no digit is left.
 
     `scale` is the size of what comes in.  Where the base has digits of the exact result, these count.
     """
-    most = ROUNDINGS_LEFT * roundoff * scale
+    most = roundings * roundoff * scale
     with np.errstate(all="ignore"):
         small = (np.abs(found) <= most) & (np.abs(base) <= most)
         has_digits = (base != exact) & (np.abs(base - exact) <= np.sqrt(roundoff) * np.abs(exact))

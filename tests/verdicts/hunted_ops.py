@@ -585,3 +585,24 @@ def relu_cubed(x):
         return tf.convert_to_tensor(upstream) * 3.0 * tf.nn.relu(x) ** 2
 
     return tf.nn.relu(x) ** 3, grad
+
+
+def _nearly_one(x, times):
+    """Return the log-determinant of one plus next to nothing: what is left are roundings of one."""
+    a = 1e-3 * tf.sin(x)
+    return times * tf.linalg.logdet(tf.matmul(a, a, transpose_b=True) + tf.eye(x.shape[0], dtype=x.dtype))
+
+
+def logdet_of_nearly_one(by_mode=False):
+    """XLA's roundings of one are others than eager's; the value may depend on the mode by mistake."""
+
+    @tf.custom_gradient
+    def op(x):
+        times = 3.0 if by_mode and not tf.executing_eagerly() else 1.0
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = _nearly_one(x, 1.0)
+        slope = tape.gradient(y, x)
+        return times * y, lambda u: u * slope
+
+    return op
