@@ -9,7 +9,7 @@ from typing import Any
 
 from gradcheck.backend.tensorflow import inputs as drawing
 from gradcheck.backend.tensorflow.call_log import CallLog
-from gradcheck.backend.tensorflow.failures import Stopped, finding_from
+from gradcheck.backend.tensorflow.failures import Stopped, finding_from, stopped_by_spec
 from gradcheck.backend.tensorflow.graph_facts import GraphFacts, graph_facts
 from gradcheck.backend.tensorflow.inputs import Leaf
 from gradcheck.backend.tensorflow.install import unwrapped
@@ -144,9 +144,9 @@ def _operation(
             leaves = [replace(leaf, values=value) for leaf, value in zip(leaves, values, strict=True)]
         bound = bind(loaded.op, list(case.inputs), case.arguments)
     except drawing.InputError as error:
-        raise Stopped(Finding("op-error", str(error))) from None
+        raise stopped_by_spec(case, "op-error", str(error)) from None
     except TargetError as error:
-        raise Stopped(Finding(error.code, error.message, hint=error.hint)) from None
+        raise stopped_by_spec(case, error.code, error.message, error.hint) from None
     return Operation(loaded.op, bound, tuple(leaves), nesting, loaded.recorder.end_if_copy), tuple(leaves)
 
 
@@ -209,11 +209,11 @@ def _given_upstream(case: Case, layout: Layout) -> list[Any]:
     try:
         values = [drawing.load_file(os.path.join(case.folder, file), "upstream") for file in case.upstream]
     except drawing.InputError as error:
-        raise Stopped(Finding("op-error", str(error))) from None
-    shapes = [list(value.shape) for value in values]
-    if shapes != [list(slot.shape) for slot in slots]:
-        listed = ", ".join(str(list(slot.shape)) for slot in slots)
-        raise Stopped(Finding("op-error", f"`upstream` has shapes {shapes}, the op's floating outputs have {listed}"))
+        raise stopped_by_spec(case, "op-error", str(error)) from None
+    if [value.shape for value in values] != [slot.shape for slot in slots]:
+        given, wanted = (", ".join(str(list(v.shape)) for v in some) for some in (values, slots))
+        message = f"`upstream` has arrays of shape {given}, the op's floating outputs have {wanted}"
+        raise stopped_by_spec(case, "op-error", message)
     return [value.astype(numpy_dtype(slot.dtype)) for slot, value in zip(slots, values, strict=True)]
 
 

@@ -111,7 +111,7 @@ def blocks_of(result: CaseResult, view: View, console: Console) -> Iterator[Line
             yield Line("")
         source = place_of(finding)
         labelled = len(findings) > 1 or finding.level != "error"
-        yield from _finding(finding, view, console, labelled, placed=source != before)
+        yield from _finding(finding, view, console, labelled, placed=not number or source != before)
         before = source
     for want in result.missing:
         yield Line(unmet_text(result, want), "bold red", MARGIN)

@@ -3,17 +3,20 @@
 
 from __future__ import annotations
 
+import linecache
 import os
 import re
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import tensorflow as tf
 
 from gradcheck.backend.tensorflow.recorder import Recorder
 from gradcheck.backend.tensorflow.rule_contract import ContractBroken
 from gradcheck.backend.tensorflow.runs import OutputsChanged
-from gradcheck.results import Finding
+from gradcheck.files import shown
+from gradcheck.results import Finding, Source
+from gradcheck.spec.model import Case
 from gradcheck.text import FRAME, innermost, shortened, user_files
 
 MAX_MESSAGE, MAX_TRACEBACK = 2_000, 8_000
@@ -112,6 +115,15 @@ class Stopped(Exception):
     def __init__(self, finding: Finding) -> None:
         super().__init__(finding.message)
         self.finding = finding
+
+
+def stopped_by_spec(case: Case, code: str, message: str, hint: str | None = None) -> Stopped:
+    """Return what ends a case because of what its spec says, with the line of the case."""
+    finding = Finding(code, message, hint=hint)
+    if os.path.isfile(case.spec):
+        source = Source(shown(case.spec), case.line, "", linecache.getline(case.spec, case.line).strip())
+        finding = replace(finding, file=source.file, line=source.line, source=source)
+    return Stopped(finding)
 
 
 def said(error: BaseException) -> str:

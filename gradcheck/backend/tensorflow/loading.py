@@ -4,14 +4,14 @@
 from __future__ import annotations
 
 import types
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import tensorflow as tf
 
 from gradcheck.backend.tensorflow.copies import Copies
 from gradcheck.backend.tensorflow.factories import made
-from gradcheck.backend.tensorflow.failures import Stopped, finding_from
+from gradcheck.backend.tensorflow.failures import Stopped, finding_from, stopped_by_spec
 from gradcheck.backend.tensorflow.guessing import guessed
 from gradcheck.backend.tensorflow.install import install
 from gradcheck.backend.tensorflow.operation import Creations, Operation
@@ -56,7 +56,7 @@ def load(case: Case) -> Loaded:
         try:
             module = import_module(case.module, case.folder)
         except TargetError as error:
-            raise Stopped(Finding(error.code, error.message, hint=error.hint)) from None
+            raise stopped_by_spec(case, error.code, error.message, error.hint) from None
         except (Exception, SystemExit) as error:
             raise Stopped(finding_from(error, "import-error")) from error
         end_debuggers()
@@ -74,7 +74,7 @@ def load(case: Case) -> Loaded:
         except NeedsInput:
             raise
         except TargetError as error:
-            raise Stopped(Finding(error.code, error.message, hint=error.hint)) from None
+            raise stopped_by_spec(case, error.code, error.message, error.hint) from None
         except (Exception, SystemExit) as error:
             raise Stopped(finding_from(error, "op-error", recorder)) from error
     return Loaded(case, module, op, recorder, creations, _graphs_again(), guess)
@@ -89,7 +89,10 @@ def another_function(loaded: Loaded, operation: Operation, name: str) -> Operati
         method = method_of_op(loaded.module, loaded.op, name)
         op = attribute(loaded.module, name) if method is None else method
     except TargetError as error:
-        raise Stopped(Finding("import-error", error.message, hint=error.hint)) from None
+        keys = [f.name for f in fields(Case) if getattr(loaded.case, f.name) == name and f.name != "name"]
+        message = f"`{keys[0]}: {name}`: {error.message}" if keys else error.message
+        hint = error.hint and error.hint.replace("`op` names", f"`{keys[0]}` names" if keys else "it names")
+        raise stopped_by_spec(loaded.case, "import-error", message, hint) from None
     case, names = loaded.case, list(loaded.case.inputs)
     signature = signature_of(op)
     accepted = set(signature.parameters) if signature else set()
