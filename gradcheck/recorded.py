@@ -105,14 +105,26 @@ class RecordedRun:
     def _noted(self, event: Event) -> Event:
         """Return an event of the cases that run now, as one of the whole."""
         if isinstance(event, CaseFinished):
-            result = event.result if self.plan.folder is not None else replace(event.result, rerun=self.plan.rerun)
-            self.results.append(result)
-            return CaseFinished(result)
+            self.results.append(event.result)
+            return CaseFinished(event.result if self.plan.folder is not None else self._lasting(event.result))
         if isinstance(event, RunFinished):
             done = event.summary
             spent = sum(r.duration_s for site in self.recording.sites for r in site.results) + done.duration_s
             return RunFinished(summarize(self.results, spent, done.stop_reason, done.not_run), event.environment)
         return event
+
+    def _lasting(self, result: CaseResult) -> CaseResult:
+        """Return a result under the name of the op: the spec that it is of is not kept."""
+        known = {spec.id_of(case): case for spec in self.apart for case in spec.cases}
+        case = known.get(result.id)
+        if case is None:
+            return replace(result, rerun=self.plan.rerun)
+        site = case.site
+        name = f"{site.name} ({case.number + 1})" if case.number else site.name
+        place = shown(site.file)
+        return replace(
+            result, id=f"{place}:{site.line}::{name}", spec=place, line=site.line, case=name, rerun=self.plan.rerun
+        )
 
     def conclude(self, program_code: int = 0) -> list[str]:
         """Write specs and `recorded.json` if these are wanted, and return the lines that say what was recorded.

@@ -106,9 +106,11 @@ def _zero(e: Evidence) -> Diagnosis | None:
     largest = float(np.abs(e.reference[e.usable]).max(initial=0.0))
     if np.any(np.abs(e.gradient[e.usable]) > ZERO_RTOL * largest):
         return None
-    return Diagnosis(
-        "zero", "the gradient is zero everywhere, the reference is not", "return the gradient of this input"
-    )
+    most = float(np.abs(e.gradient[e.usable]).max(initial=0.0))
+    said = "the gradient is zero everywhere, the reference is not"
+    if most:
+        said = f"the gradient is at most {most:.3g}, next to nothing beside the reference of {largest:.3g}"
+    return Diagnosis("zero", said, "return the gradient of this input")
 
 
 def _sign_flip(e: Evidence) -> Diagnosis | None:
@@ -134,8 +136,9 @@ def _factor(e: Evidence) -> Diagnosis | None:
         return Diagnosis(
             "mean-not-sum",
             f"gradient / reference = {ratio:.6g}: off by {what}, {count}",
-            f"{'divide' if ratio > 1 else 'multiply'} the gradient by {count}: a mean is a sum divided by the count;"
-            " where grad_fn takes a mean, write tf.reduce_sum",
+            f"divide the gradient by {count}: the forward takes a mean, so that each element has 1/{count} of it"
+            if ratio > 1
+            else f"multiply the gradient by {count}: where grad_fn takes a mean, write tf.reduce_sum",
         )
     return Diagnosis(
         "constant-factor",

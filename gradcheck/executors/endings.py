@@ -30,7 +30,9 @@ def died(exit_code: int | None, phase: str, output: str) -> Finding:
     message = f"the case's process died in phase {phase}: {_how(exit_code)}"
     hint = "its last output is shown" if output else "it printed nothing; run the op alone under a debugger"
     finding = _placed("crashed", message, output, hint)
-    return replace(finding, traceback=finding.traceback or output or None)
+    if finding.traceback is not None:
+        return replace(finding, hint="the lines above ran last: look at the native code that they call")
+    return replace(finding, traceback=output or None)
 
 
 def _placed(code: str, message: str, output: str, hint: str) -> Finding:

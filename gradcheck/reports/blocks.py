@@ -155,7 +155,7 @@ def _finding(finding: Finding, view: View, console: Console, labelled: bool, pla
 def _frames(traceback: str) -> list[str]:
     """Return the end of a traceback, without its last line where that is the finding's message again."""
     lines = traceback.splitlines()
-    if len(lines) == 1 or lines[-2].startswith(" "):
+    if not lines[-1].startswith(" ") and (len(lines) == 1 or lines[-2].startswith(" ")):
         lines.pop()
     return lines[-MAX_OUTPUT_LINES:]
 
