@@ -118,6 +118,62 @@ sys.exit(7)
     }
 
 
+def test_closures_that_hold_other_things_are_each_checked(program):
+    done = program(
+        """
+import tensorflow as tf
+
+class Soft(tf.keras.layers.Layer):
+    def __init__(self, kind):
+        super().__init__()
+        self.kind = kind
+    def call(self, x):
+        @tf.custom_gradient
+        def soft(x):
+            if self.kind == "sine":
+                return tf.sin(x), lambda u: u * tf.cos(x)
+            return tf.tanh(x), lambda u: u * (1.0 - tf.tanh(x))
+        return soft(x)
+
+def vjp(forward, backward):
+    @tf.custom_gradient
+    def op(x):
+        return forward(x), lambda u: backward(u, x)
+    return op
+
+square = vjp(lambda x: x * x, lambda u, x: 2.0 * u * x)
+cube = vjp(lambda x: x ** 3, lambda u, x: 2.0 * u * x)
+
+def scaled(factor, slope):
+    @tf.custom_gradient
+    def times(x):
+        return factor * x, lambda u: slope * u
+    return times
+
+x = tf.constant([0.5, 1.5])
+layers = Soft("sine"), Soft("tanh")
+for step in range(3):
+    layers[0](x), layers[1](x), square(x), cube(x)
+    for number in (1.0, 2.0, 3.0):
+        scaled(number, 2.0)(x)
+""",
+        "-o",
+        "rec",
+    )
+    found = [
+        (site["name"], site["status"])
+        for site in json.loads((program.folder / "rec/recorded.json").read_text())["sites"]
+    ]
+    assert sorted(found) == [
+        ("Soft.call.<locals>.soft", "failed"),
+        ("scaled.<locals>.times", "failed"),
+        ("vjp.<locals>.op", "failed"),
+        ("vjp.<locals>.op", "passed"),
+    ]
+    assert "op of <lambda>:" in done.stdout
+    assert "9 calls  3 signatures" in done.stdout
+
+
 def test_the_program_computes_the_same_with_and_without_the_recorder(program):
     script = """
 import random

@@ -372,3 +372,55 @@ def test_no_custom_gradient_of_a_file_is_left_out_in_silence(ops, run_cli):
     assert "registered as the gradient of an op" in cases["of_an_op"]["reason"]
     assert "is of type dict" in cases["TABLE"]["reason"]
     assert [finding["code"] for finding in cases["never_finished"]["findings"]] == ["gradient-error"]
+
+
+SURROUNDINGS = {
+    "numerics": (
+        "import tensorflow as tf\ntf.debugging.enable_check_numerics()\n"
+        "@tf.custom_gradient\ndef square(x):\n    return x * x, lambda u: 2.0 * u * x\n",
+        ("passed", None),
+    ),
+    "older": (
+        "import tensorflow.compat.v1 as tf\n"
+        "@tf.custom_gradient\ndef square(x):\n    def grad(u):\n        return 3.0 * u * x\n    return x * x, grad\n",
+        ("failed", "return 3.0 * u * x"),
+    ),
+    "inner": (
+        "from tensorflow.python.ops.custom_gradient import custom_gradient\n"
+        "@custom_gradient\ndef square(x):\n    def grad(u):\n        return 3.0 * u * x\n    return x * x, grad\n",
+        ("failed", "return 3.0 * u * x"),
+    ),
+    "training": (
+        "import tensorflow as tf\nclass Doubled(tf.keras.layers.Layer):\n"
+        "    def call(self, x, training=False):\n        return self.doubled(x) if training else x\n"
+        "    @staticmethod\n    @tf.custom_gradient\n"
+        "    def doubled(x):\n        def grad(u):\n            return u\n        return 2.0 * x, grad\n",
+        ("failed", "return u"),
+    ),
+    "mixture": (
+        "import tensorflow as tf\ndef mixed(share):\n    @tf.custom_gradient\n    def op(x):\n        def grad(u):\n"
+        "            return (1.0 - share) * u\n        return share * x, grad\n    return op\n",
+        ("failed", "return (1.0 - share) * u"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SURROUNDINGS)
+def test_an_op_is_judged_whatever_surrounds_it(ops, run_cli, name):
+    text, wanted = SURROUNDINGS[name]
+    (ops / f"{name}.py").write_text(text)
+    (case,) = run_cli("run", f"{name}.py", "--format", "json").report["cases"]
+    lines = [f["source"]["text"] for f in case["findings"] if f["level"] == "error"]
+    assert (case["status"], lines[0] if lines else None) == wanted
+
+
+def test_a_file_in_folders_without_an_init_may_import_from_beside_it(ops, run_cli):
+    folder = ops / "name" / "space"
+    folder.mkdir(parents=True)
+    (folder / "base.py").write_text("import tensorflow as tf\ndef own(f):\n    return tf.custom_gradient(f)\n")
+    (folder / "ops.py").write_text(
+        "from .base import own\n@own\ndef square(x):\n    return x * x, lambda u: 2.0 * u * x\n"
+    )
+    told = run_cli("run", "name/space/ops.py")
+    assert told.code == 0
+    assert "PASS  name/space/ops.py::square" in told.out
