@@ -27,7 +27,9 @@ def other_numbers(syntax: Syntax, node: ast.expr, ratio: float | None) -> Iterat
         return
     if isinstance(syntax.parents.get(node), ast.Compare):
         # A threshold that no input reaches mends nothing: only one that stands elsewhere in the op is meant.
-        others: list[float] = [n for n in _numbers_outside(syntax) if type(n) is type(value)]
+        # A whole one may count the steps of a loop.
+        beside = [value - 1, value + 1] if isinstance(value, int) else []
+        others: list[float] = [*beside, *(n for n in _numbers_outside(syntax) if type(n) is type(value))]
     elif isinstance(value, int):
         others = [*_INTEGERS, value + 1, value - 1]
     else:

@@ -69,6 +69,10 @@ def _defined(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
         yield from assigned(node.target, node.value)
     elif isinstance(node, (ast.For, ast.comprehension)):
         yield from assigned(node.target, node.iter)
+    elif isinstance(node, ast.If):
+        # What is assigned below a condition depends on it.
+        inside = [inner for part in (*node.body, *node.orelse) for inner in ast.walk(part)]
+        yield from ((name, node.test) for inner in inside for name, _ in _defined(inner))
     elif isinstance(node, ast.FunctionDef):
         yield from ((node.name, statement) for statement in node.body)
     elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _PUTTING:

@@ -143,7 +143,9 @@ def first_line(error: BaseException) -> str:
     if lacking:
         return f"{type(error).__name__}: XLA has no kernel for {', '.join(dict.fromkeys(lacking))}"
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    lines = [line for line in lines if not line.startswith("Exception encountered when calling")] or lines
+    # Keras says first in which layer, and what below that.
+    last = max((i for i, line in enumerate(lines) if "Exception encountered when calling" in line), default=-1)
+    lines = lines[last + 1 :] or lines
     telling = [line for line in lines if re.match(r"\w+(?:Error|Exception): ", line)]
     chosen = telling[-1] if "in user code" in text and telling else (lines[0] if lines else text)
     name = type(error).__name__

@@ -89,10 +89,9 @@ def another_function(loaded: Loaded, operation: Operation, name: str) -> Operati
         method = method_of_op(loaded.module, loaded.op, name)
         op = attribute(loaded.module, name) if method is None else method
     except TargetError as error:
-        keys = [f.name for f in fields(Case) if getattr(loaded.case, f.name) == name and f.name != "name"]
-        message = f"`{keys[0]}: {name}`: {error.message}" if keys else error.message
-        hint = error.hint and error.hint.replace("`op` names", f"`{keys[0]}` names" if keys else "it names")
-        raise stopped_by_spec(loaded.case, "import-error", message, hint) from None
+        key = _key_naming(loaded.case, name)
+        hint = error.hint and error.hint.replace("`op`", f"`{key}`")
+        raise stopped_by_spec(loaded.case, "import-error", f"`{key}: {name}`: {error.message}", hint) from None
     case, names = loaded.case, list(loaded.case.inputs)
     signature = signature_of(op)
     accepted = set(signature.parameters) if signature else set()
@@ -101,6 +100,14 @@ def another_function(loaded: Loaded, operation: Operation, name: str) -> Operati
     except TargetError:
         bound = bind(lambda *tensors: None, names, {})
     return operation.with_op(op, bound)
+
+
+def _key_naming(case: Case, name: str) -> str:
+    """Return the key of a case that names a function."""
+    keys = (
+        field.name for field in fields(case) if field.name not in ("id", "name") and getattr(case, field.name) == name
+    )
+    return next(keys, "op")
 
 
 def _graphs_again() -> tuple[str, ...]:

@@ -48,6 +48,7 @@ def returned(expression, **options):
         ("u * tf.cast(x < 0.0, u.dtype)", "u * tf.cast(x > 0.0, u.dtype)"),
         ("u * y", "u * x"),
         ("u * 0.1", "u * x"),
+        ("u * x if t > 1 else u", "u * x if t > 0 else u"),
         ("u * z[None]", "u * x"),
         ("u * x", "u * (1.0 - x)"),
         ("u * (1.0 - x)", "u * (x)"),

@@ -84,3 +84,20 @@ def test_edits_of_suspected_lines_come_first():
     lines = [edit.line for edit in edits(own, Known(wrong=(1,), count=2))]
     assert 4 in lines[: lines.index(2)]
     assert 3 not in lines[: lines.index(2)]
+
+
+UNDER_A_CONDITION = """
+def grad(u):
+    dx = u * x
+    dy = 0.0
+    for t in steps:
+        if t > late():
+            dy += g(u, t)
+    return dx, dy
+"""
+
+
+def test_the_condition_under_which_a_gradient_is_made_is_part_of_it():
+    first, *_ = groups(UNDER_A_CONDITION, [1])
+    assert {"late()", "g(u, t)"} <= first
+    assert "x" not in first
