@@ -32,6 +32,8 @@ HOW = {
     "py_function": "py_function",
     "numpy_function": "py_function",
 }
+# Those that take a function and return one.
+_DECORATING = ("custom_gradient", "recompute_grad", "grad_pass_through")
 # What a function of the user's is that returns a custom gradient of what it gets.
 MAKER = "maker"
 # Most files hold none of these words and need not be parsed.
@@ -104,7 +106,7 @@ def parsed(text: bytes, name: str, depth: int = 0) -> Module:
             raise ValueError("nested too deeply") from None
     imported = _imported_declaring(tree, Path(name), depth)
     aliases = {n: how for n, how in imported.items() if how != MAKER} | _aliases(tree)
-    own = makers(tree, {*HOW, *aliases} - {"RegisterGradient"})
+    own = makers(tree, {n for n in (*HOW, *aliases) if aliases.get(n, n) in _DECORATING})
     made_by = [*own, *(n for n, how in imported.items() if how == MAKER)]
     decorating = [maker for maker in made_by if maker in decorators(tree)]
     reader = _Reader(aliases | dict.fromkeys(decorating, "custom_gradient"))

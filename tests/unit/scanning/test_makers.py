@@ -51,6 +51,11 @@ def test_an_op_that_is_called_once_at_the_top_is_no_maker():
     assert ops(f"def same(x):\n{inner}one = same(tf.ones([3]))\n") == {"same"}
 
 
+def test_what_runs_python_code_makes_no_op():
+    source = "def host(x):\n    return tf.py_function(abs, [x], tf.float32)\none = host(tf.ones([3]))\n"
+    assert ops(source) == {"host"}
+
+
 def test_a_method_is_an_op_unless_its_object_is_called():
     method = f"    @staticmethod\n{indented(DECORATED)}"
     assert ops(f"class Ops:\n{method}") == {"Ops.square"}
