@@ -10,6 +10,8 @@ import weakref
 from collections.abc import Hashable, Iterator
 from typing import Any
 
+import numpy as np
+
 from gradcheck.backend.tensorflow.closures import cells_of
 from gradcheck.text import shortened
 
@@ -33,9 +35,9 @@ class ClosureKeys:
     def _described(self, value: Any, depth: int) -> Hashable:
         if isinstance(value, PRIMITIVE):
             return type(value), value
-        if isinstance(value, float):
-            # By its digits: no number that is none equals another.
-            return float, repr(value)
+        if isinstance(value, (float, np.generic)):
+            # By its digits: a NaN equals no other.
+            return type(value), repr(value)
         if depth == 0 or _is_array(value):
             return _shape(value)
         if isinstance(value, types.FunctionType):
@@ -82,7 +84,7 @@ def _is_array(value: Any) -> bool:
 
 
 def _is_telling(value: Any) -> bool:
-    return isinstance(value, (int, float, str)) and not isinstance(value, bool)
+    return isinstance(value, (int, float, str, np.generic)) and not isinstance(value, bool)
 
 
 def _attributes(value: Any) -> Iterator[tuple[str, Any]]:

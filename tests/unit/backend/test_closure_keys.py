@@ -29,6 +29,7 @@ def square(x):
     ("one", "other"),
     [
         (2.0, 3.0),
+        (np.float32(2.0), np.float32(3.0)),
         ("sin", "exp"),
         (None, 0),
         (True, 1),
