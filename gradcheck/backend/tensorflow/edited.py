@@ -111,12 +111,20 @@ def _of_helpers(own: Editable, rule: Rule) -> Iterator[Editable]:
     grad = (node for whole in (own.syntax.function, *own.syntax.helpers) for node in ast.walk(whole))
     of_forward = called(names_read(own.syntax.outside), body)
     for name, statement in called(names_read(grad), body).items():
-        function = own.owners[0].__globals__.get(name)
-        if name in of_forward or not isinstance(statement, ast.FunctionDef) or type(function) is not types.FunctionType:
+        if name in of_forward or not isinstance(statement, ast.FunctionDef):
             continue
         syntax = Syntax(statement, _names(statement, statement), own.lines, own.syntax.library, _no_tensors(statement))
-        if function.__code__.co_filename == rule.file and not syntax.may_not_end:
-            yield Editable((function,), syntax, statement, own.lines, own.recorder, _place(function.__code__))
+        functions = _of_every_copy(name, own.owners, rule.file)
+        if functions and not syntax.may_not_end:
+            place = _place(functions[0].__code__)
+            yield Editable(functions, syntax, statement, own.lines, own.recorder, place)
+
+
+def _of_every_copy(name: str, owners: Sequence[types.FunctionType], file: str) -> tuple[types.FunctionType, ...]:
+    """Return the functions of a name in a file: the module may have been loaded more than once."""
+    found = {id(owner.__globals__): owner.__globals__.get(name) for owner in owners}
+    plain = (function for function in found.values() if type(function) is types.FunctionType)
+    return tuple(function for function in plain if function.__code__.co_filename == file)
 
 
 def _of_grad_fn(rule: Rule, recorder: Recorder) -> Editable | None:
