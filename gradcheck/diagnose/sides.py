@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from gradcheck.backend.tensorflow.faults import refused
 from gradcheck.backend.tensorflow.masks import Mask, Masks
-from gradcheck.backend.tensorflow.wide_forward import WideForward
 from gradcheck.diagnose.conditions import told
 from gradcheck.diagnose.counterfactual import TWO_CHANGES
 from gradcheck.diagnose.evidence import Diagnosis
+from gradcheck.measure.dissected import gradient_and_autodiff, wide_forward
 from gradcheck.measure.lab import Lab
 from gradcheck.measure.measurement import Measurement
 from gradcheck.measure.own_points import redrawn
@@ -51,16 +51,14 @@ def with_side(lab: Lab, measurement: Measurement, diagnosis: Diagnosis) -> Diagn
 
 def _looks(lab: Lab, measurement: Measurement) -> list[_Look]:
     """Return the sample and further draws of all inputs."""
-    forward = WideForward(lab.gradients_of(lab.bare), lab.layout, [v.variable for v in lab.every_variable])
-    masks, base = Masks(forward), lab.precision.point
+    masks, base = Masks(wide_forward(lab)), lab.precision.point
     points = [base.x, *(redrawn(lab, base.x, number) for number in range(SIDES_DRAWS))]
     looks = []
     for x in (x for x in points if x is not None):
-        at = replace(base, x=x)
-        gradient, right = lab.gradient_near(at), lab.autodiff(at)
-        if gradient is not None and right is not None and np.isfinite(gradient).all() and np.isfinite(right).all():
-            shape, part = measurement.slot.shape, measurement.part
-            wrong, alive = _judged(gradient, right, part)
+        both = gradient_and_autodiff(lab, replace(base, x=x))
+        if both is not None:
+            shape = measurement.slot.shape
+            wrong, alive = _judged(*both, measurement.part)
             looks.append(_Look(wrong.reshape(shape), (alive & ~wrong).reshape(shape), masks.at(x)))
     return looks
 

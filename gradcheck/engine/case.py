@@ -139,14 +139,11 @@ def _collect(case: Case, start: Start, limits: Limits, notebook: Notebook, inter
     except BaseException as error:
         _add_failure(notebook, Report(), error, loaded, None, interruptible)
         return
-    from gradcheck.backend.tensorflow.runtime import without_debuggers
-
     for dtype in case.dtypes or (None,):
         for sample in range(case.samples):
             report = Report(notes=list(loaded.notes))
             try:
-                with without_debuggers():
-                    _check_sample(loaded, dtype, sample, devices, limits, notebook, report)
+                _check_sample(loaded, dtype, sample, devices, limits, notebook, report)
             except BaseException as error:
                 _add_failure(notebook, report, error, loaded, dtype, interruptible)
 

@@ -32,7 +32,13 @@ def check_here(
     from gradcheck.backend.tensorflow.loading import Loaded
     from gradcheck.backend.tensorflow.operation import Creations
     from gradcheck.backend.tensorflow.recorder import Recorder
-    from gradcheck.backend.tensorflow.runtime import logical_devices, quiet, random_state_kept, whole_tracebacks
+    from gradcheck.backend.tensorflow.runtime import (
+        logical_devices,
+        quiet,
+        random_state_kept,
+        whole_tracebacks,
+        without_debuggers,
+    )
 
     recorder, creations = Recorder(intended=case.intended), Creations()
     home = names_beside(fn)
@@ -50,7 +56,14 @@ def check_here(
         return Loaded(case, module, op, recorder, creations), logical_devices(case.devices)
 
     # TensorFlow's decorators are replaced for the whole process, so that two checks cannot overlap.
-    with _ONE_AT_A_TIME, random_state_kept(), quiet(), whole_tracebacks(), installed(recorder, [home]):
+    with (
+        _ONE_AT_A_TIME,
+        random_state_kept(),
+        quiet(),
+        whole_tracebacks(),
+        without_debuggers(),
+        installed(recorder, [home]),
+    ):
         return check_started(case, start, limits, lambda phase, known: None, interruptible=True)
 
 

@@ -45,16 +45,25 @@ def two_points(lab: Lab) -> tuple[Point, Point]:
 
 
 def _draws(lab: Lab) -> tuple[Draw, Draw] | None:
-    dissection, draws = Dissection(_forward(lab), lab.upstream), []
+    dissection, draws = Dissection(wide_forward(lab), lab.upstream), []
     for at in two_points(lab):
-        gradient, right = lab.gradient_near(at), lab.autodiff(at)
-        if gradient is None or right is None or not (np.isfinite(gradient).all() and np.isfinite(right).all()):
+        both = gradient_and_autodiff(lab, at)
+        if both is None:
             return None
-        draws.append(Draw(gradient, right, dissection.at(at.x, at.cotangent)))
+        draws.append(Draw(*both, dissection.at(at.x, at.cotangent)))
     return draws[0], draws[1]
 
 
-def _forward(lab: Lab) -> WideForward:
+def gradient_and_autodiff(lab: Lab, at: Point) -> tuple[Array, Array] | None:
+    """Return the gradient under test and that of the bare forward at a point; None unless all of both is finite."""
+    gradient, right = lab.gradient_near(at), lab.autodiff(at)
+    if gradient is None or right is None or not (np.isfinite(gradient).all() and np.isfinite(right).all()):
+        return None
+    return gradient, right
+
+
+def wide_forward(lab: Lab) -> WideForward:
+    """Return the bare forward of a lab in float64; raises what its tracing raises, or CannotRewrite."""
     return WideForward(lab.gradients_of(lab.bare), lab.layout, [v.variable for v in lab.every_variable])
 
 
@@ -76,7 +85,7 @@ def with_held(lab: Lab) -> tuple[Draw, Draw] | None:
 
 
 def _held(lab: Lab, draws: tuple[Draw, Draw], held: Sequence[Sequence[Held]]) -> tuple[Draw, Draw] | None:
-    forward = _forward(lab)
+    forward = wide_forward(lab)
     held = [[value for value in values if value.tensor not in forward.names] for values in held]
     if not held[0]:
         return None

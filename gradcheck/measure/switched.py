@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from gradcheck.backend.tensorflow.faults import refused
 from gradcheck.backend.tensorflow.switchboard import Group, Switchboard
-from gradcheck.backend.tensorflow.wide_forward import TooLarge, WideForward
+from gradcheck.backend.tensorflow.wide_forward import TooLarge
 from gradcheck.differences.vector_function import Point
-from gradcheck.measure.dissected import Draw, two_points
+from gradcheck.measure.dissected import Draw, two_points, wide_forward
 from gradcheck.numerics.arrays import Array
 
 if TYPE_CHECKING:
@@ -50,5 +50,4 @@ def _switched(lab: Lab) -> Switched | None:
         if gradient is None or right is None:
             return None
         draws.append(Draw(gradient, right, ()))
-    forward = WideForward(lab.gradients_of(lab.bare), lab.layout, [v.variable for v in lab.every_variable])
-    return Switched(Switchboard(forward, lab.upstream), points, (draws[0], draws[1]))
+    return Switched(Switchboard(wide_forward(lab), lab.upstream), points, (draws[0], draws[1]))

@@ -6,13 +6,13 @@ from __future__ import annotations
 import ast
 import re
 import warnings
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from gradcheck.scanning.makers import (
     MOST_FILES,
+    assigned_calls,
     at_the_top,
     decorators,
     imported_from,
@@ -133,7 +133,7 @@ def _ops(tree: ast.Module, declarations: Sequence[Declaration], made_by: Collect
     classes = {name for name, nodes in tops.items() if isinstance(nodes[-1], ast.ClassDef)}
     made = instances(tree, made_by)
     # What a maker has made in this file is checked, and not the maker with an argument that is guessed.
-    busy = {m for m in made_by if m in decorators(tree)} | {last(n.value.func) for n in _assigned_calls(tree)}
+    busy = decorators(tree) | {function for _, function in assigned_calls(tree)}
     for declaration in declarations:
         owner, *inner = declaration.name.split(".")
         if declaration.how == "RegisterGradient" or declaration.owner not in tops or declaration.owner in layers:
@@ -148,11 +148,6 @@ def _ops(tree: ast.Module, declarations: Sequence[Declaration], made_by: Collect
 
 # Methods that run where an instance of the class is made or called.
 _OF_THE_INSTANCE = ("__call__", "__init__", "call", "build")
-
-
-def _assigned_calls(tree: ast.Module) -> Iterator[Any]:
-    """Yield the assignments of calls at the top of a module."""
-    yield from (n for n in at_the_top(tree) if isinstance(n, ast.Assign) and isinstance(n.value, ast.Call))
 
 
 def _imported_declaring(tree: ast.Module, path: Path, depth: int) -> dict[str, str]:

@@ -84,10 +84,17 @@ _WRAPPERS = ("update_wrapper", "partial", "function", "make_decorator")
 def instances(tree: ast.Module, made_by: Collection[str]) -> dict[str, int]:
     """Return the names at the top of a module that are given what one of the makers returns, with their lines."""
     found: dict[str, int] = {}
-    for node in at_the_top(tree):
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and last(node.value.func) in made_by:
+    for node, function in assigned_calls(tree):
+        if function in made_by:
             found |= {target.id: node.lineno for target in node.targets if isinstance(target, ast.Name)}
     return found
+
+
+def assigned_calls(tree: ast.Module) -> Iterator[tuple[ast.Assign, str]]:
+    """Yield the assignments at the top of a module that call a function, with its name."""
+    for node in at_the_top(tree):
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
+            yield node, last(node.value.func)
 
 
 def decorators(tree: ast.Module) -> set[str]:

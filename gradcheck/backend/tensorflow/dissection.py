@@ -56,11 +56,6 @@ class Held:
     tensor: str
     at: Array
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Return the shape of the value."""
-        return self.at.shape
-
 
 class Dissection:
     """Take one forward apart at any point, in float64."""
@@ -68,7 +63,7 @@ class Dissection:
     def __init__(self, forward: WideForward, upstream: Sequence[Any], held: Sequence[Held] = ()) -> None:
         """Build the graphs of its values and of its rules, with the `held` values in it constant; raises TooLarge."""
         self.forward = forward
-        self.held = {value.tensor: tf.TensorSpec(value.shape, tf.float64) for value in held}
+        self.held = {value.tensor: tf.TensorSpec(value.at.shape, tf.float64) for value in held}
         self.uses: list[tuple[str, int]] = []
         self.nodes: dict[str, tuple[str, list[str], list[str]]] = {}
         ups = [tf.TensorSpec(np.shape(u), tf.float64) for u in upstream]

@@ -56,7 +56,7 @@ def guessed(
 
 
 def _may_train(op: Any, case: Case) -> bool:
-    """Return whether an op may be told to train, as layers that drop or add noise are: it uses a rule only then."""
+    """Return whether an op may run in training, in which alone layers that drop or add noise use a rule."""
     signature = signature_of(op)
     parameter = signature.parameters.get("training") if signature is not None else None
     return parameter is not None and parameter.default in (None, False) and "training" not in case.arguments
@@ -65,7 +65,7 @@ def _may_train(op: Any, case: Case) -> bool:
 def _uses_a_rule_in_training(
     called: Callable[[Case], tuple[Any, Case, Guessed]], case: Case, rules_used: Callable[[], int]
 ) -> bool:
-    """Return whether an op uses a custom gradient when it is told to train, and none otherwise."""
+    """Return whether an op uses a custom gradient in training, and none otherwise."""
     counts = []
     for arguments in (case.arguments, {**case.arguments, "training": True}):
         before = rules_used()
