@@ -14,7 +14,7 @@ from gradcheck.errors import SpecError
 from gradcheck.reports.plain import checked_text, failure_text
 from gradcheck.reports.wording import outcome_of
 from gradcheck.results import PASSED, SKIPPED, CaseResult
-from gradcheck.runner import Options, results_of
+from gradcheck.runner import Options, not_run, results_of
 from gradcheck.text import clean_line
 
 _FUNCTIONS = ("reference", "surrogate", "expected_vjp")
@@ -82,7 +82,7 @@ def check(fn: Callable[..., Any], inputs: Any, **options: Any) -> CheckResult:
     if in_graph():
         raise RuntimeError("gradcheck.check runs the op eagerly: call it outside of tf.Graph and tf.function")
     named = {f"gradcheck_{key}": function for key, function in functions.items()}
-    result = check_here(fn, case, Limits(show=show), named)
+    result = not_run(case) or check_here(fn, case, Limits(show=show), named)
     return CheckResult(**{field.name: getattr(result, field.name) for field in fields(CaseResult)})
 
 

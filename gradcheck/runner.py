@@ -54,7 +54,7 @@ def run(cases: list[Case], options: Options) -> Generator[Event, None, None]:
     stop_reason, environment = "completed", {}
     todo = []
     for case in cases:
-        unready = _not_run(case)
+        unready = not_run(case)
         if unready is None:
             todo.append(case)
         else:
@@ -117,7 +117,7 @@ def _stops(event: Event, options: Options) -> bool:
     return options.fail_fast and isinstance(event, CaseFinished) and event.result.status in (FAILED, ERRORED)
 
 
-def _not_run(case: Case) -> CaseResult | None:
+def not_run(case: Case) -> CaseResult | None:
     """Return the result of a case that is skipped, None if it is to run."""
     if case.skip:
         return CaseResult(case.id, case.spec, case.line, case.name, SKIPPED, seed=case.seed, reason=case.skip)

@@ -99,15 +99,17 @@ def read_document(path: Path, name: str) -> Document:
     # YAML's line ends; splitlines would count form feeds and the like too.
     document = Document(name, re.split("\r\n|[\r\n\x85\u2028\u2029]", text))
     try:
-        _check_depth(text, document)
+        _check_events(text, document)
         node = yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = Place(mark.line + 1, mark.column + 1) if mark else Place(1, 1)
         message = f"not valid YAML: {error.problem or error.context}"
         raise SpecError((document.problem_at(place, "", message, _tab_hint(document, place)),)) from None
-    except yaml.YAMLError as error:
-        raise SpecError((document.problem_at(Place(1, 1), "", f"not valid YAML: {error}"),)) from None
+    except yaml.reader.ReaderError as error:
+        message = f"not valid YAML: the control character U+{ord(text[error.position]):04X}"
+        place = _place_of(text, error.position)
+        raise SpecError((document.problem_at(place, "", message, "leave it out"),)) from None
     if node is None:
         message = "the file is empty"
         raise SpecError((document.problem_at(Place(1, 1), "", message, "a spec has `module:` and `cases:`"),))
@@ -135,16 +137,31 @@ def _expanded(node: yaml.Node, known: dict[int, int]) -> int:
     return known[id(node)]
 
 
-def _check_depth(text: str, document: Document) -> None:
-    """Refuse deep nesting before the composer, which is recursive native code, meets it."""
-    depth = 0
+def _check_events(text: str, document: Document) -> None:
+    """Refuse a second document, aliases inside what they name, and deep nesting, which the composer would meet."""
+    documents = 0
+    anchors: list[str | None] = []
     for event in yaml.parse(text, Loader=_Loader):
+        problem = None
         if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-            if depth > MAX_DEPTH:
-                raise SpecError((document.problem_at(_place(event), "", f"nested deeper than {MAX_DEPTH} levels"),))
+            anchors.append(event.anchor)
+            if len(anchors) > MAX_DEPTH:
+                problem = f"nested deeper than {MAX_DEPTH} levels", ""
         elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
+            anchors.pop()
+        elif isinstance(event, yaml.AliasEvent) and event.anchor in anchors:
+            problem = f"`*{event.anchor}` stands inside what it names", "write out what is meant"
+        elif isinstance(event, yaml.DocumentStartEvent):
+            documents += 1
+            if documents > 1:
+                problem = "a second YAML document begins here", "leave `---` out, or write a file of its own"
+        if problem is not None:
+            raise SpecError((document.problem_at(_place(event), "", *problem),))
+
+
+def _place_of(text: str, position: int) -> Place:
+    """Return the place of a character."""
+    return Place(text.count("\n", 0, position) + 1, position - text.rfind("\n", 0, position))
 
 
 def _read_text(path: Path, name: str) -> str:
@@ -174,7 +191,6 @@ class _Builder:
 
     def __init__(self, document: Document) -> None:
         self.document = document
-        self.merging = 0
 
     def run(self, root: yaml.Node) -> None:
         self.document.data = self._value(root, ())
@@ -218,15 +234,11 @@ class _Builder:
     def _merge(self, node: yaml.Node, path: KeyPath) -> dict[str, Any]:
         nodes = node.value if isinstance(node, yaml.SequenceNode) else [node]
         merged: dict[str, Any] = {}
-        self.merging += 1
-        if self.merging > MAX_DEPTH:
-            raise SpecError((self.document.problem(path, "`<<` merges a mapping into itself"),))
         for part in nodes:
             if isinstance(part, yaml.MappingNode):
                 merged = {**self._mapping(part, path), **merged}
             else:
                 self._complain(path, "`<<` takes a mapping or a list of mappings")
-        self.merging -= 1
         return merged
 
     def _key(self, node: yaml.Node, path: KeyPath) -> str | None:

@@ -179,8 +179,15 @@ def test_python_objects_are_handed_to_the_op_as_they_are():
 def test_what_is_wrong_with_an_argument_is_said_of_the_argument():
     with pytest.raises(ValueError, match=r"^gradcheck.check: inputs\['x'\]: dtype: 'flaot32'.*did you mean `float32`"):
         gradcheck.check(cube, {"x": {"shape": [3], "dtype": "flaot32"}})
+    with pytest.raises(ValueError, match=r"^gradcheck.check: inputs\['x'\]: shap: .*did you mean `shape`"):
+        gradcheck.check(cube, {"x": {"shap": [3]}})
     with pytest.raises(ValueError, match=r"^gradcheck.check: samples: must be at least 1, is 0"):
         gradcheck.check(cube, tf.ones(3), samples=0)
+
+
+def test_a_case_that_says_skip_is_skipped():
+    result = gradcheck.check(cube, tf.ones(3), skip="the rule is rewritten")
+    assert (result.status, result.reason) == ("skipped", "the rule is rewritten")
 
 
 def test_nothing_compared_is_no_pass():

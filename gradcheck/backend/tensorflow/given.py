@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +19,8 @@ from gradcheck.spec.parse import parse_data
 from gradcheck.spec.schema import DTYPES, SCHEMA
 
 _WORDS = frozenset(SCHEMA["definitions"]["drawn"]["properties"])
+# One of these is always there, perhaps misspelt: `shap`, `hsape`.
+_FIRST_WORDS, _LIKE = ("shape", "values"), 0.8
 Given = Mapping[str, Any] | Sequence[Any]
 
 
@@ -117,7 +120,14 @@ def _is_structure(value: Any) -> bool:
 
 
 def _is_described(value: Any) -> bool:
-    return isinstance(value, Mapping) and bool(value) and set(value) <= _WORDS and not _holds_tensors(value)
+    """Return whether a mapping is what a spec says of an input, a misspelt word among its own included."""
+    if not isinstance(value, Mapping) or not value or _holds_tensors(value):
+        return False
+    return set(value) <= _WORDS or any(_is_like(str(key), word) for key in value for word in _FIRST_WORDS)
+
+
+def _is_like(key: str, word: str) -> bool:
+    return bool(difflib.get_close_matches(key, [word], cutoff=_LIKE))
 
 
 def _holds_tensors(value: Mapping[str, Any]) -> bool:

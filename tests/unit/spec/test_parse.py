@@ -159,7 +159,23 @@ def test_a_merge_bomb_is_refused_before_it_is_expanded(tmp_path):
 
 def test_an_alias_that_holds_itself_is_refused(tmp_path):
     found = problems(tmp_path, "module: o.py\ncases:\n  a: {inputs: {x: &l [1.0, *l, *l]}}\n")
-    assert any("nested deeper" in p.message for p in found)
+    assert [(p.line, p.message) for p in found] == [(3, "`*l` stands inside what it names")]
+
+
+def test_a_mapping_that_merges_itself_is_refused(tmp_path):
+    found = problems(tmp_path, "module: o.py\ncases:\n  a: &a\n    op: f\n    <<: *a\n")
+    assert [(p.line, p.message) for p in found] == [(5, "`*a` stands inside what it names")]
+
+
+def test_a_second_document_is_refused_at_its_line(tmp_path):
+    found = problems(tmp_path, "module: o.py\n---\nmodule: p.py\n")
+    assert [(p.line, p.message) for p in found] == [(2, "a second YAML document begins here")]
+
+
+def test_a_control_character_is_refused_at_its_place(tmp_path):
+    found = problems(tmp_path, "module: o.py\ncases: a\0b\n")
+    assert [(p.line, p.column) for p in found] == [(2, 9)]
+    assert "U+0000" in found[0].message
 
 
 def test_an_alias_bomb_is_refused(tmp_path):
