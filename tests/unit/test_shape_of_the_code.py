@@ -61,3 +61,10 @@ def test_every_file_names_its_licence():
     assert not [
         path.name for path in FILES if not path.read_text().startswith("# SPDX-License-Identifier: Apache-2.0\n")
     ]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "tests" / "unit").rglob("*.py")), ids=lambda path: path.name)
+def test_unit_tests_write_their_ops_in_numpy(path):
+    imports = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, (ast.Import, ast.ImportFrom))]
+    modules = {getattr(node, "module", None) or alias.name for node in imports for alias in node.names}
+    assert not {name for name in modules if name.split(".")[0] in ("tensorflow", "keras")}
