@@ -28,6 +28,10 @@ def inner_rule(lab: Lab, x: Array, coordinates: np.ndarray | slice) -> Diagnosis
     gradient = lab.gradient_near(point)
     if gradient is None or lab.bypassed or not np.any(gradient[coordinates] != 0):
         return None
+    bare = lab.autodiff(point)
+    if bare is None or not np.any(bare[coordinates]):
+        # An op that is no more than a step of its own is declared by the function whose gradient it has.
+        inside = [name for name in inside if not name.startswith(f"{own}.<locals>.")]
     for name in inside[:INNER_RULES]:
         kept = _autodiff(keeping(lab, name), point)
         if kept is not None and _same(kept, gradient, coordinates) and _is_flat(lab, name, point):

@@ -13,13 +13,15 @@ from gradcheck.spec.model import Case
 
 # What is raised where a function is called again that holds tensors of a graph which is gone.
 _GONE = re.compile(r"out of scope|symbolic|different graph|KerasTensor|Keras tensor|is not an element of this graph")
+_INTENDED = re.compile(r"`(intended: \[[^\]]+\])`")
 # What differs between modes where the gradient is not that of the forward.
 _FOLLOWS = ("mode-mismatch", "dynamic-shape")
 _EXPECTATION = (
     "confirm: the forward draws random numbers, and the gradient is not that of one draw; of a sampler it may be right"
     " in expectation"
 )
-CONFIRM = "confirm: surrogate"
+CONFIRM = "confirm: "
+SURROGATE = "surrogate: FUNCTION"
 COMMAND = "gradcheck scaffold --from"
 
 
@@ -90,7 +92,18 @@ def _is_flat(finding: Finding) -> bool:
 
 
 def _confirmation(errors: Sequence[Finding]) -> str:
-    through = all(f.cause == "straight-through" for f in errors)
-    what = "passes the upstream through" if through else "is that of another function: the forward has no slope"
-    named = "identity" if through else "FUNCTION"
-    return f"{CONFIRM}: the gradient {what}; if it is meant so, write a spec with `surrogate: {named}`"
+    """Return what is to be confirmed, and the line of a spec that confirms it."""
+    rules = [match[1] for f in errors if (match := _INTENDED.search(f.hint or ""))]
+    if rules:
+        what, line = "intended: the gradient is that of a rule inside which is not that of its forward", rules[0]
+    elif all(f.cause == "straight-through" for f in errors):
+        what, line = "surrogate: the gradient passes the upstream through", "surrogate: identity"
+    else:
+        what, line = "surrogate: the gradient is that of another function: the forward has no slope", SURROGATE
+    return f"{CONFIRM}{what}; if it is meant so, write a spec with `{line}`"
+
+
+def confirming(reason: str) -> str | None:
+    """Return the line of a spec that confirms a gradient, None where a case was skipped for another reason."""
+    before, written, line = reason.rpartition("write a spec with `")
+    return line.removesuffix("`") if written and before.startswith(CONFIRM) else None

@@ -10,12 +10,10 @@ from typing import Any
 
 import yaml
 
-from gradcheck.engine.unspecified import COMMAND, CONFIRM
+from gradcheck.engine.unspecified import COMMAND, confirming
 from gradcheck.results import FAILED, SKIPPED, CaseResult
 from gradcheck.scaffold import SCHEMA_FILE, filled_template, schema_text
 from gradcheck.spec.model import Case
-
-_STRAIGHT = "gradient-mismatch/straight-through"
 
 
 def render_existing(stem: str, module: str, cases: Iterable[Case], results: Iterable[CaseResult]) -> dict[str, str]:
@@ -63,8 +61,9 @@ def _block(case: Case, result: CaseResult) -> str:
     if guess.arguments:
         lines.append(f"    arguments: {_inline(dict(guess.arguments))}")
     labels = list(dict.fromkeys(f.label for f in result.findings if f.level == "error"))
-    if result.status == SKIPPED and labels and (result.reason or "").startswith(CONFIRM):
-        lines += _confirmation(labels)
+    line = confirming(result.reason or "") if result.status == SKIPPED else None
+    if line is not None and labels:
+        lines += _confirmation(line, labels)
     elif result.status == SKIPPED:
         lines.append(f"    skip: {_inline(result.reason or '')}")
     return "\n".join(lines) + "\n"
@@ -77,14 +76,13 @@ def _left(reason: str) -> str:
     return f"{said}; add {wanted}, give `inputs`, and delete `skip`" if command and wanted else reason
 
 
-def _confirmation(labels: list[str]) -> list[str]:
-    """Return the lines of a step whose gradient is that of another function: to be confirmed by its author."""
-    function = "identity" if labels == [_STRAIGHT] else "FUNCTION"
+def _confirmation(line: str, labels: list[str]) -> list[str]:
+    """Return the lines of a gradient that is not that of the forward on purpose: to be confirmed by its author."""
     return [
-        "    # Confirm: if the gradient is meant to be that of another function, name it in place of what follows:",
-        f"    # surrogate: {function}",
+        "    # Confirm: if the gradient is meant to be another one, write this in the place of what follows:",
+        f"    # {line}",
         f"    expect: [{', '.join(labels)}]",
-        "    reason: to be confirmed, the forward has no slope and the gradient has one",
+        "    reason: to be confirmed, the gradient is not that of the forward",
     ]
 
 

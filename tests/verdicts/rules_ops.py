@@ -357,3 +357,25 @@ def light_gru(wrong=""):
         return states[-1], grad
 
     return op
+
+
+def clipped_sign(x, bound=1.0):
+    """A sign whose gradient passes between two bounds: its rule is a closure, which AutoGraph rewrites in a graph."""
+
+    @tf.custom_gradient
+    def step(x):
+        return tf.sign(x), lambda u: tf.where(tf.abs(x) <= bound, u, tf.zeros_like(u))
+
+    return step(x)
+
+
+def scaled_sign(x):
+    return tf.reduce_mean(tf.abs(x), axis=0) * clipped_sign(x)
+
+
+def scaled_sign_held(x):
+    return tf.stop_gradient(tf.reduce_mean(tf.abs(x), axis=0)) * clipped_sign(x)
+
+
+def hard_clip(x):
+    return tf.clip_by_value(x, -1.0, 1.0)

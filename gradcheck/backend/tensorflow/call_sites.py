@@ -6,18 +6,16 @@ from __future__ import annotations
 import functools
 import inspect
 import os
-import re
 import sys
 from collections.abc import Iterator
 from typing import Any
 
 from gradcheck.backend.tensorflow.closures import cells_of
+from gradcheck.backend.tensorflow.definitions import qualified_name
 from gradcheck.calls import Site
 from gradcheck.scanning.declarations import line_of
 
 _FRAMEWORKS = ("tensorflow", "keras", "tf_keras")
-# What AutoGraph adds to the names of what it converts.
-_CONVERTED = re.compile(r"outer_factory\.<locals>\.|inner_factory\.<locals>\.|\btf__")
 # How TensorFlow's own decorators around tf.custom_gradient call what they hand to it.
 _WRAPPERS = {"recompute_grad.<locals>.inner": "recompute_grad", "grad_pass_through.<locals>": "grad_pass_through"}
 
@@ -27,10 +25,9 @@ def described(number: int, plain: Any, function: Any) -> Site:
     shown, how = _below_wrappers(plain)
     code = getattr(getattr(shown, "__func__", shown), "__code__", None)
     file, line = (code.co_filename, code.co_firstlineno) if code is not None else (_file_of(type(shown)), 0)
-    name = getattr(shown, "__qualname__", type(shown).__name__)
+    name = qualified_name(shown, type(shown).__name__)
     if is_converted(code):
         file = getattr(shown, "__globals__", {}).get("__file__") or file
-        name = _CONVERTED.sub("", name)
         line = line_of(file, name) or line
     bound = getattr(function, "__self__", None) is not None
     kind = "closure" if "<locals>" in name else ("method" if bound or "." in name else "top level")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,14 @@ from tensorflow.python.framework.ops import gradient_registry
 
 from gradcheck.backend.tensorflow.keras_types import is_layer, is_own
 from gradcheck.text import user_files
+
+# What AutoGraph adds to the names of what it converts.
+_CONVERTED = re.compile(r"outer_factory\.<locals>\.|inner_factory\.<locals>\.|\btf__")
+
+
+def qualified_name(function: Any, default: str) -> str:
+    """Return the qualified name of a function as it was written, `default` for an object without one."""
+    return _CONVERTED.sub("", getattr(function, "__qualname__", default))
 
 
 def registered_at(names: Sequence[str]) -> tuple[str, int, str] | None:

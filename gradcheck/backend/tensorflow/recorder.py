@@ -20,7 +20,7 @@ import wrapt
 
 from gradcheck.backend.tensorflow.call_log import CallLog
 from gradcheck.backend.tensorflow.copies import Copies
-from gradcheck.backend.tensorflow.definitions import defined_at
+from gradcheck.backend.tensorflow.definitions import defined_at, qualified_name
 from gradcheck.backend.tensorflow.rule_contract import (
     ContractBroken,
     GradientNote,
@@ -184,7 +184,7 @@ class Recorder:
             result = self._logged(lambda: wrapped(*args, **kwargs), name, args, kwargs)
             check_return(result, name)
             return _stopped(result[0]) if _is_among(wrapped, self.stopped) else result[0]
-        self.called.append(getattr(wrapped, "__qualname__", name))
+        self.called.append(qualified_name(wrapped, name))
         if any(tf.is_tensor(value) for value in tf.nest.flatten(kwargs)):
             self.keyword_calls.append(name)
         return Real(self._recorded(wrapped, name))(*args, **kwargs)
@@ -328,7 +328,8 @@ class Recorder:
 
 
 def _is_among(wrapped: Any, names: Sequence[str]) -> bool:
-    return any(getattr(wrapped, attribute, "") in names for attribute in ("__name__", "__qualname__"))
+    """Return whether a function has one of some names, short or qualified."""
+    return getattr(wrapped, "__name__", "") in names or qualified_name(wrapped, "") in names
 
 
 def _stopped(outputs: Any) -> Any:
