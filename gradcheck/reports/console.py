@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from rich.console import Console, RenderableType
 from rich.padding import Padding
 from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
 from rich.text import Text
 
 from gradcheck.events import CaseFinished, CaseProgress, CaseStarted, Event, RunFinished, RunStarted
@@ -26,6 +27,8 @@ class ConsoleReport:
         self.out, self.view = out, view
         self.progress = _Progress(err)
         self._failures: list[CaseResult] = []
+        # The first case of each module that cannot be imported, by the traceback.
+        self._not_imported: dict[str, str] = {}
         self._spent: list[tuple[float, str]] = []
         # Whether something was printed, and whether that was a block, which a blank line ends.
         self._printed = self._in_block = False
@@ -62,7 +65,11 @@ class ConsoleReport:
 
     def _in_full(self, result: CaseResult, bad: bool) -> None:
         told = self.view.verbosity >= 0 and result.status != "skipped"
-        blocks = list(blocks_of(result, self.view, self.out)) if told else []
+        first = self._first_not_imported(result)
+        if told and first != result.id:
+            blocks: list[Line | Table] = [Line(f"its module cannot be imported: see {clean(first)}", "dim")]
+        else:
+            blocks = list(blocks_of(result, self.view, self.out)) if told else []
         if self._in_block or (blocks and bad and self._printed):
             self._print(Text())
         self._print(line_of(result))
@@ -71,6 +78,12 @@ class ConsoleReport:
                 block.on(self.out) if isinstance(block, Line) else Padding(block, (0, 0, 0, MARGIN), expand=False)
             )
         self._printed, self._in_block = True, bool(blocks) and bad
+
+    def _first_not_imported(self, result: CaseResult) -> str:
+        """Return the case at which it was said why the module of this one cannot be imported, else the case itself."""
+        errors = [finding for finding in result.findings if finding.code == "import-error"]
+        said = errors[0].traceback or errors[0].message if errors else result.id
+        return self._not_imported.setdefault(said, result.id)
 
     def _end(self, summary: RunSummary) -> None:
         listed = summary.cases > 1 and self.view.verbosity >= 0 and not self.view.concise

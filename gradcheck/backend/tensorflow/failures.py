@@ -81,6 +81,10 @@ _HINTS = (
         r"Cholesky decomposition was not successful|positive definite|Input is not invertible",
         "the op takes positive definite matrices: give that input `structure: spd`",
     ),
+    (
+        r"module 'keras\._tf_keras\.[\w.]+' has no attribute",
+        "Keras 3 has no such name: what was written for Keras 2 needs tf-keras installed and TF_USE_LEGACY_KERAS=1",
+    ),
     (r"found return value of type .*[fF]unction", "swap the decorators: tf.function above tf.custom_gradient"),
     (
         r"convert a value \(None\)|None values not supported|NoneType",

@@ -103,3 +103,22 @@ def test_what_one_line_mends_is_told_once():
     text = shown(result(first, second))
     assert text.count("return dy * 2.0 * x") == 1
     assert "the line above mends this too" in text.split("gradient-mismatch/constant-factor [y]")[2]
+
+
+def not_imported(case, line=1):
+    traceback = f'  File "ops.py", line {line}, in <module>\n    import tabulate\nModuleNotFoundError: tabulate'
+    finding = Finding("import-error", "ModuleNotFoundError: tabulate", level="error", traceback=traceback)
+    return result(finding, case=case, status="errored")
+
+
+def test_why_a_module_cannot_be_imported_is_said_once():
+    text = shown(not_imported("a"), not_imported("b"), not_imported("c", line=2))
+    assert text.count("ModuleNotFoundError: tabulate") == 2
+    assert text.count("its module cannot be imported: see spec.yaml::a") == 1
+    assert "rerun: gradcheck run spec.yaml::b" not in text
+
+
+def test_an_error_of_two_cases_that_run_is_said_of_both():
+    raised = Finding("op-error", "RuntimeError: out of order", level="error", traceback="RuntimeError: out of order")
+    text = shown(result(raised, case="a", status="errored"), result(raised, case="b", status="errored"))
+    assert text.count("RuntimeError: out of order") == 2
