@@ -45,6 +45,7 @@ from gradcheck.verdict.tolerances import (
 FAMILIES = (other_variables, other_held, other_integers, switches, ties, other_sizes)
 KEPT = ("gradient-mismatch", "gradient-nonfinite", "gradient-missing", "gradient-shape")
 _ADD = "add what comes from each use of a row: tf.math.unsorted_segment_sum, or tf.tensor_scatter_nd_add"
+_SHUT = "let the gradient through only where the forward takes this input: look at how both use what is changed there"
 _SIZES = "take sizes from the tensors: tf.shape(x), not numbers of one batch"
 
 
@@ -196,4 +197,7 @@ def _confirmed(lab: Lab, there: SetUp, kept: tuple[str, ...] = KEPT) -> Finding 
         return None
     if there.repeats and found.cause in ("unknown", "elements"):
         found = replace(found, cause="missing-term", hint=_ADD)
+    if found.cause == "no-effect":
+        # At the sample the input has an effect: what was changed shuts it off.
+        found = replace(found, cause="mask", hint=_SHUT)
     return replace(found, message=f"{found.message.rstrip('.')}. Seen {there.said}; right at the sample.")

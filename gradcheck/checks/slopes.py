@@ -172,6 +172,8 @@ def _small_factor(lab: Lab, measurement: Measurement) -> float | None:
         g, a = measurement.gradient[smooth], measurement.autodiff[smooth]
         bias = bias_of(g, a, precision.op.roundoff, least)
         return bias if bias is not None and abs(bias) < PLAIN_GAP else None
+    if measurement.exempted:
+        return None
     return bias_of(measurement.gradient, measurement.autodiff, ROUNDOFF["float32"], PLAIN_GAP)
 
 

@@ -9,7 +9,6 @@ from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gradcheck.diagnose.evidence import Diagnosis, Evidence, close, explained
 from gradcheck.diagnose.given import at_given
@@ -89,17 +88,23 @@ def _straight_through(e: Evidence) -> Diagnosis | None:
     if not flat.all() or np.any(np.abs(e.reference[e.wrong]) > 0):
         return None
     if not e.reaches:
-        return Diagnosis(
-            "no-effect",
-            "the outputs do not depend on this input, however it changes, and the gradient is not zero",
-            "return None or zeros for it; declare an index or a flag with `differentiate: none`",
-        )
+        return _no_effect(e)
     return Diagnosis(
         "straight-through",
         "the forward is constant or a staircase here, and the gradient is not zero",
         "if this is meant, declare the function whose gradient it is: `surrogate: identity` (and define"
         " `identity` in the module)",
     )
+
+
+def _no_effect(e: Evidence) -> Diagnosis:
+    names = ", ".join(f"`{name}`" for name in e.given)
+    message = "the outputs do not depend on this input, however it changes, and the gradient is not zero"
+    hint = "return None or zeros for it; declare an index or a flag with `differentiate: none`"
+    if names:
+        message = f"with these values of {names} {message}"
+        hint = f"let the gradient through only where the forward takes this input: look at {names}; or {hint}"
+    return Diagnosis("no-effect", message, hint)
 
 
 def _zero(e: Evidence) -> Diagnosis | None:
@@ -338,9 +343,3 @@ def _left_over(values: Array, pattern: Array, axis: int) -> float:
     strength = np.sum(pattern * pattern, axis, keepdims=True)
     fitted = np.sum(values * pattern, axis, keepdims=True) / strength * pattern
     return float(np.linalg.norm(values - fitted) / (np.linalg.norm(values) or 1.0))
-
-
-def conjugate(gradient: Array, reference: Array, usable: NDArray[np.bool_]) -> bool:
-    """Return whether a complex gradient, given as (..., 2) reals, is the conjugate of its reference."""
-    flipped = reference * np.array([1.0, -1.0])
-    return close(gradient, flipped, usable) and not close(reference, flipped, usable)

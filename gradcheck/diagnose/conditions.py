@@ -35,15 +35,17 @@ _BY_A_BRANCH = ("region", "elements", "unknown")
 
 
 def with_suspects(lab: Lab, finding: Finding) -> Finding:
-    """Return a mismatch in some elements or inputs with the conditions that grad_fn has and the forward has not."""
+    """Return a mismatch in some elements or inputs with the places of grad_fn's conditions."""
     suspected = finding.level == "error" and finding.code == "gradient-mismatch" and finding.cause in _BY_A_BRANCH
     if not suspected or lab.steering is None:
         return finding
-    own = [c for c in lab.steering.only_in_grad if _is_written(c)]
+    own = [c for c in lab.steering.of_grad if _is_written(c)]
     if not own:
         return finding
     places = ", ".join(dict.fromkeys(f"{os.path.basename(c.file)}:{c.line}" for c in own))
     said = f"only grad_fn, not the forward, has the condition at {places}"
+    if not lab.steering.only_in_grad:
+        said = f"compare what grad_fn decides at {places} with what the forward decides"
     return replace(finding, hint=f"{finding.hint}; {said}" if finding.hint else said)
 
 

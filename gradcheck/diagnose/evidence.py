@@ -122,3 +122,9 @@ def explained(e: Evidence, candidate: Array, left_over: float = LEFT_OVER) -> bo
         return False
     left = np.linalg.norm((e.gradient - candidate)[e.usable])
     return bool(left <= left_over * np.linalg.norm((e.gradient - e.reference)[e.usable]))
+
+
+def conjugate(gradient: Array, reference: Array, usable: NDArray[np.bool_]) -> bool:
+    """Return whether a complex gradient, given as (..., 2) reals, is the conjugate of its reference."""
+    flipped = reference * np.array([1.0, -1.0])
+    return close(gradient, flipped, usable) and not close(reference, flipped, usable)

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from gradcheck.backend.tensorflow.faults import refused
 from gradcheck.backend.tensorflow.terms import terms_of
-from gradcheck.diagnose.causes import conjugate, diagnose
-from gradcheck.diagnose.evidence import Diagnosis, Evidence, Trial
+from gradcheck.diagnose.causes import diagnose
+from gradcheck.diagnose.evidence import Diagnosis, Evidence, Trial, conjugate
 from gradcheck.diagnose.regions import fades_away
 from gradcheck.differences.assess import Outcome, assess
 from gradcheck.measure.gradients import tolerance_of

@@ -17,6 +17,10 @@ from gradcheck.numerics.descent import Toward
 if TYPE_CHECKING:
     from gradcheck.measure.lab import Lab
 
+# Ops that are continuous and have another slope on each side of a point.
+BENDING = frozenset(
+    {"Relu", "Relu6", "LeakyRelu", "Elu", "Selu", "Abs", "Maximum", "Minimum", "ClipByValue", "TopKV2", "XlaSort"}
+)
 NOWHERE: tuple[bool, float, Array] = (False, float("inf"), np.zeros(0))
 
 
@@ -51,17 +55,31 @@ class Steering:
         return whole_floats(self._concrete)
 
     @cached_property
-    def only_in_grad(self) -> tuple[Condition, ...]:
-        """Return the conditions of grad_fn, one for each line, that the forward does not have."""
-        found = self.sides(self._lab.vector())
-        if not found:
+    def of_grad(self) -> tuple[Condition, ...]:
+        """Return the conditions of grad_fn, one for each line, that stand in no line of the forward's."""
+        found, forward = self.sides(self._lab.vector()), self._forward_sides(self._lab.vector())
+        if not found or forward is None:
             return ()
-        forward = refused(lambda: self._forward().at(self._lab.values, self._entered(self._lab.vector())[1]))
-        known = {(s.condition.file, s.condition.line) for s in (forward or {}).values()}
+        known = {(s.condition.file, s.condition.line) for s in forward.values()}
         single = [s.condition for s in found.values() if not s.condition.joint and s.condition.file]
-        more = {(c.file, c.line): c for c in single if (c.file, c.line) not in known}
-        return () if forward is None else tuple(more.values())
+        return tuple({(c.file, c.line): c for c in single if (c.file, c.line) not in known}.values())
 
+    @cached_property
+    def only_in_grad(self) -> tuple[Condition, ...]:
+        """Return the conditions of grad_fn where the forward decides nothing: of one that does, they may be its own."""
+        return () if self._forward_sides(self._lab.vector()) else self.of_grad
+
+    def bends_at(self, x: Array) -> bool:
+        """Return whether an op of the forward bends just at a point: its slope there is a convention."""
+        sides = (self._forward_sides(x) or {}).values()
+        return any(side.edge and side.condition.op in BENDING for side in sides)
+
+    def _forward_sides(self, x: Array) -> dict[Key, Sides] | None:
+        values, variables = self._entered(x)
+        count = len(self._lab.values)
+        return refused(lambda: self._forward.at(values[:count], variables))
+
+    @cached_property
     def _forward(self) -> Conditions:
         return Conditions(self._lab.gradients.traced_forward(self._lab.values), self._variables)
 

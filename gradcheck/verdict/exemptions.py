@@ -6,7 +6,7 @@ An exemption covers elements: that one is exempt says nothing of the others.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,9 +14,10 @@ import numpy as np
 from gradcheck.differences.assess import Outcome
 from gradcheck.differences.ladder import Label
 from gradcheck.differences.stencils import long_slopes, slopes_along
+from gradcheck.numerics.arrays import Array
 from gradcheck.numerics.closeness import largest
 from gradcheck.verdict.discrepancy import Discrepancy, Exemption, Mask, Verdict
-from gradcheck.verdict.rounding_inside import rounded_constants, rounding_there
+from gradcheck.verdict.rounding_inside import ill_conditioned, rounded_constants, rounding_there
 from gradcheck.verdict.tolerances import (
     APART_AT_TIE,
     CHAOTIC_GROWTH,
@@ -100,21 +101,35 @@ def between_neighbours(d: Discrepancy, op: Witness) -> Mask:
     accused = np.flatnonzero(d.elements & (d.assessment.outcome == Outcome.WRONG))
     if not accused.size or d.autodiff is None or d.point.roundoff > DOUBLE_ROUNDOFF:
         return covered
-    rng, found = op.rng("neighbours"), []
+    rng, found, g = op.rng("neighbours"), [], d.found[accused]
     for _ in range(NEIGHBOURS):
         step = NEIGHBOUR_STEP * d.point.sizes * rng.uniform(-1.0, 1.0, d.point.x.size)
         there = op.autodiff(replace(d.point, x=d.point.x + step))
         if there is not None:
             found.append(there[d.coordinates[accused]])
-    if not found:
-        return covered
-    low, high, g = np.min(found, axis=0), np.max(found, axis=0), d.found[accused]
-    with np.errstate(all="ignore"):
-        # Close neighbours of a smooth point agree, and say nothing new.
-        apart = high - low > APART_AT_TIE * np.fmax(np.abs(low), np.abs(high))
-        margin = SAME_RTOL * np.fmax(np.abs(low), np.abs(high))
-        covered[accused] = apart & (g >= low - margin) & (g <= high + margin)
+            covered[accused] = _among(found, g)
+        if covered[accused].all():
+            break
     return covered
+
+
+def _among(found: Sequence[Array], g: Array) -> Mask:
+    """Return where a gradient lies between others that are apart: close neighbours of a smooth point agree."""
+    low, high = np.min(found, axis=0), np.max(found, axis=0)
+    with np.errstate(all="ignore"):
+        size = np.fmax(np.abs(low), np.abs(high))
+        margin = SAME_RTOL * size
+        return np.asarray((high - low > APART_AT_TIE * size) & (g >= low - margin) & (g <= high + margin))
+
+
+def bent(d: Discrepancy, op: Witness) -> Mask:
+    """Return where gradient and autodiff are one result and an op of the forward bends just there.
+
+    What a smooth function is put together of may bend: of the maximum of x and sin(x) each framework has, at 0, the
+    slope of one of its parts.
+    """
+    same = d.nothing if d.autodiff is None else d.elements & _same(d)
+    return same if same.any() and op.steering is not None and op.steering.bends_at(d.point.x) else d.nothing
 
 
 def proved(d: Discrepancy, op: Witness) -> Mask:
@@ -192,6 +207,11 @@ EXEMPTIONS = (
     Rule("an iteration stops at a tolerance of its own", unconverged),
     Rule("rounding of terms that cancel explains the difference there", rounding_there),
     Rule(
+        "a rounding of the inputs makes another gradient there, and another one of autodiff (a singular matrix)",
+        ill_conditioned,
+        label=Label.NOISY,
+    ),
+    Rule(
         "only the rounding of the op's constants to float32 makes the difference there",
         rounded_constants,
         Outcome.AGREES,
@@ -202,6 +222,7 @@ EXEMPTIONS = (
         Outcome.AGREES,
         Label.KINK,
     ),
+    Rule("an op of the forward bends just there, and the gradient is autodiff's", bent, label=Label.KINK),
 )
 
 

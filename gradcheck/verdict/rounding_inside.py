@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 
+from gradcheck.differences.assess import Outcome
+from gradcheck.differences.vector_function import Point
 from gradcheck.numerics.arrays import Array
 from gradcheck.numerics.closeness import largest
 from gradcheck.verdict.discrepancy import Discrepancy, Mask
@@ -22,6 +25,7 @@ from gradcheck.verdict.tolerances import (
     ROUNDINGS_TRIED,
     SLOPE_RTOL,
     TAKEN_AWAY,
+    UNLIKE,
 )
 from gradcheck.verdict.witness import Witness
 
@@ -37,13 +41,39 @@ def rounding_there(d: Discrepancy, op: Witness) -> Mask:
     found = _of_other_upstreams(d, op)
     covered = _on_either_side(d, op) if _rounds_inside(d, found) else d.nothing
     if not d.sampled:
-        found += _moved_by_a_rounding(d, op)
+        found += _moved_by_a_rounding(d, op, op.gradient_near)
     with np.errstate(all="ignore"):
         apart = np.max(found, axis=0) - np.min(found, axis=0) if found else np.zeros(d.found.size)
         moved = np.where(np.isfinite(apart) & ~_on_two_levels(d, found), apart, 0.0)
         size = np.fmax(np.abs(d.found), np.abs(d.wanted))
         slack = 0.0 if d.sampled else SLOPE_RTOL * size
         return np.asarray(covered | (np.abs(d.found - d.wanted) <= slack + CONDITIONING_FACTOR * moved))
+
+
+def ill_conditioned(d: Discrepancy, op: Witness) -> Mask:
+    """Return where differences decide nothing, and a rounding of the inputs makes another gradient and autodiff.
+
+    A matrix that is singular there, but for roundings, gives any numbers.
+    """
+    open_ = d.elements & (d.assessment.outcome == Outcome.UNDECIDED)
+    if d.autodiff is None or not open_.any():
+        return d.nothing
+    own, bare = (_moved_by_a_rounding(d, op, take) for take in (op.gradient_near, op.autodiff))
+    if min(len(own), len(bare)) < 2:
+        return d.nothing
+    own, bare = [d.found, *own], [d.autodiff, *bare]
+    if not (_all_unlike(own) and _all_unlike(bare)):
+        return d.nothing
+    with np.errstate(all="ignore"):
+        moved = np.ptp(own, axis=0) + np.ptp(bare, axis=0)
+        return np.asarray(open_ & (np.abs(d.found - d.autodiff) <= CONDITIONING_FACTOR * moved))
+
+
+def _all_unlike(found: Sequence[Array]) -> bool:
+    """Return whether every two of several gradients differ by a good part of their size."""
+    with np.errstate(all="ignore"):
+        pairs = [(largest(a - b), max(largest(a), largest(b))) for a, b in combinations(found, 2)]
+    return all(gap > UNLIKE * size for gap, size in pairs)
 
 
 def _rounds_inside(d: Discrepancy, scaled: Sequence[Array]) -> bool:
@@ -66,14 +96,14 @@ def _on_two_levels(d: Discrepancy, found: Sequence[Array]) -> Mask:
     return np.asarray((wanted | own).all(axis=0) & wanted.any(axis=0))
 
 
-def _moved_by_a_rounding(d: Discrepancy, op: Witness) -> list[Array]:
-    """Return the gradients at some points where all that goes in is moved by a rounding."""
+def _moved_by_a_rounding(d: Discrepancy, op: Witness, take: Callable[[Point], Array | None]) -> list[Array]:
+    """Return the gradients that `take` gives at some points where all that goes in is moved by a rounding."""
     rng, unit = op.rng("far rounding"), ROUNDINGS_TRIED * d.point.roundoff
     found: list[Array] = []
     for _ in range(ROUNDING_DRAWS):
         x = d.point.clipped(d.point.x * (1 + unit * rng.choice([-1.0, 1.0], d.point.x.size)))
         upstream = d.point.cotangent * (1 + unit * rng.choice([-1.0, 1.0], d.point.cotangent.size))
-        there = op.gradient_near(replace(d.point, x=x, cotangent=upstream))
+        there = take(replace(d.point, x=x, cotangent=upstream))
         if there is not None:
             found.append(there[d.coordinates])
     return found
@@ -131,7 +161,9 @@ def rounded_constants(d: Discrepancy, op: Witness) -> Mask:
     with np.errstate(all="ignore"):
         gap = np.abs(d.found - d.wanted)
         gone = one_formula | (np.abs(exact[d.coordinates] - d.wanted) <= TAKEN_AWAY * gap)
-        beside = [np.abs(there - d.wanted) <= TAKEN_AWAY * gap for there in _moved_by_a_rounding(d, op)]
+        beside = [
+            np.abs(there - d.wanted) <= TAKEN_AWAY * gap for there in _moved_by_a_rounding(d, op, op.gradient_near)
+        ]
         return np.asarray(gone & ~np.all(beside, axis=0) if beside else gone)
 
 

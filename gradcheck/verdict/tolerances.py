@@ -41,7 +41,7 @@ LONG_STEP_RTOL, ITERATION_RTOL, ONE_FACTOR = 0.02, 1e-2, 0.1
 RESIDUAL_RTOL, RESIDUAL_LEFT = 1e-6, 1e-4
 # Neighbours at which autodiff is taken, how close they are, and how far apart gradients at a tie are; elements at
 # which a difference alone contradicts both that are measured again.
-NEIGHBOURS, NEIGHBOUR_STEP, APART_AT_TIE, MEASURED_AGAIN = 12, 1e-8, 1e-2, 64
+NEIGHBOURS, NEIGHBOUR_STEP, APART_AT_TIE, MEASURED_AGAIN = 48, 1e-8, 1e-2, 64
 
 # --- Forward values ---------------------------------------------------------------------------------------------------
 # A `reference` is another formula of the same value: four digits, of an element or a hundredth of the largest; where
@@ -103,11 +103,11 @@ BEYOND_ONSET = (0.25, 0.5, 0.75, 1.0)
 DISORDER, HEAVY = 1e5, 1e4
 # How close, beside their distance from the sample, two gaps begin that begin at one place; inputs that are not far.
 SAME_ONSET, NEAR_ZERO = 0.1, 0.02
-# Draws of random roundings, the roundings that each moves by, the share by which an upstream grows that shows them
-# (little: one that is clipped changes by as little), and the share of a gap left where its reason is gone; how far
-# inputs move until roundings inside have another sign, and the share of a gap that it has then at least.
+# Draws of random roundings, the roundings that each moves by, by how much an upstream grows that shows them (little:
+# one that is clipped changes by as little), the share of a gap left where its reason is gone; how far inputs move until
+# roundings inside have another sign, the share of the gap then; by how much a rounding moves a singular matrix's slope.
 ROUNDING_DRAWS, ROUNDINGS_TRIED, LARGER_BY, TAKEN_AWAY = 4, 4, 1e-3, 1e-2
-NEARBY_SHARES, OTHER_SIDE = (1e-3, 1e-2, 2e-2, 3e-2, 5e-2, 8e-2), 0.1
+NEARBY_SHARES, OTHER_SIDE, UNLIKE = (1e-3, 1e-2, 2e-2, 3e-2, 5e-2, 8e-2), 0.1, 0.1
 # How many times as far as autodiff of the same graph, or a quarter of what rounding explains, the branch that an op
 # takes in half precision may be from the op in float64 (a quarter of 16 roundings: 1.6 % in bfloat16).
 BRANCH_MARGIN = 4.0

@@ -11,6 +11,13 @@ from gradcheck.differences.vector_function import Point
 from gradcheck.numerics.arrays import Array
 
 
+class Bends(Protocol):
+    """Know where the ops of a forward bend."""
+
+    def bends_at(self, x: Array) -> bool:
+        """Return whether an op of the forward bends just at a point."""
+
+
 class Witness(Protocol):
     """Offer what an exemption may ask of the op: gradients in the widest precision, and random numbers."""
 
@@ -29,6 +36,10 @@ class Witness(Protocol):
     @property
     def iterates(self) -> bool:
         """Return whether a loop in the op ends when floating numbers say so."""
+
+    @property
+    def steering(self) -> Bends | None:
+        """Return what knows where the op bends, None if its graph cannot be followed."""
 
     def gradient_near(self, point: Point) -> Array | None:
         """Return the gradient under test at a point, None if the op refuses it."""

@@ -30,17 +30,22 @@ class Condition:
 
 @dataclass(slots=True)
 class Sides:
-    """Hold on which sides a condition is somewhere, clearly, and how far the nearest element is from each."""
+    """Hold on which sides a condition is somewhere, clearly, and how far the nearest element is from each.
+
+    `edge` says that some element is just between the sides.
+    """
 
     condition: Condition
     true: bool
     false: bool
     to_true: Any
     to_false: Any
+    edge: bool = False
 
     def add(self, other: Sides) -> None:
         """Take in the same condition at another place or step of a loop."""
         self.true, self.false = self.true or other.true, self.false or other.false
+        self.edge = self.edge or other.edge
         least = tf.minimum if tf.is_tensor(self.to_true) else min
         self.to_true = least(self.to_true, other.to_true)
         self.to_false = least(self.to_false, other.to_false)
@@ -165,7 +170,8 @@ class Notes:
         if not np.size(to_true):
             return
         least = [float(np.min(np.where(np.isnan(part), np.inf, part))) for part in (to_true, to_false)]
-        self._keep(Sides(self._condition(key, op, joint), least[0] == 0, least[1] == 0, least[0], least[1]))
+        edge = any(bool(np.any((part > 0) & (part <= 2 * self.depth))) for part in (to_true, to_false))
+        self._keep(Sides(self._condition(key, op, joint), least[0] == 0, least[1] == 0, least[0], least[1], edge))
 
     def _condition(self, key: Key, op: Any, joint: bool) -> Condition:
         if key not in self._known:

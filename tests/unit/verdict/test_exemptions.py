@@ -20,6 +20,7 @@ class ArrayOp:
     rounds_to_half = False
     proved = False
     iterates = False
+    steering = None
     growth = 1.0
 
     def __init__(self, value, rule, autodiff, exact=None, exact_autodiff=None):
