@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 
 from gradcheck.scanning.forms import CONSTANT_FACTORS, MEANS, TERMS, WRAPS
-from gradcheck.scanning.syntax import Edit, Syntax, number_of, undone, written
+from gradcheck.scanning.syntax import Edit, Syntax, is_written, number_of, undone, written
 
 _FLIPPED = {ast.Gt: "<", ast.Lt: ">", ast.GtE: "<=", ast.LtE: ">="}
 _AS_WRITTEN = {ast.Gt: ">", ast.Lt: "<", ast.GtE: ">=", ast.LtE: "<="}
@@ -143,8 +143,8 @@ def shifted(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:
 
 
 def divided(syntax: Syntax, node: ast.expr, ratio: float | None) -> Iterator[Edit]:
-    """Yield a value divided by what the gradient is off by."""
-    if ratio:
+    """Yield a value divided by what the gradient is off by, where that is a number that people write."""
+    if ratio and is_written(ratio):
         yield syntax.put(node, f"{syntax.as_factor(node)} {undone(ratio)}")
 
 
@@ -163,7 +163,8 @@ def multiplied(syntax: Syntax, node: ast.expr, forms: Sequence[str], names: Sequ
 def divided_by(syntax: Syntax, node: ast.expr, forms: Sequence[str]) -> Iterator[Edit]:
     """Yield a value divided by functions (`forms`) of tensors: their squares, how many elements they have."""
     for form, name in itertools.product(forms, syntax.inputs()):
-        yield syntax.put(node, f"{syntax.as_factor(node)} / {syntax.own(form.format(n=name))}")
+        divisor = form.format(n=name, u=syntax.upstream or name)
+        yield syntax.put(node, f"{syntax.as_factor(node)} / {syntax.own(divisor)}")
 
 
 def with_terms(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:

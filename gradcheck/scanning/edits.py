@@ -18,7 +18,7 @@ from gradcheck.scanning.call_edits import accumulated, as_the_forward_sums, othe
 from gradcheck.scanning.edit_causes import by_meaning, cause_of, undoes
 from gradcheck.scanning.forms import DIVISORS, MASKS, RARE_SLOPES, SLOPES
 from gradcheck.scanning.index_edits import exchanged_numbers, other_indices, other_loops, other_orders_of_lists
-from gradcheck.scanning.name_edits import elements, handed_on, named_instead, other_names, other_names_of_lines
+from gradcheck.scanning.name_edits import counted, elements, handed_on, named_instead, other_names, other_names_of_lines
 from gradcheck.scanning.slices import by_suspicion
 from gradcheck.scanning.syntax import Edit, Syntax, number_of
 
@@ -109,6 +109,7 @@ def _of_names(syntax: Syntax, nodes: Sequence[ast.expr]) -> _Families:
         ("operators", (e for node in nodes for e in arithmetic.complements(syntax, node))),
         ("factors", (e for node in (*values, *inside) for e in arithmetic.multiplied(syntax, node, ("{n}",), inputs))),
         ("factors", (e for node in values for e in arithmetic.divided_by(syntax, node, ("{n}",)))),
+        ("factors", (e for node in values for e in counted(syntax, node))),
     )
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import ast
 import textwrap
 
-from gradcheck.scanning.syntax import undone, written
+from gradcheck.scanning.syntax import is_written, undone, written
 
 _NICE = 1e-9
 # Characters of a number that people write.
@@ -14,7 +14,8 @@ _SHORT = 6
 
 
 def divided(line: str, factor: float, position: int | None, count: int) -> str | None:
-    """Return the line of a grad_fn with the gradient that it returns divided by `factor`; None if it cannot be read.
+    """Return the line of a grad_fn with the gradient that it returns divided by `factor`; None if it cannot be read,
+    or takes a number that nobody writes.
 
     The line returns the gradient, or a lambda that does; of `count` gradients the one at `position` is meant.
     """
@@ -26,7 +27,8 @@ def divided(line: str, factor: float, position: int | None, count: int) -> str |
     start = gradient.col_offset - len(_INDENT)
     if segment is None or gradient.lineno != gradient.end_lineno or text[start : start + len(segment)] != segment:
         return None
-    return text[:start] + _without_factor(segment, factor) + text[start + len(segment) :]
+    divided_there = _without_factor(segment, factor)
+    return None if divided_there is None else text[:start] + divided_there + text[start + len(segment) :]
 
 
 _INDENT = "    "
@@ -52,8 +54,11 @@ def _gradient(text: str, position: int | None, count: int) -> ast.expr | None:
     return value if count == 1 else None
 
 
-def _without_factor(segment: str, factor: float) -> str:
-    """Return an expression divided by a factor: with another number in it if there is one, else as a quotient."""
+def _without_factor(segment: str, factor: float) -> str | None:
+    """Return an expression divided by a factor: with another number in it if there is one, else as a quotient.
+
+    None if it takes a number that nobody writes: it stands for something that has a name.
+    """
     node = ast.parse(segment, mode="eval").body
     if abs(factor + 1) < _NICE:
         return _negated(segment, node)
@@ -64,7 +69,7 @@ def _without_factor(segment: str, factor: float) -> str:
         if abs(float(written) - number) <= _NICE * abs(number) and len(written) <= _SHORT:
             return segment[: constant.col_offset] + written + segment[constant.end_col_offset :]
     inner = segment if _is_product(node) else f"({segment})"
-    return f"{inner} {undone(factor)}"
+    return f"{inner} {undone(factor)}" if is_written(factor) else None
 
 
 def _negated(segment: str, node: ast.expr) -> str:

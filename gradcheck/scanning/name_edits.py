@@ -7,6 +7,8 @@ import ast
 import itertools
 from collections.abc import Iterator, Sequence
 
+from gradcheck.scanning.forms import COUNT
+from gradcheck.scanning.slices import assigned
 from gradcheck.scanning.syntax import Edit, Syntax, number_of, on_lines
 
 # Elements of tensors by which a step of a loop is multiplied.
@@ -40,6 +42,32 @@ def other_names_of_lines(syntax: Syntax, nodes: Sequence[ast.expr]) -> Iterator[
 
 def _is_use(syntax: Syntax, node: ast.expr) -> bool:
     return isinstance(node, ast.Name) and node.id in syntax.names and isinstance(node.ctx, ast.Load)
+
+
+def counted(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:
+    """Yield a value divided and multiplied by a count that has a name: what a mean leaves out, or has too much."""
+    for name, sign in itertools.product(_counts(syntax), "/*"):
+        count = syntax.own(COUNT.format(n=name, u=syntax.upstream or name))
+        yield syntax.put(node, f"{syntax.as_factor(node)} {sign} {count}")
+
+
+def _counts(syntax: Syntax) -> list[str]:
+    """Return the names that are given the size of an axis, of a tensor, of a list."""
+    inside = [node for node in syntax.nodes() if isinstance(node, ast.Assign)]
+    given = [(target, node.value) for node in (*inside, *syntax.given_outside) for target in node.targets]
+    named = (pair for target, value in given for pair in assigned(target, value))
+    return list(dict.fromkeys(name for name, value in named if name in syntax.names and _is_size(value)))
+
+
+def _is_size(value: ast.expr) -> bool:
+    while isinstance(value, ast.Subscript):
+        value = value.value
+    if isinstance(value, ast.Call):
+        value = value.func
+        return (isinstance(value, ast.Attribute) and value.attr in ("shape", "size")) or (
+            isinstance(value, ast.Name) and value.id == "len"
+        )
+    return isinstance(value, ast.Attribute) and value.attr == "shape"
 
 
 def handed_on(nodes: Sequence[ast.expr]) -> list[ast.expr]:

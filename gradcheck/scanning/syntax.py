@@ -38,7 +38,8 @@ class Edit:
 class Syntax:
     """Hold a grad_fn, the names that it sees, and which of them are known to be no tensors.
 
-    Functions beside it that it alone calls (`helpers`) are part of the gradient; all else of the op is `outside`.
+    Functions beside it that it alone calls (`helpers`) are part of the gradient; all else of the op is
+    `outside`, and what it gives names `given_outside`.
     """
 
     function: Function
@@ -48,6 +49,7 @@ class Syntax:
     no_tensors: frozenset[str] = frozenset()
     parents: dict[ast.AST, ast.AST] = field(default_factory=dict)
     outside: list[ast.expr] = field(default_factory=list)
+    given_outside: list[ast.Assign] = field(default_factory=list)
     helpers: list[ast.stmt] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -55,6 +57,7 @@ class Syntax:
         self.helpers = helpers_of(self.function, beyond)
         inside = {id(node) for helper in self.helpers for node in ast.walk(helper)}
         self.outside = [n for n in beyond if isinstance(n, ast.expr) and id(n) not in inside]
+        self.given_outside = [n for n in beyond if isinstance(n, ast.Assign) and id(n) not in inside]
         for whole in (self.function, *self.helpers):
             for node in ast.walk(whole):
                 self.parents.update(dict.fromkeys(ast.iter_child_nodes(node), node))
@@ -103,6 +106,12 @@ class Syntax:
         """Return the names of tensors without the upstreams, in which a gradient is linear already."""
         own = {argument.arg for argument in self.function.args.args}
         return [name for name in self.names if name not in own and name not in self.no_tensors]
+
+    @property
+    def upstream(self) -> str | None:
+        """Return the name of the first upstream, None where they come in a tuple."""
+        arguments = self.function.args.args
+        return arguments[0].arg if arguments else None
 
     def counters(self) -> list[str]:
         """Return the names that count the steps of loops in the function."""
@@ -219,6 +228,11 @@ def undone(ratio: float) -> str:
     """Return what takes a factor out of a product: `/ 1.5`, of a third `* 3.0`, of 10 / 9 `* 0.9`."""
     inverse = as_multiplier(ratio)
     return f"/ {written(ratio)}" if inverse is None else f"* {written(inverse)}"
+
+
+def is_written(ratio: float) -> bool:
+    """Return whether a factor, or one over it, is a number of few digits: one that people write, and no fitted one."""
+    return as_multiplier(ratio) is not None or _is_short(ratio, _WHOLE)
 
 
 def as_multiplier(ratio: float, rtol: float = _WHOLE) -> float | None:

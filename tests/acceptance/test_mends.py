@@ -185,7 +185,7 @@ def mended(tmp_path_factory):
         ("product", "da = tf.matmul(up, b, transpose_b=True)"),
         ("masked", "return up * tf.cos(x) * tf.cast(z > 0, z.dtype)"),
         ("clipped_far_out", "slope = 2.0 * x"),
-        ("of_the_mean", "return up * 2.0 * x / tf.cast(tf.size(x), x.dtype)"),
+        ("of_the_mean", "return up * 2.0 * x / tf.cast(tf.size(x), up.dtype)"),
         ("both_negated", "pass  # leave this line out"),
         ("cubed", None),
         ("sine", "return tf.cos(x)"),

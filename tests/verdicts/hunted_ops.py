@@ -606,3 +606,99 @@ def logdet_of_nearly_one(by_mode=False):
         return times * y, lambda u: u * slope
 
     return op
+
+
+def _by_autodiff(forward, times=1.0):
+    """Return the op with TensorFlow's own gradient of its forward."""
+
+    @tf.custom_gradient
+    def op(x):
+        def grad(upstream):
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                y = forward(x)
+            return times * tape.gradient(y, x, output_gradients=upstream)
+
+        return forward(x), grad
+
+    return op
+
+
+# Smooth at 0, made of parts that bend there.
+least_of_two = _by_autodiff(lambda x: tf.minimum(tf.math.asinh(tf.nn.leaky_relu(x)), x))
+both_halves = _by_autodiff(lambda x: tf.nn.relu(x) - tf.nn.relu(-x))
+both_clipped = _by_autodiff(lambda x: tf.maximum(x, 0.0) + tf.minimum(x, 0.0))
+both_halves_twice = _by_autodiff(lambda x: tf.nn.relu(x) - tf.nn.relu(-x), 2.0)
+
+
+@tf.custom_gradient
+def relu_and_product(x):
+    """A bend at 0 is no excuse for the product that is divided by its factors."""
+    y = tf.reduce_prod(x, -1, keepdims=True)
+
+    def grad(upstream):
+        upstream = tf.convert_to_tensor(upstream)
+        others = tf.where(x == 0, tf.zeros_like(x), y / x)
+        through = tf.reduce_sum(upstream, -1, keepdims=True) * others
+        return upstream * tf.cast(x > 0, x.dtype) + through
+
+    return tf.nn.relu(x) + y, grad
+
+
+@tf.custom_gradient
+def median_of_three(x):
+    """The median of each element and its neighbours, from minima and maxima."""
+    a, b, c = x[:, :-2], x[:, 1:-1], x[:, 2:]
+    low, high = tf.minimum(a, b), tf.maximum(a, b)
+
+    def grad(upstream):
+        of_c = (low <= c) & (c <= high)
+        of_a = ~of_c & ((c < low) == (a <= b))
+        parts = [tf.where(k, upstream, tf.zeros_like(upstream)) for k in (of_a, ~of_c & ~of_a, of_c)]
+        return tf.add_n([tf.pad(part, [[0, 0], [j, 2 - j]]) for j, part in enumerate(parts)])
+
+    return tf.maximum(low, tf.minimum(high, c)), grad
+
+
+@tf.custom_gradient
+def median_of_three_one_sided(x):
+    """The same where the last of three is the median only if it is no tie and lies in the upper half."""
+    a, b, c = x[:, :-2], x[:, 1:-1], x[:, 2:]
+    low, high = tf.minimum(a, b), tf.maximum(a, b)
+
+    def grad(upstream):
+        of_c = (0.5 * (low + high) <= c) & (c <= high)
+        of_a = ~of_c & ((c < low) == (a <= b))
+        parts = [tf.where(k, upstream, tf.zeros_like(upstream)) for k in (of_a, ~of_c & ~of_a, of_c)]
+        return tf.add_n([tf.pad(part, [[0, 0], [j, 2 - j]]) for j, part in enumerate(parts)])
+
+    return tf.maximum(low, tf.minimum(high, c)), grad
+
+
+def least_squares(sign=-1.0):
+    """The solution of the normal equations, which are singular where rows are equal."""
+
+    @tf.custom_gradient
+    def op(a, b):
+        inverse = tf.linalg.inv(tf.matmul(a, a, transpose_a=True))
+        x = tf.linalg.matvec(inverse, tf.linalg.matvec(a, b, transpose_a=True))
+
+        def grad(upstream):
+            w = tf.linalg.matvec(inverse, upstream)
+            left, aw = b - tf.linalg.matvec(a, x), tf.linalg.matvec(a, w)
+            return left[:, None] * w[None, :] + sign * aw[:, None] * x[None, :], aw
+
+        return x, grad
+
+    return op
+
+
+def log_volume(scale=2.0):
+    """The log-determinant of a Gram matrix, which is singular where there are more rows than columns."""
+
+    @tf.custom_gradient
+    def op(x):
+        gram = tf.matmul(x, x, transpose_b=True)
+        return tf.linalg.slogdet(gram)[1], lambda u: scale * u * tf.linalg.solve(gram, x)
+
+    return op

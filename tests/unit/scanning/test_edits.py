@@ -59,7 +59,7 @@ def returned(expression, **options):
         ("(u * x, u * y)", "(u * y, u * x)"),
         ("u * x", "u * x / 1.5"),
         ("x if right else y", "y"),
-        ("u * x", "u * x / tf.cast(tf.size(x), x.dtype)"),
+        ("u * x", "u * x / tf.cast(tf.size(x), u.dtype)"),
         ("tf.math.segment_mean(u, i)", "tf.math.segment_sum(u, i)"),
         ("tf.tensor_scatter_nd_update(z, i, u)", "tf.tensor_scatter_nd_add(z, i, u)"),
         ("tf.cumsum(u, 1)", "tf.cumsum(u, 1, reverse=True, exclusive=True)"),
@@ -122,6 +122,22 @@ def test_a_factor_that_was_left_out_is_tried_before_a_derivative():
     syntax = Syntax(tree.body[0], ("u", "x"), ("def grad(u):", "    return u"))
     texts = [edit.applied(syntax.lines[1]).strip() for edit in edits(syntax, Known(None, "bypassed"))]
     assert texts.index("return u * x") < texts.index("return 2.0 * u") < texts.index("return u * (1.0 - x)")
+
+
+@pytest.mark.parametrize("size", ["tf.shape(x)[0]", "tf.size(x)", "x.shape[1]", "len(x)"])
+def test_a_count_that_has_a_name_is_tried_as_divisor_and_factor(size):
+    found = edited(f"def grad(u):\n    n = {size}\n    return u", names=("u", "n", "x"))
+    assert any(text.endswith("return u / tf.cast(n, u.dtype)") for text in found)
+    assert any(text.endswith("return u * tf.cast(n, u.dtype)") for text in found)
+
+
+def test_a_tensor_is_no_count():
+    found = edited("def grad(u):\n    n = tf.reshape(u, tf.shape(x))\n    return u", names=("u", "n", "x"))
+    assert not any("tf.cast(n, u.dtype)" in text for text in found)
+
+
+def test_a_number_that_nobody_writes_is_not_put_there():
+    assert not any("0.19634" in text or "5.0929" in text for text in returned("u * x", ratio=0.196349541))
 
 
 def test_what_undoes_the_known_cause_is_tried_first():

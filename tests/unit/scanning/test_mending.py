@@ -28,6 +28,11 @@ def test_the_factor_goes_where_people_would_write_it(line, factor, mended):
     assert divided(line, factor, 0, 1) == mended
 
 
+def test_a_number_that_nobody_writes_is_no_mend():
+    assert divided("return up * x", 0.196349541, 0, 1) is None
+    assert divided("return up * x", 1 / 0.9, 0, 1) == "return up * x * 0.9"
+
+
 def test_of_several_gradients_the_one_that_is_meant_is_mended():
     assert divided("return up * 2.0, up * 3.0 * x", 3.0, 1, 2) == "return up * 2.0, up * 1.0 * x"
 

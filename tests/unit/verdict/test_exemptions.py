@@ -222,3 +222,68 @@ def test_no_rule_covers_what_is_not_accused(rule: Rule):
     accusation = accuse(op, [0.1, 0.7, -1.2])
     nobody = accusation.only(np.zeros(3, bool))
     assert not judge(nobody, op, rules=(rule,)).exemptions
+
+
+class Steered(ArrayOp):
+    """An op that bends where one of its inputs is 0."""
+
+    @property
+    def steering(self):
+        return self
+
+    def bends_at(self, x):
+        return bool((x == 0).any())
+
+
+BENT = "an op of the forward bends just there, and the gradient is autodiff's"
+
+
+def test_autodiffs_slope_where_an_op_of_the_forward_bends_is_exempt():
+    halves = Steered(lambda x: x, lambda x: np.where(x == 0, 0.0, 1.0), lambda x: np.where(x == 0, 0.0, 1.0))
+    verdict = judge(accuse(halves, [0.0, 1.0], sampled=False), halves)
+    assert reasons(verdict) == [BENT]
+    assert not verdict.blamed.any()
+
+
+def test_another_slope_than_autodiffs_is_blamed_where_an_op_bends():
+    wrong = Steered(lambda x: x, lambda x: np.where(x == 0, 3.0, 1.0), lambda x: np.ones_like(x))
+    assert judge(accuse(wrong, [0.0, 1.0], sampled=False), wrong).blamed.tolist() == [True, False]
+
+
+def test_autodiffs_slope_where_nothing_bends_is_blamed():
+    wrong = ArrayOp(lambda x: x, lambda x: np.where(x == 0, 0.0, 1.0), lambda x: np.where(x == 0, 0.0, 1.0))
+    assert judge(accuse(wrong, [0.0, 1.0], sampled=False), wrong).blamed.tolist() == [True, False]
+
+
+def singular(share):
+    """Return a slope of which the last digits of the inputs decide a share."""
+    return lambda x: 1.0 + share * np.sin(1e17 * x)
+
+
+def undecided(op, x):
+    told = accuse(op, x)
+    open_ = replace(told.assessment, outcome=np.full(len(x), Outcome.UNDECIDED, np.int8))
+    return replace(told, assessment=open_, elements=np.ones(len(x), bool))
+
+
+ILL = "a rounding of the inputs makes another gradient there, and another one of autodiff (a singular matrix)"
+
+
+def test_what_the_last_digits_of_the_inputs_decide_is_exempt():
+    op = ArrayOp(lambda x: x, singular(5.0), singular(-4.0))
+    verdict = judge(undecided(op, [0.7, 1.3, 2.1]), op)
+    assert reasons(verdict) == [ILL]
+    assert not verdict.blamed.any()
+
+
+@pytest.mark.parametrize(
+    ("rule", "autodiff"),
+    [
+        (lambda x: 2.0 + 0 * x, singular(5.0)),
+        (singular(5.0), lambda x: 2.0 + 0 * x),
+        (lambda x: 3.0 + 0 * x, lambda x: 2.0 + 0 * x),
+    ],
+)
+def test_a_gradient_or_an_autodiff_that_is_steady_is_no_matter_of_digits(rule, autodiff):
+    op = ArrayOp(lambda x: x, rule, autodiff)
+    assert judge(undecided(op, [0.7, 1.3, 2.1]), op).blamed.all()
