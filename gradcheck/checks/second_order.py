@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from gradcheck.backend.tensorflow.faults import own_fault, refused
 from gradcheck.backend.tensorflow.second_derivative import Second, SecondDerivative
 from gradcheck.checks.check import OUTPUTS, TENSORS, Check, Item, Need
 from gradcheck.diagnose.finding import seen_in
+from gradcheck.diagnose.inner_rules import without, wrong_inside
 from gradcheck.differences.assess import Outcome, assess
 from gradcheck.differences.vector_function import Point
 from gradcheck.measure.gradients import tolerance_of
@@ -55,6 +57,7 @@ def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
     compared = _kept_rules if lab.case.intended else _differences
     slope, outcome, tolerance = compared(lab, second.directions, values)
     wrong = False
+    inside = wrong_inside(lab, lambda: _is_right(lab, second, slope, outcome)) if Outcome.WRONG in outcome else None
     for index, (slot, part) in enumerate(zip(lab.slots, lab.layout.inputs.ranges(), strict=True)):
         bad = outcome[part] == Outcome.WRONG
         if values.missing[index]:
@@ -68,7 +71,8 @@ def ask(lab: Lab, found: Sequence[Finding]) -> Iterator[Item]:
         lost = ~np.isfinite(values.packed[part]) & np.isfinite(slope[part]) & (outcome[part] == FINITE)
         if bad.any():
             wrong = True
-            yield _mismatch(lab, index, part, values.packed, slope, tolerance, bad)
+            finding = _mismatch(lab, index, part, values.packed, slope, tolerance, bad)
+            yield finding if inside is None else _of_inside(finding, inside)
         elif lost.any():
             wrong = True
             yield _nonfinite(slot, values.packed[part], slope[part], lost)
@@ -184,6 +188,25 @@ def _mismatch(
         elements=tuple(elements),
         wrong=int(bad.sum()),
     )
+
+
+def _of_inside(finding: Finding, name: str) -> Finding:
+    return replace(
+        finding,
+        message=f"{finding.message}. {without(name)}",
+        hint=f"correct the gradient of `{name}`: write a case for it",
+    )
+
+
+def _is_right(lab: Lab, second: SecondDerivative, slope: Array, outcome: np.ndarray) -> bool:
+    """Return whether the second derivative, as the recorder lets rules run now, is that of the differences."""
+    found = refused(lambda: second.of(lab.operation, lab.first_way, wide=False))
+    decided = outcome != Outcome.UNDECIDED
+    if found is None or not decided.any():
+        return False
+    loose = HALF_SECOND_RTOL if lab.rounds_to_half else SECOND_RTOL
+    got, wanted = found.packed[decided], slope[decided]
+    return bool(np.all(np.abs(got - wanted) <= loose * (np.abs(wanted) + largest(wanted))))
 
 
 def _autodiff(lab: Lab) -> Array | None:

@@ -20,7 +20,7 @@ from gradcheck.diagnose.factors import with_other_factor
 from gradcheck.diagnose.finding import hardened
 from gradcheck.diagnose.gather import diagnosis_of
 from gradcheck.diagnose.ignored import with_ignored
-from gradcheck.diagnose.inner_rules import inner_rule
+from gradcheck.diagnose.inner_rules import inner_rule, with_wrong_rule
 from gradcheck.diagnose.parts_of_outputs import part_of_outputs
 from gradcheck.diagnose.regions import in_region
 from gradcheck.diagnose.rows import rows_of
@@ -332,7 +332,7 @@ def _mismatch(lab: Lab, measurement: Measurement, measurements: Sequence[Measure
         diagnosis = part_of_outputs(lab, measurement) or approximate(lab, measurement) or diagnosis
     if diagnosis.moving and (region := region_nearby(lab, measurement.slot)) is not None:
         diagnosis = in_region(region)
-    diagnosis = with_ignored(lab, measurement, diagnosis)
+    diagnosis = with_wrong_rule(lab, measurement, with_ignored(lab, measurement, diagnosis))
     hint = diagnosis.hint
     if meant:
         diagnosis = stopped_in_the_forward(lab, diagnosis)

@@ -238,6 +238,8 @@ def _one_output(e: Evidence) -> Diagnosis | None:
     detail = next((found for test in _OF_A_PART if (found := test(part))), None)
     if detail is None:
         return Diagnosis("one-output", said, hint, tentative=True)
+    if detail.cause == "zero":
+        return Diagnosis("one-output", f"nothing comes from {bad[0]}", f"add what comes from the upstream of {bad[0]}")
     return Diagnosis("one-output", f"{said}: there {detail.message}", f"{hint}: {detail.hint}")
 
 

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Find the inner custom gradient whose rule makes a gradient what it is: a straight-through step inside a larger op."""
+"""Find the inner custom gradient whose rule makes a gradient what it is: a straight-through step, a wrong rule."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -12,10 +13,12 @@ from gradcheck.backend.tensorflow.vector_op import VectorOp
 from gradcheck.diagnose.evidence import Diagnosis
 from gradcheck.differences.vector_function import Point
 from gradcheck.measure.lab import Lab
+from gradcheck.measure.measurement import Measurement
+from gradcheck.measure.mended import gradient_now
 from gradcheck.measure.precision import keeping, stopping
 from gradcheck.numerics.arrays import Array
-from gradcheck.numerics.closeness import close
-from gradcheck.verdict.tolerances import INNER_RULES, SAME_RTOL
+from gradcheck.numerics.closeness import close, largest
+from gradcheck.verdict.tolerances import ELSEWHERE_RTOL, HALVES_ELSEWHERE_RTOL, INNER_RULES, SAME_RTOL
 
 
 def inner_rule(lab: Lab, x: Array, coordinates: np.ndarray | slice) -> Diagnosis | None:
@@ -41,6 +44,41 @@ def inner_rule(lab: Lab, x: Array, coordinates: np.ndarray | slice) -> Diagnosis
                 f"it is right but for the rule of `{short}` inside, which is not the derivative of what that computes",
                 f"if the rule is meant, declare it: `intended: [{short}]`",
             )
+    return None
+
+
+def with_wrong_rule(lab: Lab, measurement: Measurement, diagnosis: Diagnosis) -> Diagnosis:
+    """Return a diagnosis with the one of several functions in the op whose rule is wrong, as it is if none is found."""
+    if measurement.declared or lab.random or _right_now(lab, measurement):
+        return diagnosis
+    name = wrong_inside(lab, lambda: _right_now(lab, measurement))
+    return diagnosis if name is None else replace(diagnosis, message=f"{diagnosis.message}. {without(name)}")
+
+
+def without(name: str) -> str:
+    """Return the words for a function whose rule alone is wrong."""
+    return f"Without the rule of `{name}` inside it is right"
+
+
+def _right_now(lab: Lab, measurement: Measurement) -> bool:
+    """Return whether the gradient of an input, as the recorder lets rules run now, is the wanted one."""
+    found = gradient_now(lab, lab.vector())
+    known = measurement.decided & np.isfinite(measurement.wanted)
+    if found is None or not known.any():
+        return False
+    rtol = HALVES_ELSEWHERE_RTOL if lab.rounds_to_half else ELSEWHERE_RTOL
+    wanted = measurement.wanted[known]
+    return close(found[measurement.part][known], wanted, rtol, rtol * largest(wanted))
+
+
+def wrong_inside(lab: Lab, is_right: Callable[[], bool]) -> str | None:
+    """Return the name of the inner function without whose rule alone something is right, None if there is none."""
+    own, names = getattr(lab.loaded.op, "__qualname__", ""), lab.called
+    for name in names[:INNER_RULES] if len(names) > 1 else ():
+        others = [other for other in names if other != name]
+        with lab.recorder.bypassed(), lab.recorder.keeping(*others):
+            if name != own and is_right():
+                return name.rpartition(".")[2]
     return None
 
 

@@ -7,9 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from gradcheck.backend.tensorflow.recorder import Rule
 from gradcheck.diagnose.causes import LACKING, UNNAMED
 from gradcheck.diagnose.contrast import contrast_of
 from gradcheck.diagnose.counterfactual import TWO_CHANGES
+from gradcheck.diagnose.places import rules_named
 from gradcheck.files import shown
 from gradcheck.measure.edited import Clues, FaultsLeft, Mend, Trials, mend_at
 from gradcheck.measure.lab import Lab
@@ -63,7 +65,7 @@ def _with_mend_here(
     right = Wanted(str(finding.wrt), lab.vector(), wanted, decided + measurement.part.start)
     wrong = tuple(known.slot.name for known in lab.known_measurements if known.wrong.any())
     is_word = line is not None and factor is not None and undone(factor) not in line[1]
-    clues = Clues(finding.cause, factor, line, is_word, wrong)
+    clues = Clues(finding.cause, factor, line, is_word, wrong, _rule_of(lab, finding))
     mend = mend_at(lab, right, faults_left, clues, trials)
     return _with_fix(lab, finding, mend, contrast_of(measurement, lab.facts.stops))
 
@@ -75,7 +77,8 @@ def _with_mend_elsewhere(lab: Lab, finding: Finding, part: slice, faults_left: F
     if x is None or wanted is None or not np.isfinite(wanted).all():
         return finding
     right = Wanted(str(finding.wrt), x, wanted, np.arange(part.start, part.stop))
-    return _with_fix(lab, finding, mend_at(lab, right, faults_left, Clues(finding.cause), trials))
+    clues = Clues(finding.cause, rule=_rule_of(lab, finding))
+    return _with_fix(lab, finding, mend_at(lab, right, faults_left, clues, trials))
 
 
 def _may_be_with_fix(lab: Lab, finding: Finding) -> bool:
@@ -93,11 +96,18 @@ def _is_identity(lab: Lab, part: slice) -> bool:
 
 def _divided(lab: Lab, finding: Finding, factor: float) -> tuple[int, str] | None:
     """Return the line that returns the gradient, divided by a factor where people would write it."""
-    rules = [rule for rule in lab.recorder.rules.values() if finding.wrt in rule.names]
-    if len(rules) != 1 or finding.source is None:
+    rule = _rule_of(lab, finding)
+    if rule is None or finding.wrt not in rule.names or finding.source is None:
         return None
-    text = divided(finding.source.text, factor, rules[0].names.index(str(finding.wrt)), len(rules[0].names))
+    text = divided(finding.source.text, factor, rule.names.index(str(finding.wrt)), len(rule.names))
     return None if text is None else (finding.source.line, text)
+
+
+def _rule_of(lab: Lab, finding: Finding) -> Rule | None:
+    """Return the rule that a finding is about: the op's only one, or the one that it names; None if that is open."""
+    rules = list(lab.recorder.rules.values())
+    rules = rules if len(rules) == 1 else rules_named(lab, finding)
+    return rules[0] if len(rules) == 1 else None
 
 
 def _with_fix(lab: Lab, finding: Finding, mend: Mend | None, contrast: str = "") -> Finding:
@@ -107,7 +117,8 @@ def _with_fix(lab: Lab, finding: Finding, mend: Mend | None, contrast: str = "")
     """
     if mend is None:
         return finding
-    rule = next(iter(lab.recorder.rules.values()))
+    rule = _rule_of(lab, finding)
+    assert rule is not None
     line = line_at(rule.file, mend.edit.line)
     source = Source(shown(rule.file), line.line, rule.function, line.text)
     # Whose mistake has no name is named by its mend; one line says more than two changes elsewhere.

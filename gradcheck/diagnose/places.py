@@ -52,10 +52,15 @@ def source_of(finding: Finding, lab: Lab) -> Source | None:
     return None if line is None else Source(shown(rule.file), line.line, rule.function, line.text)
 
 
+def rules_named(lab: Lab, finding: Finding) -> list[Rule]:
+    """Return the rules of the functions that a finding names."""
+    return [rule for rule in lab.recorder.rules.values() if f"`{rule.op}`" in finding.message]
+
+
 def _rule(finding: Finding, lab: Lab) -> Rule | None:
     """Return the rule that a finding is about: the one that it names, or the first whose gradient was taken."""
     rules = list(lab.recorder.rules.values())
-    named = [rule for rule in rules if f"`{rule.op}`" in finding.message]
+    named = rules_named(lab, finding)
     # The rule of an op inside another custom gradient does not run.
     notes = lab.gradient_notes if lab.known_run is not None else ()
     ran = [rule for rule in rules if any(note.function == rule.op for note in notes)]

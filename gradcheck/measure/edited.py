@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from gradcheck.backend.tensorflow.edited import Editable, editables
 from gradcheck.backend.tensorflow.faults import refusals, refused
+from gradcheck.backend.tensorflow.recorder import Rule
 from gradcheck.backend.tensorflow.runs import Run
 from gradcheck.measure.mended import (
     Wanted,
@@ -80,7 +81,7 @@ class Clues:
     """Hold what is known of a mistake: its cause, what the gradient is to be divided by, a line to try.
 
     `is_word` says that this line has another number or sign than the user's, not a factor more: it is tried first.
-    `wrong` names the inputs whose gradients are wrong.
+    `wrong` names the inputs whose gradients are wrong, `rule` is the one to edit, None where that is not known.
     """
 
     cause: str | None = None
@@ -88,6 +89,7 @@ class Clues:
     line: tuple[int, str] | None = None
     is_word: bool = False
     wrong: tuple[str, ...] = ()
+    rule: Rule | None = None
 
     @property
     def seconds(self) -> float:
@@ -118,7 +120,7 @@ def mend_at(lab: Lab, wanted: Wanted, faults_left: FaultsLeft, clues: Clues, tri
     Where no edit cures all inputs, one that cures this one and leaves the others as they are; where none passes every
     check, one with which the gradient is right at x and at fresh points.
     """
-    code = _code(lab)
+    code = _code(lab, clues.rule)
     if code is None or wanted.x.size > EDITED_SIZE or moves_variables(lab, wanted.x):
         return None
     before = gradient_now(lab, wanted.x)
@@ -127,7 +129,7 @@ def mend_at(lab: Lab, wanted: Wanted, faults_left: FaultsLeft, clues: Clues, tri
     line = None if clues.line is None or trials.ended else code.parts[0].whole_line(*clues.line)
     first, last = ([line], None) if line is not None and clues.is_word else ([], line)
     candidates = itertools.chain(first, _candidates(lab, code, clues, trials))
-    tried = _tried(lab, code, wanted.x, candidates, last, clues.seconds, trials)
+    tried = _tried(lab, code, wanted.x, candidates, last, clues, trials)
     right = ((e, is_right_everywhere(g, wanted)) for e, g in tried if is_right(g, before, wanted))
     return _first_cure(lab, code, wanted, faults_left, right, trials)
 
@@ -177,7 +179,10 @@ def _first_cure(
 
 def _known(lab: Lab, clues: Clues) -> Known:
     """Return what the edits are ordered by; variables are returned after the inputs."""
-    (rule,) = lab.recorder.rules.values()
+    rule = clues.rule
+    if rule is None or len(lab.recorder.rules) > 1:
+        # What the rule of a function inside takes and returns are no inputs of the op.
+        return Known(clues.ratio, clues.cause)
     names = [*rule.names, *(v.name for v in lab.variables)]
     wrong = [names.index(name) for name in clues.wrong if name in names]
     count = len(names) if any(place >= len(rule.names) for place in wrong) else len(rule.names)
@@ -197,24 +202,23 @@ def _whole_passes(lab: Lab, code: Code, edit: Edit, faults_left: FaultsLeft, of:
     return all(is_older(lab, fault) for fault in faults)
 
 
-def _code(lab: Lab) -> Code | None:
-    """Return what may be edited, None where the op has several rules or its source is not found."""
-    rules = list(lab.recorder.rules.values())
-    parts = editables(rules[0], lab.recorder) if len(rules) == 1 else []
+def _code(lab: Lab, rule: Rule | None) -> Code | None:
+    """Return what may be edited of a rule, None where it is not known or its source is not found."""
+    parts = [] if rule is None else editables(rule, lab.recorder)
     return Code(tuple(parts)) if parts else None
 
 
 def _tried(
-    lab: Lab, code: Code, x: Array, candidates: Iterable[Edit], last: Edit | None, seconds: float, trials: Trials
+    lab: Lab, code: Code, x: Array, candidates: Iterable[Edit], last: Edit | None, clues: Clues, trials: Trials
 ) -> Iterator[tuple[Edit, Array]]:
     """Yield edits with the gradients that they give, in eager and in the op's own dtype.
 
     The forward runs once for all edits of a grad_fn that read the same names.  For the `last` there is always time.
     """
-    end = time.process_time() + seconds
+    end = time.process_time() + clues.seconds
     again = lab.gradients.pulled_again(replace(EAGER, device=lab.first_way.device), own_point(lab, x), lab.upstream)
     # With the grad_fn of that forward among the live functions.
-    code = _code(lab) or code
+    code = _code(lab, clues.rule) or code
     seen: set[Edit] = set()
     for edit in candidates:
         if edit in seen:
