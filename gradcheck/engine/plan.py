@@ -8,7 +8,7 @@ from functools import partial
 from typing import Protocol
 
 from gradcheck.backend.tensorflow.failures import Stopped, first_line, raised_by_user
-from gradcheck.backend.tensorflow.faults import own_fault
+from gradcheck.backend.tensorflow.faults import own_fault, refused
 from gradcheck.backend.tensorflow.runs import OutputsChanged
 from gradcheck.backend.tensorflow.runtime import give_back
 from gradcheck.checks import CHECKS
@@ -24,9 +24,11 @@ from gradcheck.engine.limits import Limits
 from gradcheck.engine.phases import MENDS
 from gradcheck.engine.report import Facts, Report
 from gradcheck.errors import one_line
-from gradcheck.measure.edited import Trials
+from gradcheck.measure.edited import FaultsLeft, Trials
 from gradcheck.measure.lab import Lab
+from gradcheck.measure.prepare import prepare_at
 from gradcheck.results import Finding, Skipped
+from gradcheck.sites.variables import other_variables
 
 # After these nothing that is compared means anything.
 DECISIVE = frozenset({"nondeterministic", "stale-state", "state-changed"})
@@ -173,12 +175,32 @@ def mend(lab: Lab, report: Report, progress: Progress) -> None:
     others = [finding for finding in report.findings if finding.code != "gradient-mismatch"]
     for i in places:
         progress.enter(MENDS, with_result=True)
-        report.findings[i] = with_mend(lab, report.findings[i], partial(faults_left, before=others), trials)
+        left = partial(faults_left, before=others)
+        report.findings[i] = with_mend(lab, report.findings[i], left, trials)
+        if not report.findings[i].fix:
+            report.findings[i] = _with_mend_at_other_variables(lab, report.findings[i], left)
     # What cured a later input may cure one for which there was no time.
     for i in places if trials.cures else ():
         if not report.findings[i].fix:
             again = replace(trials, ended=True)
             report.findings[i] = with_mend(lab, report.findings[i], partial(faults_left, before=others), again)
+
+
+def _with_mend_at_other_variables(lab: Lab, finding: Finding, left: FaultsLeft) -> Finding:
+    """Return a mismatch that only other values of the variables show with its mend: weights of one hide factors."""
+    if any(m.wrong.any() for m in lab.known_measurements):
+        return finding
+    try:
+        for there in other_variables(lab):
+            there.state.restore()
+            again = refused(lambda there=there: prepare_at(lab, there.values))  # type: ignore[misc]
+            if again is not None and any(m.slot.name == finding.wrt and m.wrong.any() for m in again.measurements):
+                return with_mend(again, finding, left, Trials())
+    except Stopped:
+        pass
+    finally:
+        lab.gradients.state.restore()
+    return finding
 
 
 def _facts(lab: Lab, limits: Limits) -> Facts:

@@ -127,6 +127,42 @@ class Scaled(tf.keras.layers.Layer):
             return x * w, grad
 
         return op(x, w)
+
+
+class Gain(tf.keras.layers.Layer):
+    def build(self, shape):
+        self.g = self.add_weight(shape=(shape[-1],), initializer="ones", name="g")
+
+    def call(self, x):
+        g = tf.convert_to_tensor(self.g)
+
+        @tf.custom_gradient
+        def op(x, g):
+            y = tf.tanh(x)
+
+            def grad(up):
+                return up * (1.0 - y * y), tf.reduce_sum(up * y, axis=0)
+
+            return y * g, grad
+
+        return op(x, g)
+
+
+@tf.custom_gradient
+def right_sine(x):
+    return tf.sin(x), lambda up: up * tf.cos(x)
+
+
+@tf.custom_gradient
+def wrong_square(x):
+    def grad(up):
+        return up * x
+
+    return x * x, grad
+
+
+def sum_of_two(x):
+    return right_sine(x) + wrong_square(x)
 """
 SPEC = """
 module: ops.py
@@ -143,6 +179,8 @@ cases:
   centred_softmax: {inputs: {x: {shape: [3, 4]}}}
   taps: {inputs: {x: {shape: [2, 8]}, w: {shape: [3]}}}
   Scaled: {build: {}, inputs: {x: {shape: [3, 4]}}}
+  Gain: {build: {}, inputs: {x: {shape: [3, 4]}}}
+  sum_of_two: {inputs: {x: {shape: [3, 4]}}}
 """
 
 
@@ -192,6 +230,10 @@ def mended(tmp_path_factory):
         ("centred_softmax", "return g - tf.reduce_sum(y * g, -1, keepdims=True)"),
         ("taps", "dx = tf.add_n([w[2 - j] * wide[:, j : j + n] for j in range(3)])"),
         ("Scaled", "return up * w, tf.reduce_sum(up * x, axis=0)"),
+        # Weights of one hide that the factor is forgotten.
+        ("Gain", "return up * (1.0 - y * y) * g, tf.reduce_sum(up * y, axis=0)"),
+        # The mistake is in the second of two functions.
+        ("sum_of_two", "return 2.0 * up * x"),
     ],
 )
 def test_a_verified_mend_is_a_line_of_the_file_with_which_the_case_passes(mended, name, fix):

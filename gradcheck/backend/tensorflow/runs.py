@@ -247,5 +247,6 @@ def dtype_name(array: Any) -> str:
 
 
 def device_of(tensor: Any) -> str:
-    """Return where a tensor lives, as `cpu:0`."""
-    return str(tensor.device).rpartition("/device:")[2].lower() if tf.is_tensor(tensor) else ""
+    """Return where a tensor lives, as `cpu:0`; nothing for a variable of Keras, which does not say so."""
+    device = getattr(tensor, "device", "") if tf.is_tensor(tensor) else ""
+    return str(device).rpartition("/device:")[2].lower()
