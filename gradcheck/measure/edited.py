@@ -6,7 +6,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -28,12 +28,14 @@ from gradcheck.numerics.arrays import Array
 from gradcheck.results import Finding
 from gradcheck.scanning.edits import Known, edits
 from gradcheck.scanning.syntax import Edit
+from gradcheck.time_limits import OutOfTime, can_be_limited, time_limit
 from gradcheck.verdict.tolerances import (
     EDIT_SECONDS,
     EDITED_SIZE,
     EDITS_KEPT,
     EDITS_TRIED,
     EDITS_VERIFIED,
+    LOOP_SECONDS,
     NAMED_SECONDS,
 )
 from gradcheck.ways import EAGER
@@ -205,6 +207,7 @@ def _whole_passes(lab: Lab, code: Code, edit: Edit, faults_left: FaultsLeft, of:
 def _code(lab: Lab, rule: Rule | None) -> Code | None:
     """Return what may be edited of a rule, None where it is not known or its source is not found."""
     parts = [] if rule is None else editables(rule, lab.recorder)
+    parts = [part for part in parts if can_be_limited() or not part.syntax.may_loop_on]
     return Code(tuple(parts)) if parts else None
 
 
@@ -238,11 +241,16 @@ def _tried(
 
 def _with_edit(lab: Lab, code: Code, x: Array, edit: Edit, again: Callable[[], Run]) -> Array | None:
     """Return the gradient with an edit, None where it cannot be or fails."""
+    part = code.part(edit)
     with ExitStack() as stack, refusals():
         try:
-            live = code.part(edit).reaches_live(edit)
+            live = part.reaches_live(edit)
             stack.enter_context(code.edited(edit))
         except (SyntaxError, ValueError):
             return None
-        return packed(lab, refused(again)) if live else gradient_now(lab, x)
+        if not part.syntax.may_loop_on:
+            return packed(lab, refused(again)) if live else gradient_now(lab, x)
+        # With another number in it the loop may never end.
+        with suppress(OutOfTime), time_limit(LOOP_SECONDS):
+            return packed(lab, refused(again)) if live else gradient_now(lab, x)
     return None

@@ -6,12 +6,10 @@ from __future__ import annotations
 import contextlib
 import gc
 import pickle
-import signal
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from gradcheck.backend.tensorflow.replay import replay_of
 from gradcheck.calls import Kept, Site
@@ -23,13 +21,10 @@ from gradcheck.findings import INTERNAL
 from gradcheck.recording.seen import case_for, seen_in
 from gradcheck.recording.settings import CURRENT, Settings
 from gradcheck.results import SKIPPED, CaseResult, Finding
+from gradcheck.time_limits import OutOfTime, time_limit
 
 # A part of the time limit, so that a case ends by itself and the process need not be ended.
 OWN_LIMIT = 0.9
-
-
-class _OutOfTime(KeyboardInterrupt):
-    """End a check that takes too long; user code that catches Exception does not stop it."""
 
 
 def judge(sites: list[Site], settings: Settings, folder: Path, modes: tuple[str, ...]) -> None:
@@ -71,12 +66,12 @@ def _judged(site: Site, call: Kept, name: str, settings: Settings, modes: tuple[
         return _placed(_not_repeated(site, name, one_line(error)), site, name)
     limits = Limits(show=settings.show, seconds=OWN_LIMIT * settings.timeout)
     try:
-        with _time_limit(settings.timeout), _variables_kept(call):
+        with time_limit(settings.timeout), _variables_kept(call):
             result = check_here(replay.op, case, limits)
     except Exception as error:
         fault = Finding("crashed", f"gradcheck failed: {one_line(error)}", cause=INTERNAL)
         result = unfinished(case, fault, time.monotonic() - started)
-    except _OutOfTime:
+    except OutOfTime:
         message = f"ran longer than {settings.timeout:g} s"
         result = unfinished(case, Finding("timeout", message, hint="raise --timeout"), time.monotonic() - started)
     return _placed(result, site, name)
@@ -89,27 +84,6 @@ def _not_repeated(site: Site, name: str, why: str) -> CaseResult:
 def _placed(result: CaseResult, site: Site, name: str) -> CaseResult:
     """Return the result with the place of the site in the user's file; the report makes the id of it."""
     return replace(result, id=f"{site.file}:{site.line}::{name}", spec=site.file, line=site.line, case=name)
-
-
-@contextlib.contextmanager
-def _time_limit(seconds: float) -> Iterator[None]:
-    """Raise _OutOfTime in the block after some seconds, where signals can be had."""
-
-    def end(number: int, frame: Any) -> None:
-        raise _OutOfTime
-
-    try:
-        before = signal.signal(signal.SIGALRM, end)
-    except (ValueError, AttributeError):
-        # Not in the main thread, or not on this system: the process that waits keeps the time.
-        yield
-        return
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from gradcheck.scanning.returns import own_nodes
 _ATOMS = (ast.Name, ast.Call, ast.Constant, ast.Attribute, ast.Subscript)
 # How near a number is to a whole or short one that is one, and the digits of a short one.
 _WHOLE, _DIGITS = 1e-6, 3
-# A gradient that loops while something holds may never end with another number in it.
+# Functions that loop while something holds.
 _ENDLESS = ("while_loop",)
 
 Function = ast.FunctionDef | ast.Lambda
@@ -63,12 +63,25 @@ class Syntax:
                 self.parents.update(dict.fromkeys(ast.iter_child_nodes(node), node))
 
     @property
-    def may_not_end(self) -> bool:
+    def may_loop_on(self) -> bool:
         """Return whether the function loops for as long as a condition holds."""
-        nodes = list(ast.walk(self.function))
-        return any(isinstance(node, ast.While) for node in nodes) or any(
-            isinstance(node, ast.Attribute) and node.attr in _ENDLESS for node in nodes
-        )
+        return bool(self._conditions_of_loops())
+
+    def _call_of(self, argument: ast.AST) -> ast.AST | None:
+        """Return what an argument is given to."""
+        parent = self.parents.get(argument)
+        return self.parents.get(parent) if isinstance(parent, ast.keyword) else parent
+
+    def _conditions_of_loops(self) -> list[ast.AST]:
+        """Return what says whether a loop goes on; functions that are named there are found by their names."""
+        found: list[ast.AST] = []
+        for node in self.nodes():
+            if isinstance(node, ast.While):
+                found.append(node.test)
+            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _ENDLESS:
+                found += [*node.args[:1], *(k.value for k in node.keywords if k.arg == "cond")]
+        names = names_read(found)
+        return [*found, *(node for node in self.nodes() if _function_named(node) in names and names)]
 
     def nodes(self) -> Iterator[ast.AST]:
         """Yield all nodes of the function's body, and of its helpers."""
@@ -77,8 +90,13 @@ class Syntax:
         yield from (node for part in parts for node in ast.walk(part))
 
     def expressions(self) -> list[ast.expr]:
-        """Return the expressions of the body that stand in one line."""
-        return [node for node in self.nodes() if isinstance(node, ast.expr) and node.lineno == node.end_lineno]
+        """Return the expressions of the body that stand in one line, without what decides how long a loop goes on."""
+        conditions = self._conditions_of_loops()
+        deciding = {id(part) for condition in conditions for part in ast.walk(condition)}
+        # The call that loops, too: its arguments exchanged, another one would decide.
+        deciding |= {id(self._call_of(condition)) for condition in conditions}
+        expressions = (node for node in self.nodes() if isinstance(node, ast.expr) and id(node) not in deciding)
+        return [node for node in expressions if node.lineno == node.end_lineno]
 
     def returned(self) -> list[ast.expr]:
         """Return the expressions of the gradients that are returned."""
@@ -203,7 +221,7 @@ def names_read(nodes: Iterable[ast.AST]) -> set[str]:
     return {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
 
 
-def _function_named(node: ast.stmt) -> str | None:
+def _function_named(node: ast.AST) -> str | None:
     """Return the name that a statement gives a function, None for another statement."""
     if isinstance(node, ast.FunctionDef):
         return None if node.decorator_list else node.name

@@ -115,7 +115,7 @@ def _of_helpers(own: Editable, rule: Rule) -> Iterator[Editable]:
             continue
         syntax = Syntax(statement, _names(statement, statement), own.lines, own.syntax.library, _no_tensors(statement))
         functions = _of_every_copy(name, own.owners, rule.file)
-        if functions and not syntax.may_not_end:
+        if functions:
             place = _place(functions[0].__code__)
             yield Editable(functions, syntax, statement, own.lines, own.recorder, place)
 
@@ -139,9 +139,7 @@ def _of_grad_fn(rule: Rule, recorder: Recorder) -> Editable | None:
         return None
     library = next((name for name, value in owners[0].__globals__.items() if value is tf), "tf")
     syntax = Syntax(found, _names(statement, found), lines, library, _no_tensors(statement))
-    return (
-        None if syntax.may_not_end else Editable(owners, syntax, statement, lines, recorder, (rule.function, rule.line))
-    )
+    return Editable(owners, syntax, statement, lines, recorder, (rule.function, rule.line))
 
 
 def _span(statement: ast.stmt) -> tuple[int, int]:
@@ -173,19 +171,25 @@ def _owners(rule: Rule) -> tuple[types.FunctionType, ...]:
 
 
 def _names(statement: ast.stmt, function: Function) -> tuple[str, ...]:
-    """Return the names that a grad_fn may mean: its own, then those of the functions around it."""
-    around = [node for node in ast.walk(statement) if isinstance(node, (ast.FunctionDef, ast.Lambda))]
-    around = [node for node in around if _holds(node, function)]
+    """Return the names that a grad_fn may mean: its own, then those of the functions around it and inside it."""
+    functions = [node for node in ast.walk(statement) if isinstance(node, (ast.FunctionDef, ast.Lambda))]
+    around = [node for node in functions if _holds(node, function)]
+    inside = [node for node in functions if _holds(function, node) and node is not function]
     found: dict[str, None] = {}
-    for node in sorted(around, key=lambda node: -node.lineno):
-        arguments = node.args
-        every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
-        found |= {argument.arg: None for argument in every if argument.arg not in ("self", "variables")}
-        body = node.body if isinstance(node.body, list) else []
-        for part in (p for s in body for p in ast.walk(s) if not isinstance(s, ast.FunctionDef)):
-            if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store) and part.id != "_":
-                found[part.id] = None
+    for node in (*sorted(around, key=lambda node: -node.lineno), *inside):
+        found |= dict.fromkeys(_own_names(node))
     return tuple(found)
+
+
+def _own_names(function: Function) -> Iterator[str]:
+    """Yield the names of a function's arguments, and those that it assigns."""
+    arguments = function.args
+    every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
+    yield from (argument.arg for argument in every if argument.arg not in ("self", "variables"))
+    body = function.body if isinstance(function.body, list) else []
+    for part in (p for s in body for p in ast.walk(s) if not isinstance(s, ast.FunctionDef)):
+        if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store) and part.id != "_":
+            yield part.id
 
 
 def _no_tensors(statement: ast.stmt) -> frozenset[str]:

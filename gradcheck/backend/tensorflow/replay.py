@@ -47,6 +47,7 @@ def replay_of(call: Kept) -> Replay:
         return tf.custom_gradient(function)(*whole, **kwargs)
 
     op.__name__ = getattr(call.function, "__name__", "op")
+    op.__qualname__ = getattr(call.function, "__qualname__", op.__name__)
     return Replay(op, {names[i]: args[i] for i in places})
 
 

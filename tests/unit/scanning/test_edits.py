@@ -195,11 +195,26 @@ def test_what_binds_otherwise_gets_brackets():
     assert not any(text.startswith("u * x + y") for text in found)
 
 
-def test_a_gradient_that_may_never_end_is_left_alone():
-    function = ast.parse("def grad(u):\n    while u > 0:\n        u = u - 1\n    return u").body[0]
-    assert Syntax(function, ("u",), ()).may_not_end
-    function = ast.parse("def grad(u):\n    return tf.while_loop(c, b, [u])").body[0]
-    assert Syntax(function, ("u",), ()).may_not_end
+@pytest.mark.parametrize(
+    "loop",
+    [
+        "while u > 0.5:\n        u = u * x",
+        "goes_on = lambda v: v > 0.5\n    u = tf.while_loop(goes_on, lambda v: [v * x], [u])",
+        "u = tf.while_loop(lambda v: v > 0.5, lambda v: [v * x], [u])",
+        "u = tf.while_loop(cond=lambda v: v > 0.5, body=lambda v: [v * x], loop_vars=[u])",
+    ],
+)
+def test_what_a_loop_does_is_edited_and_not_how_long_it_goes_on(loop):
+    source = f"def grad(u):\n    {loop}\n    return u"
+    assert Syntax(ast.parse(source).body[0], ("u", "x"), source.splitlines()).may_loop_on
+    found = edited(source, names=("u", "x"))
+    assert any("v / x" in text or "u / x" in text for text in found)
+    assert all(" > 0.5" in text for text in found)
+
+
+def test_a_loop_over_numbers_ends():
+    source = "def grad(u):\n    for i in range(3):\n        u = u * x\n    return u"
+    assert not Syntax(ast.parse(source).body[0], ("u", "x"), source.splitlines()).may_loop_on
 
 
 def test_letters_beyond_ascii_are_not_cut():
