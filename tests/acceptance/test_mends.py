@@ -161,6 +161,27 @@ def wrong_square(x):
     return x * x, grad
 
 
+@tf.custom_gradient
+def steps_of_a_loop(x, w):
+    # Four steps of tanh(h + w), whose gradient goes back step by step.
+    states = [x]
+    for _ in range(4):
+        states.append(tf.tanh(states[-1] + w))
+    kept = tf.stack(states)
+
+    def grad(up):
+        def back(t, g, gw):
+            before = kept[t - 1]
+            h = kept[t]
+            g = g * (1.0 - before * before)
+            return t - 1, g, gw + g
+
+        _, g, gw = tf.while_loop(lambda t, *_: t > 0, back, [tf.constant(4), up, tf.zeros_like(w)])
+        return g, gw
+
+    return states[-1], grad
+
+
 def sum_of_two(x):
     return right_sine(x) + wrong_square(x)
 """
@@ -181,6 +202,7 @@ cases:
   Scaled: {build: {}, inputs: {x: {shape: [3, 4]}}}
   Gain: {build: {}, inputs: {x: {shape: [3, 4]}}}
   sum_of_two: {inputs: {x: {shape: [3, 4]}}}
+  steps_of_a_loop: {inputs: {x: {shape: [3]}, w: {shape: [3]}}}
 """
 
 
@@ -234,6 +256,8 @@ def mended(tmp_path_factory):
         ("Gain", "return up * (1.0 - y * y) * g, tf.reduce_sum(up * y, axis=0)"),
         # The mistake is in the second of two functions.
         ("sum_of_two", "return 2.0 * up * x"),
+        # In the body of a loop, by one line or another.
+        ("steps_of_a_loop", None),
     ],
 )
 def test_a_verified_mend_is_a_line_of_the_file_with_which_the_case_passes(mended, name, fix):
