@@ -18,7 +18,15 @@ from gradcheck.scanning.call_edits import accumulated, as_the_forward_sums, othe
 from gradcheck.scanning.edit_causes import by_meaning, cause_of, undoes
 from gradcheck.scanning.forms import DIVISORS, MASKS, RARE_SLOPES, SLOPES
 from gradcheck.scanning.index_edits import exchanged_numbers, other_indices, other_loops, other_orders_of_lists
-from gradcheck.scanning.name_edits import counted, elements, handed_on, named_instead, other_names, other_names_of_lines
+from gradcheck.scanning.name_edits import (
+    counted,
+    elements,
+    handed_on,
+    named_instead,
+    other_names,
+    other_names_of_lines,
+    with_unread,
+)
 from gradcheck.scanning.slices import by_suspicion
 from gradcheck.scanning.syntax import Edit, Syntax, number_of
 
@@ -103,6 +111,7 @@ def _of_names(syntax: Syntax, nodes: Sequence[ast.expr]) -> _Families:
     inside = [part for node in nodes if (part := accumulated(node)) is not None]
     numbers = by_meaning([n for n in nodes if number_of(n) is not None], syntax.parents)["numbers"]
     return (
+        ("terms", (e for node in values for e in with_unread(syntax, node))),
         ("names", (e for node in nodes for e in other_names(syntax, node))),
         ("names", other_names_of_lines(syntax, nodes)),
         ("names", (e for node in (*numbers, *values) for e in named_instead(syntax, node))),

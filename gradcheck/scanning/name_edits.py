@@ -44,6 +44,21 @@ def _is_use(syntax: Syntax, node: ast.expr) -> bool:
     return isinstance(node, ast.Name) and node.id in syntax.names and isinstance(node.ctx, ast.Load)
 
 
+def with_unread(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:
+    """Yield a value with a name added, or taken away, that the function is given or makes and never reads."""
+    for name, sign in itertools.product(_unread(syntax), "+-"):
+        yield syntax.put(node, f"{syntax.text(node)} {sign} {name}")
+
+
+def _unread(syntax: Syntax) -> list[str]:
+    """Return the names that the function is given or makes and never reads: a term that was forgotten."""
+    names = [node for node in syntax.nodes() if isinstance(node, ast.Name)]
+    read = {node.id for node in names if isinstance(node.ctx, ast.Load)}
+    given = [argument.arg for argument in syntax.function.args.args]
+    made = [node.id for node in names if isinstance(node.ctx, ast.Store)]
+    return [name for name in dict.fromkeys((*given, *made)) if name not in read and name.strip("_")]
+
+
 def counted(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:
     """Yield a value divided and multiplied by a count that has a name: what a mean leaves out, or has too much."""
     for name, sign in itertools.product(_counts(syntax), "/*"):

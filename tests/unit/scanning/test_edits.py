@@ -131,6 +131,12 @@ def test_a_count_that_has_a_name_is_tried_as_divisor_and_factor(size):
     assert any(text.endswith("return u * tf.cast(n, u.dtype)") for text in found)
 
 
+def test_what_is_made_and_never_read_is_a_term_that_was_forgotten():
+    found = edited("def grad(u, v):\n    a = u * x\n    b = u * y\n    return a")
+    assert {"    return a + b", "    return a - b", "    return a + v"} <= {text.splitlines()[-1] for text in found}
+    assert not any(text.endswith("return a + u") for text in found)
+
+
 def test_a_tensor_is_no_count():
     found = edited("def grad(u):\n    n = tf.reshape(u, tf.shape(x))\n    return u", names=("u", "n", "x"))
     assert not any("tf.cast(n, u.dtype)" in text for text in found)
