@@ -106,10 +106,8 @@ def read_document(path: Path, name: str) -> Document:
         place = Place(mark.line + 1, mark.column + 1) if mark else Place(1, 1)
         message = f"not valid YAML: {error.problem or error.context}"
         raise SpecError((document.problem_at(place, "", message, _tab_hint(document, place)),)) from None
-    except yaml.reader.ReaderError as error:
-        message = f"not valid YAML: the control character U+{ord(text[error.position]):04X}"
-        place = _place_of(text, error.position)
-        raise SpecError((document.problem_at(place, "", message, "leave it out"),)) from None
+    except yaml.YAMLError as error:
+        raise SpecError((_unreadable(document, text, error),)) from None
     if node is None:
         message = "the file is empty"
         raise SpecError((document.problem_at(Place(1, 1), "", message, "a spec has `module:` and `cases:`"),))
@@ -159,6 +157,18 @@ def _check_events(text: str, document: Document) -> None:
             raise SpecError((document.problem_at(_place(event), "", *problem),))
 
 
+def _unreadable(document: Document, text: str, error: yaml.YAMLError) -> Problem:
+    """Return the problem of a text that holds a control character.
+
+    It is looked for here: whether YAML counts bytes or characters up to it depends on how YAML was built.
+    """
+    found = yaml.reader.Reader.NON_PRINTABLE.search(text)
+    if found is None:
+        return document.problem_at(Place(1, 1), "", f"not valid YAML: {error}")
+    message = f"not valid YAML: the control character U+{ord(found.group()):04X}"
+    return document.problem_at(_place_of(text, found.start()), "", message, "leave it out")
+
+
 def _place_of(text: str, position: int) -> Place:
     """Return the place of a character."""
     return Place(text.count("\n", 0, position) + 1, position - text.rfind("\n", 0, position))
@@ -172,11 +182,11 @@ def _read_text(path: Path, name: str) -> str:
         data = path.read_bytes()
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        column = error.start - data.rfind(b"\n", 0, error.start)
+        # With one character for each byte.
+        place = _place_of(data.decode("latin-1"), error.start)
         utf16 = data[:2] in (b"\xff\xfe", b"\xfe\xff")
         hint = ("it looks like UTF-16; " if utf16 else "") + "save it as UTF-8"
-        raise SpecError((Problem(name, line, column, "", "not UTF-8", hint=hint),)) from None
+        raise SpecError((Problem(name, place.line, place.column, "", "not UTF-8", hint=hint),)) from None
     except OSError as error:
         raise SpecError((Problem(name, 1, 1, "", f"cannot be read: {error.strerror or error}"),)) from None
 

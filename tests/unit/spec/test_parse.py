@@ -178,6 +178,11 @@ def test_a_control_character_is_refused_at_its_place(tmp_path):
     assert "U+0000" in found[0].message
 
 
+def test_letters_before_a_control_character_count_as_one_place_each(tmp_path):
+    found = problems(tmp_path, "module: o.py # ääää\ncases: äb\0c\n")
+    assert [(p.line, p.column) for p in found] == [(2, 10)]
+
+
 def test_an_alias_bomb_is_refused(tmp_path):
     lines = ["a0: &a0 [1,1,1,1,1,1,1,1,1,1]"]
     lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 9)]
