@@ -204,9 +204,14 @@ def _is_right(lab: Lab, second: SecondDerivative, slope: Array, outcome: np.ndar
     decided = outcome != Outcome.UNDECIDED
     if found is None or not decided.any():
         return False
-    loose = HALF_SECOND_RTOL if lab.rounds_to_half else SECOND_RTOL
     got, wanted = found.packed[decided], slope[decided]
-    return bool(np.all(np.abs(got - wanted) <= loose * (np.abs(wanted) + largest(wanted))))
+    return bool(np.all(np.abs(got - wanted) <= _allowed(lab, wanted)))
+
+
+def _allowed(lab: Lab, wanted: Array) -> Array:
+    """Return how far a second derivative in the op's own dtype may be from the wanted one."""
+    loose = HALF_SECOND_RTOL if lab.rounds_to_half else SECOND_RTOL
+    return np.asarray(loose * (np.abs(wanted) + largest(wanted)))
 
 
 def _autodiff(lab: Lab) -> Array | None:
@@ -242,8 +247,7 @@ def _kept_rules(lab: Lab, directions: Arrays, values: Second) -> tuple[Array, An
     if plain is None:
         nothing = np.full(values.packed.size, np.nan)
         return nothing, np.full(nothing.size, Outcome.UNDECIDED, np.int8), nothing
-    loose = HALF_SECOND_RTOL if lab.rounds_to_half else SECOND_RTOL
-    limit = loose * (np.abs(plain) + largest(plain)) + SECOND_NOTHING
+    limit = _allowed(lab, plain) + SECOND_NOTHING
     with np.errstate(all="ignore"):
         wrong = ~(np.abs(values.packed - plain) <= limit) & np.isfinite(plain)
     return plain, np.where(wrong, Outcome.WRONG, Outcome.AGREES).astype(np.int8), limit

@@ -23,7 +23,7 @@ from gradcheck.verdict.tolerances import ELSEWHERE_RTOL, HALVES_ELSEWHERE_RTOL, 
 
 def inner_rule(lab: Lab, x: Array, coordinates: np.ndarray | slice) -> Diagnosis | None:
     """Return the diagnosis if autodiff that keeps the rule of one inner function is the gradient at x, None if not."""
-    own = getattr(lab.loaded.op, "__qualname__", "")
+    own = _own_name(lab)
     inside = [name for name in lab.called if name != own]
     if not lab.facts.stopping or not inside or lab.random:
         return None
@@ -37,7 +37,7 @@ def inner_rule(lab: Lab, x: Array, coordinates: np.ndarray | slice) -> Diagnosis
         inside = [name for name in inside if not name.startswith(f"{own}.<locals>.")]
     for name in inside[:INNER_RULES]:
         kept = _autodiff(keeping(lab, name), point)
-        if kept is not None and _same(kept, gradient, coordinates) and _is_flat(lab, name, point):
+        if kept is not None and _same(kept, gradient, coordinates) and _is_flat(lab, name, point, bare):
             short = name.rpartition(".")[2]
             return Diagnosis(
                 "straight-through",
@@ -73,21 +73,27 @@ def _right_now(lab: Lab, measurement: Measurement) -> bool:
 
 def wrong_inside(lab: Lab, is_right: Callable[[], bool]) -> str | None:
     """Return the name of the inner function without whose rule alone something is right, None if there is none."""
-    own, names = getattr(lab.loaded.op, "__qualname__", ""), lab.called
+    own, names = _own_name(lab), lab.called
     for name in names[:INNER_RULES] if len(names) > 1 else ():
+        if name == own:
+            continue
         others = [other for other in names if other != name]
         with lab.recorder.bypassed(), lab.recorder.keeping(*others):
-            if name != own and is_right():
+            if is_right():
                 return name.rpartition(".")[2]
     return None
 
 
-def _is_flat(lab: Lab, name: str, point: Point) -> bool:
+def _own_name(lab: Lab) -> str:
+    return str(getattr(lab.loaded.op, "__qualname__", ""))
+
+
+def _is_flat(lab: Lab, name: str, point: Point, bare: Array | None) -> bool:
     """Return whether an inner function has no slope by itself: to stop the gradient there changes nothing.
 
-    The rule of one that has a slope is wrong, or right, as any other.
+    The rule of one that has a slope is wrong, or right, as any other.  `bare` is autodiff at the point.
     """
-    stopped, bare = _autodiff(stopping(lab, name), point), lab.autodiff(point)
+    stopped = _autodiff(stopping(lab, name), point)
     return stopped is not None and (bare is None or _same(stopped, bare, slice(None)))
 
 

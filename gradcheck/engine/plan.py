@@ -173,9 +173,9 @@ def mend(lab: Lab, report: Report, progress: Progress) -> None:
     places = [i for i, finding in enumerate(report.findings) if finding.code == "gradient-mismatch"]
     trials = Trials()
     others = [finding for finding in report.findings if finding.code != "gradient-mismatch"]
+    left = partial(faults_left, before=others)
     for i in places:
         progress.enter(MENDS, with_result=True)
-        left = partial(faults_left, before=others)
         report.findings[i] = with_mend(lab, report.findings[i], left, trials)
         if not report.findings[i].fix:
             report.findings[i] = _with_mend_at_other_variables(lab, report.findings[i], left)
@@ -183,7 +183,7 @@ def mend(lab: Lab, report: Report, progress: Progress) -> None:
     for i in places if trials.cures else ():
         if not report.findings[i].fix:
             again = replace(trials, ended=True)
-            report.findings[i] = with_mend(lab, report.findings[i], partial(faults_left, before=others), again)
+            report.findings[i] = with_mend(lab, report.findings[i], left, again)
 
 
 def _with_mend_at_other_variables(lab: Lab, finding: Finding, left: FaultsLeft) -> Finding:

@@ -21,7 +21,6 @@ _EXPECTATION = (
     " in expectation"
 )
 CONFIRM = "confirm: "
-SURROGATE = "surrogate: FUNCTION"
 COMMAND = "gradcheck scaffold --from"
 
 
@@ -99,7 +98,8 @@ def _confirmation(errors: Sequence[Finding]) -> str:
     elif all(f.cause == "straight-through" for f in errors):
         what, line = "surrogate: the gradient passes the upstream through", "surrogate: identity"
     else:
-        what, line = "surrogate: the gradient is that of another function: the forward has no slope", SURROGATE
+        what = "surrogate: the gradient is that of another function: the forward has no slope"
+        line = "surrogate: FUNCTION"
     return f"{CONFIRM}{what}; if it is meant so, write a spec with `{line}`"
 
 

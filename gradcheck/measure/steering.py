@@ -57,7 +57,7 @@ class Steering:
     @cached_property
     def of_grad(self) -> tuple[Condition, ...]:
         """Return the conditions of grad_fn, one for each line, that stand in no line of the forward's."""
-        found, forward = self.sides(self._lab.vector()), self._forward_sides(self._lab.vector())
+        found, forward = self.sides(self._lab.vector()), self._forward_at_sample
         if not found or forward is None:
             return ()
         known = {(s.condition.file, s.condition.line) for s in forward.values()}
@@ -67,12 +67,16 @@ class Steering:
     @cached_property
     def only_in_grad(self) -> tuple[Condition, ...]:
         """Return the conditions of grad_fn where the forward decides nothing: of one that does, they may be its own."""
-        return () if self._forward_sides(self._lab.vector()) else self.of_grad
+        return () if self._forward_at_sample else self.of_grad
 
     def bends_at(self, x: Array) -> bool:
         """Return whether an op of the forward bends just at a point: its slope there is a convention."""
         sides = (self._forward_sides(x) or {}).values()
         return any(side.edge and side.condition.op in BENDING for side in sides)
+
+    @cached_property
+    def _forward_at_sample(self) -> dict[Key, Sides] | None:
+        return self._forward_sides(self._lab.vector())
 
     def _forward_sides(self, x: Array) -> dict[Key, Sides] | None:
         values, variables = self._entered(x)

@@ -157,14 +157,13 @@ def times_numbers(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:
 def multiplied(syntax: Syntax, node: ast.expr, forms: Sequence[str], names: Sequence[str]) -> Iterator[Edit]:
     """Yield a value multiplied by functions (`forms`) of names."""
     for form, name in itertools.product(forms, names):
-        yield syntax.put(node, f"{syntax.as_factor(node)} * {syntax.own(form.format(n=name))}")
+        yield syntax.put(node, f"{syntax.as_factor(node)} * {syntax.filled(form, name)}")
 
 
 def divided_by(syntax: Syntax, node: ast.expr, forms: Sequence[str]) -> Iterator[Edit]:
     """Yield a value divided by functions (`forms`) of tensors: their squares, how many elements they have."""
     for form, name in itertools.product(forms, syntax.inputs()):
-        divisor = form.format(n=name, u=syntax.upstream or name)
-        yield syntax.put(node, f"{syntax.as_factor(node)} / {syntax.own(divisor)}")
+        yield syntax.put(node, f"{syntax.as_factor(node)} / {syntax.filled(form, name)}")
 
 
 def with_terms(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:

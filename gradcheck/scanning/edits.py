@@ -20,12 +20,14 @@ from gradcheck.scanning.forms import DIVISORS, MASKS, RARE_SLOPES, SLOPES
 from gradcheck.scanning.index_edits import exchanged_numbers, other_indices, other_loops, other_orders_of_lists
 from gradcheck.scanning.name_edits import (
     counted,
+    counts,
     elements,
     handed_on,
     named_instead,
     other_names,
     other_names_of_lines,
-    with_unread,
+    unread,
+    with_term,
 )
 from gradcheck.scanning.slices import by_suspicion
 from gradcheck.scanning.syntax import Edit, Syntax, number_of
@@ -107,18 +109,18 @@ def _plain(syntax: Syntax, nodes: Sequence[ast.expr], ratio: float | None) -> _F
 
 def _of_names(syntax: Syntax, nodes: Sequence[ast.expr]) -> _Families:
     """Return the edits that put a name in the place of another, or a factor beside what stands there."""
-    values, inputs = syntax.values(nodes), syntax.inputs()
+    values, inputs, forgotten, sizes = syntax.values(nodes), syntax.inputs(), unread(syntax), counts(syntax)
     inside = [part for node in nodes if (part := accumulated(node)) is not None]
     numbers = by_meaning([n for n in nodes if number_of(n) is not None], syntax.parents)["numbers"]
     return (
-        ("terms", (e for node in values for e in with_unread(syntax, node))),
+        ("terms", (e for node in values for e in with_term(syntax, node, forgotten))),
         ("names", (e for node in nodes for e in other_names(syntax, node))),
         ("names", other_names_of_lines(syntax, nodes)),
         ("names", (e for node in (*numbers, *values) for e in named_instead(syntax, node))),
         ("operators", (e for node in nodes for e in arithmetic.complements(syntax, node))),
         ("factors", (e for node in (*values, *inside) for e in arithmetic.multiplied(syntax, node, ("{n}",), inputs))),
         ("factors", (e for node in values for e in arithmetic.divided_by(syntax, node, ("{n}",)))),
-        ("factors", (e for node in values for e in counted(syntax, node))),
+        ("factors", (e for node in values for e in counted(syntax, node, sizes))),
     )
 
 

@@ -44,13 +44,13 @@ def _is_use(syntax: Syntax, node: ast.expr) -> bool:
     return isinstance(node, ast.Name) and node.id in syntax.names and isinstance(node.ctx, ast.Load)
 
 
-def with_unread(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:
-    """Yield a value with a name added, or taken away, that the function is given or makes and never reads."""
-    for name, sign in itertools.product(_unread(syntax), "+-"):
+def with_term(syntax: Syntax, node: ast.expr, names: Sequence[str]) -> Iterator[Edit]:
+    """Yield a value with a name added, and taken away."""
+    for name, sign in itertools.product(names, "+-"):
         yield syntax.put(node, f"{syntax.text(node)} {sign} {name}")
 
 
-def _unread(syntax: Syntax) -> list[str]:
+def unread(syntax: Syntax) -> list[str]:
     """Return the names that the function is given or makes and never reads: a term that was forgotten."""
     names = [node for node in syntax.nodes() if isinstance(node, ast.Name)]
     read = {node.id for node in names if isinstance(node.ctx, ast.Load)}
@@ -59,14 +59,13 @@ def _unread(syntax: Syntax) -> list[str]:
     return [name for name in dict.fromkeys((*given, *made)) if name not in read and name.strip("_")]
 
 
-def counted(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:
+def counted(syntax: Syntax, node: ast.expr, names: Sequence[str]) -> Iterator[Edit]:
     """Yield a value divided and multiplied by a count that has a name: what a mean leaves out, or has too much."""
-    for name, sign in itertools.product(_counts(syntax), "/*"):
-        count = syntax.own(COUNT.format(n=name, u=syntax.upstream or name))
-        yield syntax.put(node, f"{syntax.as_factor(node)} {sign} {count}")
+    for name, sign in itertools.product(names, "/*"):
+        yield syntax.put(node, f"{syntax.as_factor(node)} {sign} {syntax.filled(COUNT, name)}")
 
 
-def _counts(syntax: Syntax) -> list[str]:
+def counts(syntax: Syntax) -> list[str]:
     """Return the names that are given the size of an axis, of a tensor, of a list."""
     inside = [node for node in syntax.nodes() if isinstance(node, ast.Assign)]
     given = [(target, node.value) for node in (*inside, *syntax.given_outside) for target in node.targets]

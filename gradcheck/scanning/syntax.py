@@ -39,7 +39,7 @@ class Syntax:
     """Hold a grad_fn, the names that it sees, and which of them are known to be no tensors.
 
     Functions beside it that it alone calls (`helpers`) are part of the gradient; all else of the op is
-    `outside`, and what it gives names `given_outside`.
+    `outside`, and what it gives names `given_outside`.  `conditions_of_loops` say whether a loop goes on.
     """
 
     function: Function
@@ -51,6 +51,7 @@ class Syntax:
     outside: list[ast.expr] = field(default_factory=list)
     given_outside: list[ast.Assign] = field(default_factory=list)
     helpers: list[ast.stmt] = field(default_factory=list)
+    conditions_of_loops: list[ast.AST] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         beyond = self._beyond()
@@ -61,11 +62,12 @@ class Syntax:
         for whole in (self.function, *self.helpers):
             for node in ast.walk(whole):
                 self.parents.update(dict.fromkeys(ast.iter_child_nodes(node), node))
+        self.conditions_of_loops = self._conditions_of_loops()
 
     @property
     def may_loop_on(self) -> bool:
         """Return whether the function loops for as long as a condition holds."""
-        return bool(self._conditions_of_loops())
+        return bool(self.conditions_of_loops)
 
     def _call_of(self, argument: ast.AST) -> ast.AST | None:
         """Return what an argument is given to."""
@@ -81,7 +83,7 @@ class Syntax:
             elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _ENDLESS:
                 found += [*node.args[:1], *(k.value for k in node.keywords if k.arg == "cond")]
         names = names_read(found)
-        return [*found, *(node for node in self.nodes() if _function_named(node) in names and names)]
+        return [*found, *(node for node in self.nodes() if _function_named(node) in names)]
 
     def nodes(self) -> Iterator[ast.AST]:
         """Yield all nodes of the function's body, and of its helpers."""
@@ -91,10 +93,9 @@ class Syntax:
 
     def expressions(self) -> list[ast.expr]:
         """Return the expressions of the body that stand in one line, without what decides how long a loop goes on."""
-        conditions = self._conditions_of_loops()
-        deciding = {id(part) for condition in conditions for part in ast.walk(condition)}
+        deciding = {id(part) for condition in self.conditions_of_loops for part in ast.walk(condition)}
         # The call that loops, too: its arguments exchanged, another one would decide.
-        deciding |= {id(self._call_of(condition)) for condition in conditions}
+        deciding |= {id(self._call_of(condition)) for condition in self.conditions_of_loops}
         expressions = (node for node in self.nodes() if isinstance(node, ast.expr) and id(node) not in deciding)
         return [node for node in expressions if node.lineno == node.end_lineno]
 
@@ -124,6 +125,10 @@ class Syntax:
         """Return the names of tensors without the upstreams, in which a gradient is linear already."""
         own = {argument.arg for argument in self.function.args.args}
         return [name for name in self.names if name not in own and name not in self.no_tensors]
+
+    def filled(self, form: str, name: str) -> str:
+        """Return a form with the name of a tensor in it, in the words of the user's file."""
+        return self.own(form.format(n=name, u=self.upstream or name))
 
     @property
     def upstream(self) -> str | None:
