@@ -645,34 +645,26 @@ def relu_and_product(x):
     return tf.nn.relu(x) + y, grad
 
 
-@tf.custom_gradient
-def median_of_three(x):
-    """The median of each element and its neighbours, from minima and maxima."""
-    a, b, c = x[:, :-2], x[:, 1:-1], x[:, 2:]
-    low, high = tf.minimum(a, b), tf.maximum(a, b)
+def median_of_three(one_sided=False):
+    """The median of each element and its neighbours, from minima and maxima.
 
-    def grad(upstream):
-        of_c = (low <= c) & (c <= high)
-        of_a = ~of_c & ((c < low) == (a <= b))
-        parts = [tf.where(k, upstream, tf.zeros_like(upstream)) for k in (of_a, ~of_c & ~of_a, of_c)]
-        return tf.add_n([tf.pad(part, [[0, 0], [j, 2 - j]]) for j, part in enumerate(parts)])
+    `one_sided`: the last of three gets the gradient only if it is no tie and lies in the upper half.
+    """
 
-    return tf.maximum(low, tf.minimum(high, c)), grad
+    @tf.custom_gradient
+    def op(x):
+        a, b, c = x[:, :-2], x[:, 1:-1], x[:, 2:]
+        low, high = tf.minimum(a, b), tf.maximum(a, b)
 
+        def grad(upstream):
+            of_c = ((0.5 * (low + high) if one_sided else low) <= c) & (c <= high)
+            of_a = ~of_c & ((c < low) == (a <= b))
+            parts = [tf.where(k, upstream, tf.zeros_like(upstream)) for k in (of_a, ~of_c & ~of_a, of_c)]
+            return tf.add_n([tf.pad(part, [[0, 0], [j, 2 - j]]) for j, part in enumerate(parts)])
 
-@tf.custom_gradient
-def median_of_three_one_sided(x):
-    """The same where the last of three is the median only if it is no tie and lies in the upper half."""
-    a, b, c = x[:, :-2], x[:, 1:-1], x[:, 2:]
-    low, high = tf.minimum(a, b), tf.maximum(a, b)
+        return tf.maximum(low, tf.minimum(high, c)), grad
 
-    def grad(upstream):
-        of_c = (0.5 * (low + high) <= c) & (c <= high)
-        of_a = ~of_c & ((c < low) == (a <= b))
-        parts = [tf.where(k, upstream, tf.zeros_like(upstream)) for k in (of_a, ~of_c & ~of_a, of_c)]
-        return tf.add_n([tf.pad(part, [[0, 0], [j, 2 - j]]) for j, part in enumerate(parts)])
-
-    return tf.maximum(low, tf.minimum(high, c)), grad
+    return op
 
 
 def least_squares(sign=-1.0):
