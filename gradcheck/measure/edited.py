@@ -6,7 +6,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -71,7 +71,7 @@ class Code:
 
     def edited(self, edit: Edit) -> AbstractContextManager[None]:
         """Let the op run with an edit inside the block; raises SyntaxError or ValueError for one that cannot be."""
-        return self.part(edit).edited(edit)
+        return self.part(edit).compiled(edit).running()
 
     def mended(self, edit: Edit) -> Mend:
         """Return an edit with the line that it makes."""
@@ -242,15 +242,14 @@ def _tried(
 def _with_edit(lab: Lab, code: Code, x: Array, edit: Edit, again: Callable[[], Run]) -> Array | None:
     """Return the gradient with an edit, None where it cannot be or fails."""
     part = code.part(edit)
-    with ExitStack() as stack, refusals():
-        try:
-            live = part.reaches_live(edit)
-            stack.enter_context(code.edited(edit))
-        except (SyntaxError, ValueError):
-            return None
+    try:
+        compiled = part.compiled(edit)
+    except (SyntaxError, ValueError):
+        return None
+    with compiled.running(), refusals():
         if not part.syntax.may_loop_on:
-            return packed(lab, refused(again)) if live else gradient_now(lab, x)
+            return packed(lab, refused(again)) if compiled.reaches_live else gradient_now(lab, x)
         # With another number in it the loop may never end.
         with suppress(OutOfTime), time_limit(LOOP_SECONDS):
-            return packed(lab, refused(again)) if live else gradient_now(lab, x)
+            return packed(lab, refused(again)) if compiled.reaches_live else gradient_now(lab, x)
     return None

@@ -5,16 +5,17 @@ from __future__ import annotations
 
 import ast
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 
-from gradcheck.scanning.forms import CONSTANT_FACTORS, MEANS, TERMS, WRAPS
+from gradcheck.scanning.forms import CONSTANT_FACTORS, SLOPE_OF_SILU, SUMS, WRAPS
 from gradcheck.scanning.syntax import Edit, Syntax, is_written, number_of, undone, written
 
 _FLIPPED = {ast.Gt: "<", ast.Lt: ">", ast.GtE: "<=", ast.LtE: ">="}
 _AS_WRITTEN = {ast.Gt: ">", ast.Lt: "<", ast.GtE: ">=", ast.LtE: "<="}
 _OPPOSITE = {ast.Gt: "<=", ast.Lt: ">=", ast.GtE: "<", ast.LtE: ">"}
 _OTHER_SIGN = {ast.Add: "-", ast.Sub: "+", ast.Mult: "/", ast.Div: "*"}
-_AXES = (-1, 0, 1)
+AXES = (-1, 0, 1)
 # Numbers elsewhere in an op that a number of its gradient is exchanged for, and conditions of its forward.
 NUMBERS_TRIED, CONDITIONS_TRIED = 12, 6
 _INTEGERS, _FLOATS = (0, 1, 2, -1, -2), (0.0, 0.5, 1.0, 2.0, 3.0, -1.0)
@@ -36,9 +37,19 @@ def other_numbers(syntax: Syntax, node: ast.expr, ratio: float | None) -> Iterat
         exact = [value / ratio, value * ratio] if ratio else []
         near = [value + 1, value - 1, value * 2, value / 2, -value, *([1 / value] if value else [])]
         others = [*exact, *_FLOATS, *near, *(n for n in _numbers_outside(syntax) if isinstance(n, float))]
+    least = 1 if _is_length(syntax, node) else -math.inf
     for other in dict.fromkeys(others):
-        if other != value:
+        if other != value and other >= least:
             yield syntax.put(node, written(other))
+
+
+def _is_length(syntax: Syntax, node: ast.AST) -> bool:
+    """Return whether a number is the length of a Fourier transform: one of zero ends the process."""
+    while (parent := syntax.parents.get(node)) is not None and not isinstance(node, ast.stmt):
+        if isinstance(parent, ast.Call) and isinstance(parent.func, ast.Attribute) and "fft" in parent.func.attr:
+            return True
+        node = parent
+    return False
 
 
 def _numbers_outside(syntax: Syntax) -> list[float]:
@@ -132,8 +143,8 @@ def wrapped(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:
     text = syntax.text(node)
     for form in WRAPS:
         yield syntax.put(node, syntax.own(form.format(e=text)))
-    for form, axis in itertools.product(MEANS, _AXES):
-        yield syntax.put(node, syntax.own(form.format(e=text, f=syntax.as_factor(node), a=axis)))
+    for form, axis in itertools.product(SUMS, AXES):
+        yield syntax.put(node, syntax.own(form.format(e=text, a=axis)))
 
 
 def shifted(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:
@@ -166,8 +177,18 @@ def divided_by(syntax: Syntax, node: ast.expr, forms: Sequence[str]) -> Iterator
         yield syntax.put(node, f"{syntax.as_factor(node)} / {syntax.filled(form, name)}")
 
 
-def with_terms(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:
-    """Yield a value with the term of a normalisation that is forgotten."""
-    for form, name, axis in itertools.product(TERMS, syntax.inputs(), _AXES):
-        text = form.format(e=syntax.text(node), f=syntax.as_factor(node), n=name, a=axis)
-        yield syntax.put(node, syntax.own(text))
+def times_slope_of_silu(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:
+    """Yield a value multiplied by what makes the slope of `a * sigmoid(a)` of the sigmoid."""
+    for n, m in _sigmoids(syntax):
+        yield syntax.put(node, f"{syntax.as_factor(node)} * {SLOPE_OF_SILU.format(n=n, m=m)}")
+
+
+def _sigmoids(syntax: Syntax) -> list[tuple[str, str]]:
+    """Return the names of sigmoids in the forward, each with the name of what it is taken of."""
+    calls = [(t, a.value) for a in syntax.given_outside for t in a.targets if isinstance(a.value, ast.Call)]
+    return [
+        (target.id, call.args[0].id)
+        for target, call in calls
+        if isinstance(target, ast.Name) and call.args and isinstance(call.args[0], ast.Name)
+        if isinstance(call.func, ast.Attribute) and call.func.attr == "sigmoid"
+    ]

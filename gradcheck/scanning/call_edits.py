@@ -7,6 +7,7 @@ import ast
 import itertools
 from collections.abc import Iterator, Sequence
 
+from gradcheck.scanning.forms import COUNT_OF_SEGMENT
 from gradcheck.scanning.function_names import ACCUMULATING, BOTH_SWITCHES, SWITCHES, others_of
 from gradcheck.scanning.syntax import Edit, Syntax
 
@@ -19,7 +20,7 @@ def other_calls(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:
     if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
         return
     name, arguments = node.func.attr, [syntax.text(a) for a in (*node.args, *(k.value for k in node.keywords))]
-    yield from _switched(syntax, node, name)
+    yield from switched(syntax, node, name)
     if name == "matmul" and not node.keywords and len(node.args) == 2:
         for flags in ("", ", transpose_a=True", ", transpose_b=True"):
             yield syntax.put(node, f"{syntax.text(node.func)}({arguments[1]}, {arguments[0]}{flags})")
@@ -34,18 +35,22 @@ def other_calls(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:
         yield syntax.put(node, arguments[0])
 
 
-def _switched(syntax: Syntax, node: ast.Call, name: str) -> Iterator[Edit]:
-    given = {keyword.arg: keyword for keyword in node.keywords}
-    end = (node.end_col_offset or 1) - 1
-    for switch in SWITCHES.get(name, ()):
-        if switch in given:
-            value = given[switch].value
-            off = isinstance(value, ast.Constant) and value.value is True
-            yield syntax.put(value, "False" if off else "True")
-        elif node.args or node.keywords:
-            yield Edit(node.lineno, end, end, f", {switch}=True")
-    if name in BOTH_SWITCHES and not given and node.args:
+def switched(syntax: Syntax, node: ast.Call, name: str) -> Iterator[Edit]:
+    """Yield a call with one of its switches turned, then with both on."""
+    yield from (with_switch(syntax, node, switch) for switch in SWITCHES.get(name, ()))
+    if name in BOTH_SWITCHES and not node.keywords and node.args:
+        end = (node.end_col_offset or 1) - 1
         yield Edit(node.lineno, end, end, BOTH_SWITCHES[name])
+
+
+def with_switch(syntax: Syntax, node: ast.Call, switch: str) -> Edit:
+    """Return a call with a switch turned: one that is not given is off."""
+    value = next((keyword.value for keyword in node.keywords if keyword.arg == switch), None)
+    if value is not None:
+        off = isinstance(value, ast.Constant) and value.value is True
+        return syntax.put(value, "False" if off else "True")
+    end = (node.end_col_offset or 1) - 1
+    return Edit(node.lineno, end, end, f", {switch}=True")
 
 
 def accumulated(node: ast.expr) -> ast.expr | None:
@@ -103,3 +108,13 @@ def _segments(outside: Sequence[ast.expr]) -> list[tuple[str, str, str]]:
                 more = "".join(f", {ast.unparse(a)}" for a in node.args[2:])
                 found[ast.unparse(node.func).replace("mean", "sum"), ast.unparse(node.args[1]), more] = None
     return list(found)
+
+
+def over_the_count(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:
+    """Yield a value divided by the count of the segment in which each row is, where the forward takes their mean."""
+    means = [n for n in syntax.outside if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute)]
+    for call in (n for n in means if "segment_mean" in ast.unparse(n.func) and len(n.args) > 1):
+        x, ids, *more = map(ast.unparse, call.args)
+        sums = ast.unparse(call.func).replace("mean", "sum")
+        count = COUNT_OF_SEGMENT.format(c=sums, x=x, i=ids, more="".join(f", {size}" for size in more))
+        yield syntax.put(node, f"{syntax.as_factor(node)} / {syntax.own(count)}")

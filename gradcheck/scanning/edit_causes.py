@@ -11,6 +11,7 @@ _BY_WORDS = (
     ("transpose", "transposed"),
     ("adjoint", "transposed"),
     ("conj(", "conjugate"),
+    ("set_diag(", "inner-factor"),
     ("> 0", "mask"),
     ("tf.size(", "mean-not-sum"),
     ("reverse", "index"),
@@ -38,6 +39,8 @@ BY_FAMILY = {
     "masks": "mask",
     "slopes": "bypassed",
     "terms": "missing-term",
+    "uses": "missing-term",
+    "counts": "mean-not-sum",
     "wraps": "axis",
 }
 # Families whose edits keep what stands there: words in it were the user's.
@@ -52,6 +55,8 @@ _PLAIN = (
     "exchanged",
     "letters",
     "indices",
+    "uses",
+    "counts",
 )
 
 
@@ -60,15 +65,20 @@ def cause_of(family: str, text: str, before: str) -> str:
     if family == "calls" and ("mean" in before) != ("mean" in text) and ("sum" in before) != ("sum" in text):
         return "mean-not-sum"
     if family not in _PLAIN:
+        # A form may hold what it replaces more than once.
+        copies = max(1, text.count(before))
         for words, cause in _BY_WORDS:
-            if text.count(words) != before.count(words):
+            if text.count(words) != copies * before.count(words):
                 return cause
     return BY_FAMILY[family]
 
 
 def undoes(family: str, cause: str | None) -> bool:
-    """Return whether edits of a family undo a mistake: what is differentiated without a factor may lack just that."""
-    return BY_FAMILY[family] == cause or (family, cause) == ("factors", "bypassed")
+    """Return whether edits of a family undo a mistake.
+
+    What is passed over in the chain lacks the factor of a function, or the term of a normalisation.
+    """
+    return BY_FAMILY[family] == cause or (family in ("factors", "terms") and cause == "bypassed")
 
 
 def by_meaning(numbers: Sequence[ast.expr], parents: Mapping[ast.AST, ast.AST]) -> dict[str, list[ast.expr]]:

@@ -14,14 +14,29 @@ from dataclasses import dataclass, replace
 
 from gradcheck.scanning import arithmetic_edits as arithmetic
 from gradcheck.scanning.axis_lists import axes_of_a_line, other_axes, other_orders
-from gradcheck.scanning.call_edits import accumulated, as_the_forward_sums, other_calls, other_letters, taken
+from gradcheck.scanning.call_edits import (
+    accumulated,
+    as_the_forward_sums,
+    other_calls,
+    other_letters,
+    over_the_count,
+    taken,
+)
 from gradcheck.scanning.edit_causes import by_meaning, cause_of, undoes
 from gradcheck.scanning.forms import DIVISORS, MASKS, RARE_SLOPES, SLOPES
-from gradcheck.scanning.index_edits import exchanged_numbers, other_indices, other_loops, other_orders_of_lists
+from gradcheck.scanning.index_edits import (
+    exchanged_numbers,
+    other_indices,
+    other_loops,
+    other_orders_of_lists,
+    other_subscripts,
+)
+from gradcheck.scanning.line_edits import negated_names, other_arguments, transposed_names
 from gradcheck.scanning.name_edits import (
     counted,
     counts,
     elements,
+    elements_beside,
     handed_on,
     named_instead,
     other_names,
@@ -31,6 +46,7 @@ from gradcheck.scanning.name_edits import (
 )
 from gradcheck.scanning.slices import by_suspicion
 from gradcheck.scanning.syntax import Edit, Syntax, number_of
+from gradcheck.scanning.term_edits import with_second_use, with_term_of_another_line, with_terms
 
 _Families = tuple[tuple[str, Iterator[Edit]], ...]
 
@@ -102,6 +118,9 @@ def _plain(syntax: Syntax, nodes: Sequence[ast.expr], ratio: float | None) -> _F
         ("indices", other_indices(syntax, nodes)),
         ("indices", other_orders_of_lists(syntax, nodes)),
         ("indices", exchanged_numbers(syntax, nodes)),
+        ("indices", (e for node in nodes for e in other_subscripts(syntax, node))),
+        ("signs", negated_names(syntax, nodes)),
+        ("calls", transposed_names(syntax, nodes)),
         ("indices", other_loops(syntax)),
         ("exchanged", _exchanged(syntax)),
     )
@@ -128,23 +147,29 @@ def _far_fetched(syntax: Syntax, nodes: Sequence[ast.expr], ratio: float | None)
     """Return the edits that put there what was forgotten: a factor, a term, a sum."""
     values, inputs = syntax.values(nodes), syntax.inputs()
     arguments = [part for node in nodes if (part := taken(node)) is not None]
-    read, given = elements(syntax), handed_on(nodes)
+    read, beside, given = elements(syntax), elements_beside(syntax), handed_on(nodes)
     inputs_given = [node for node in given if isinstance(node, ast.Name) and node.id in inputs]
     return (
         ("factors", (e for node in values for e in arithmetic.divided(syntax, node, ratio))),
         ("wraps", (e for node in nodes for e in as_the_forward_sums(syntax, node))),
+        ("counts", (e for node in values for e in over_the_count(syntax, node))),
         ("signs", (syntax.put(node, f"-{node.id}") for node in inputs_given)),
+        ("terms", (e for node in arguments + values for e in with_term(syntax, node, beside))),
         ("terms", (e for node in arguments for e in arithmetic.shifted(syntax, node))),
         ("factors", (e for node in values for e in arithmetic.multiplied(syntax, node, ("{n}",), read))),
         ("factors", (e for node in (*values, *given) for e in arithmetic.times_numbers(syntax, node))),
         ("masks", (e for node in values for e in arithmetic.multiplied(syntax, node, MASKS, inputs))),
         ("masks", (e for node in values for e in arithmetic.where_the_forward_asks(syntax, node))),
         ("slopes", (e for node in values for e in arithmetic.multiplied(syntax, node, SLOPES, inputs))),
-        ("terms", (e for node in values for e in arithmetic.with_terms(syntax, node))),
+        ("terms", (e for node in values for e in with_terms(syntax, node))),
+        ("wraps", (e for node in nodes for e in other_arguments(syntax, node))),
+        ("slopes", (e for node in values for e in arithmetic.times_slope_of_silu(syntax, node))),
+        ("uses", (e for node in values for e in with_second_use(syntax, node))),
         ("wraps", (e for node in values for e in arithmetic.wrapped(syntax, node))),
         ("factors", (e for node in values for e in arithmetic.divided_by(syntax, node, DIVISORS))),
         ("operators", (e for node in nodes for e in arithmetic.other_operands(syntax, node))),
         ("slopes", (e for node in values for e in arithmetic.multiplied(syntax, node, RARE_SLOPES, inputs))),
+        ("uses", (e for node in values for e in with_term_of_another_line(syntax, node))),
     )
 
 

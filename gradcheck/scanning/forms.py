@@ -14,12 +14,26 @@ DIVISORS = ("tf.cast(tf.size({n}), {u}.dtype)", "tf.cast(tf.shape({n})[0], {u}.d
 # A count that has a name, as a divisor or as a factor.
 COUNT = "tf.cast({n}, {u}.dtype)"
 RARE_SLOPES = ("tf.exp({n})", "tf.square({n})", "tf.sign({n})")
+# The slope of a * s, s the sigmoid of a, over s: n is s, m is a.
+SLOPE_OF_SILU = "(1.0 + {m} * (1.0 - {n}))"
+# What a softmax, its logarithm, a division by the norm and a shift by the mean subtract, in this order.
 TERMS = ("{e} - {n} * tf.reduce_sum({e}, axis={a}, keepdims=True)",
-          "{f} - {n} * tf.reduce_sum({e} * {n}, axis={a}, keepdims=True)")  # fmt: skip
-MEANS = ("{f} - tf.reduce_mean({e}, axis={a}, keepdims=True)", "tf.reduce_sum({e}, axis={a})",
-          "tf.reduce_sum({e}, axis={a}, keepdims=True)", "tf.cumsum({e}, axis={a}, reverse=True)",
-          "tf.reverse({e}, axis=[{a}])")  # fmt: skip
+          "{f} - {n} * tf.reduce_sum({e} * {n}, axis={a}, keepdims=True)",
+          "{e} - tf.exp({n}) * tf.reduce_sum({e}, axis={a}, keepdims=True)",
+          "{e} - {n} * tf.reduce_sum({e} * {n}, axis={a}, keepdims=True) / tf.reduce_sum({n} * {n}, axis={a}, keepdims=True)")  # noqa: E501 # fmt: skip
+OWN_TERMS = ("{f} - tf.reduce_mean({e}, axis={a}, keepdims=True)",)
+# The target of a cross entropy between pairs.
+DIAGONALS = ("{f} - tf.eye(tf.shape({e})[-1], dtype={u}.dtype)",)
+SUMS = ("tf.reduce_sum({e}, axis={a})", "tf.reduce_sum({e}, axis={a}, keepdims=True)",
+         "tf.cumsum({e}, axis={a}, reverse=True)", "tf.reverse({e}, axis=[{a}])")  # fmt: skip
 WRAPS = ("tf.transpose({e})", "tf.reduce_sum({e})", "tf.math.conj({e})", "tf.linalg.band_part({e}, -1, 0)",
-          "tf.linalg.band_part({e}, 0, -1)", "0.5 * ({e} + tf.linalg.matrix_transpose({e}))")  # fmt: skip
-# Numbers that a value is multiplied with: a half that was forgotten, or one that is too much.
-CONSTANT_FACTORS = ("0.5", "2.0")
+          "tf.linalg.band_part({e}, 0, -1)", "0.5 * ({e} + tf.linalg.matrix_transpose({e}))",
+          "({e} + tf.linalg.matrix_transpose({e}))",
+          "tf.linalg.set_diag({e}, 0.5 * tf.linalg.diag_part({e}))")  # fmt: skip
+# What a tensor that a function takes may lack: e is a name.
+ARGUMENTS = ("tf.math.conj({e})", "tf.linalg.matrix_transpose({e})",
+             "0.5 * ({e} + tf.linalg.matrix_transpose({e}))", "-{e}")  # fmt: skip
+# How many rows each segment has, at each of these rows: c is the function that sums over segments.
+COUNT_OF_SEGMENT = "tf.gather({c}(tf.ones_like({x}), {i}{more}), {i})"
+# Numbers that a value is multiplied with: a half that was forgotten, one that is too much, an exponent.
+CONSTANT_FACTORS = ("0.5", "2.0", "3.0")

@@ -79,6 +79,24 @@ def other_indices(syntax: Syntax, nodes: Sequence[ast.expr]) -> Iterator[Edit]:
                     yield syntax.put_all(places, [syntax.bracketed(n, instead) for n in places])
 
 
+def other_subscripts(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:
+    """Yield another part of a tensor that the op takes elsewhere: the window that a step of a loop has moved to."""
+    if not (isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and isinstance(node.ctx, ast.Load)):
+        return
+    seen = {*syntax.names, *syntax.counters()}
+    for other in dict.fromkeys(_subscripts_of(node.value.id, [*syntax.outside, *syntax.expressions()], seen)):
+        if other != syntax.text(node):
+            yield syntax.put(node, other)
+
+
+def _subscripts_of(name: str, among: Sequence[ast.expr], seen: set[str]) -> Iterator[str]:
+    """Yield the subscripts of a name that read no other names than those seen."""
+    for node in among:
+        if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id == name:
+            if {n.id for n in ast.walk(node.slice) if isinstance(n, ast.Name)} <= seen:
+                yield ast.unparse(node)
+
+
 def exchanged_numbers(syntax: Syntax, nodes: Sequence[ast.expr]) -> Iterator[Edit]:
     """Yield lines with two numbers that are indices in each other's place: coefficients in another order."""
     whole = [n for n in nodes if isinstance(syntax.parents.get(n), (ast.Subscript, ast.Tuple))]

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from gradcheck.scanning.forms import COUNT
 from gradcheck.scanning.slices import assigned
-from gradcheck.scanning.syntax import Edit, Syntax, number_of, on_lines
+from gradcheck.scanning.syntax import Edit, Syntax, names_read, number_of, on_lines
 
 # Elements of tensors by which a step of a loop is multiplied.
 _ELEMENTS = 8
@@ -101,3 +101,15 @@ def elements(syntax: Syntax) -> list[str]:
             if read & counters and read <= {*syntax.names, *counters}:
                 found[ast.unparse(node)] = None
     return list(found)[:_ELEMENTS]
+
+
+def elements_beside(syntax: Syntax) -> list[str]:
+    """Return the elements of tensors at the places at which the grad_fn reads others."""
+    counters = set(syntax.counters())
+    own = [node for node in syntax.expressions() if isinstance(node, ast.Subscript)]
+    places = [syntax.text(n.slice) for n in own if names_read(ast.walk(n.slice)) & counters]
+    taken = (
+        n.value.id for n in (*syntax.outside, *own) if isinstance(n, ast.Subscript) and isinstance(n.value, ast.Name)
+    )
+    names = [name for name in dict.fromkeys(taken) if name in syntax.names]
+    return [f"{name}[{place}]" for place in dict.fromkeys(places) for name in names][: 2 * _ELEMENTS]

@@ -171,13 +171,24 @@ class Syntax:
 
     def put_all(self, nodes: Sequence[ast.expr], texts: Sequence[str]) -> Edit:
         """Return the edit that puts a text in the place of each of the expressions of one line, in their order."""
-        raw = self.lines[nodes[0].lineno - 1].encode()
-        start, end = nodes[0].col_offset, nodes[-1].end_col_offset or 0
+        places = ((node.col_offset, node.end_col_offset or 0) for node in nodes)
+        line = nodes[0].lineno
+        return self.put_pieces([Edit(line, *place, text) for place, text in zip(places, texts, strict=True)])
+
+    def put_pieces(self, pieces: Sequence[Edit]) -> Edit:
+        """Return one edit that does what several do that follow one another in a line."""
+        raw = self.lines[pieces[0].line - 1].encode()
+        start, end = pieces[0].start, pieces[-1].end
         found, at = b"", start
-        for node, text in zip(nodes, texts, strict=True):
-            found += raw[at : node.col_offset] + text.encode()
-            at = node.end_col_offset or 0
-        return Edit(nodes[0].lineno, start, end, found.decode())
+        for piece in pieces:
+            found += raw[at : piece.start] + piece.text.encode()
+            at = piece.end
+        return Edit(pieces[0].line, start, end, found.decode())
+
+    def between(self, left: ast.expr, right: ast.expr) -> str:
+        """Return the text between two expressions of one line."""
+        raw = self.lines[left.lineno - 1].encode()
+        return raw[left.end_col_offset : right.col_offset].decode()
 
     def own(self, text: str) -> str:
         """Return a text with TensorFlow under the name that the user's file gives it."""

@@ -41,12 +41,23 @@ class Editable:
         indent = len(line) - len(line.lstrip())
         return Edit(number, indent, len(line.encode()), text)
 
-    def reaches_live(self, edit: Edit) -> bool:
-        """Return whether an edit changes the grad_fns that are live, which read no more names then than before.
+    def line_after(self, edit: Edit) -> str:
+        """Return the edited line."""
+        return edit.applied(self.lines[edit.line - 1])
 
-        Raises SyntaxError or ValueError for an edit that cannot be.
-        """
-        codes = self._codes(edit)
+    def compiled(self, edit: Edit) -> Compiled:
+        """Return the code after an edit; raises SyntaxError or ValueError for one that cannot be."""
+        first, last = _span(self.statement)
+        lines = list(self.lines[first - 1 : last])
+        lines[edit.line - first] = self.line_after(edit)
+        text = "\n" * (first - 1) + "\n".join(lines) + "\n"
+        own = self.owners[0].__code__
+        # With what the user's file imports from __future__, not this one.
+        whole = compile(text, own.co_filename, "exec", flags=own.co_flags & _FUTURE, dont_inherit=True)
+        codes = {_place(code): code for code in _codes(whole)}
+        return Compiled(self, codes, self._reaches_live(edit, codes))
+
+    def _reaches_live(self, edit: Edit, codes: dict[tuple[str, int], types.CodeType]) -> bool:
         live = [f.__code__ for f in self.owners if _place(f.__code__) == self.place]
         function = self.syntax.function
         inside = function.lineno <= edit.line <= (function.end_lineno or function.lineno)
@@ -56,39 +67,36 @@ class Editable:
             and all((new := codes.get(self.place)) is not None and new.co_freevars == code.co_freevars for code in live)
         )
 
-    def line_after(self, edit: Edit) -> str:
-        """Return the edited line."""
-        return edit.applied(self.lines[edit.line - 1])
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """Hold the code of every function of the statement after an edit.
+
+    `reaches_live` says whether it changes the grad_fns that are live, which read no more names then than before.
+    """
+
+    part: Editable
+    codes: dict[tuple[str, int], types.CodeType] = field(repr=False)
+    reaches_live: bool
 
     @contextlib.contextmanager
-    def edited(self, edit: Edit) -> Iterator[None]:
-        """Let the op run with an edit inside the block; raises SyntaxError or ValueError for one that cannot be."""
-        codes = self._codes(edit)
-        before = [owner.__code__ for owner in self.owners]
-        noted = self.recorder.kept()
-        self.recorder.edited = True
-        for owner in self.owners:
-            new = codes.get(_place(owner.__code__))
+    def running(self) -> Iterator[None]:
+        """Let the op run with the edit inside the block."""
+        owners, recorder = self.part.owners, self.part.recorder
+        before = [owner.__code__ for owner in owners]
+        noted = recorder.kept()
+        recorder.edited = True
+        for owner in owners:
+            new = self.codes.get(_place(owner.__code__))
             if new is not None and new.co_freevars == owner.__code__.co_freevars:
                 owner.__code__ = new
         try:
             yield
         finally:
-            self.recorder.edited = False
-            for owner, code in zip(self.owners, before, strict=True):
+            recorder.edited = False
+            for owner, code in zip(owners, before, strict=True):
                 owner.__code__ = code
-            self.recorder.put_back(noted)
-
-    def _codes(self, edit: Edit) -> dict[tuple[str, int], types.CodeType]:
-        """Return the code of every function of the statement after an edit."""
-        first, last = _span(self.statement)
-        lines = list(self.lines[first - 1 : last])
-        lines[edit.line - first] = self.line_after(edit)
-        text = "\n" * (first - 1) + "\n".join(lines) + "\n"
-        own = self.owners[0].__code__
-        # With what the user's file imports from __future__, not this one.
-        whole = compile(text, own.co_filename, "exec", flags=own.co_flags & _FUTURE, dont_inherit=True)
-        return {_place(code): code for code in _codes(whole)}
+            recorder.put_back(noted)
 
 
 # The flags of `annotations` and of what else may be imported from __future__.

@@ -44,6 +44,13 @@ def test_every_edit_has_a_cause_of_the_catalogue():
         ("tf.sin(u)", "return tf.cos(u)", "operand"),
         ("u", "return u * tf.cast(x > 0, x.dtype)", "mask"),
         ("u", "return tf.reduce_sum(u, axis=0)", "axis"),
+        (
+            "tf.transpose(u)",
+            "return tf.linalg.set_diag(tf.transpose(u), 0.5 * tf.linalg.diag_part(tf.transpose(u)))",
+            "inner-factor",
+        ),
+        ("2 * tf.reduce_sum(u, 1)", "return 2 * tf.reduce_sum(u, 1) - 2 * tf.reduce_sum(u, 0)", "missing-term"),
+        ("tf.matmul(y, y)", "return tf.matmul(y, y, transpose_b=True)", "transposed"),
         ("u", "return u - x * tf.reduce_sum(u, axis=-1, keepdims=True)", "missing-term"),
         ("u, x", "return x, u", "swapped-inputs"),
         ("u[x - 1]", "return u[x - 0]", "index"),

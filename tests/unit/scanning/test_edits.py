@@ -87,6 +87,27 @@ def returned(expression, **options):
         ("tf.add_n([u * v for v in x[-1:]])", "tf.add_n([u * v for v in x])"),
         ("tf.add_n([u * v for v in reversed(x)])", "tf.add_n([u * v for v in x])"),
         ("tf.add_n([u * x[t] - u for t in r])", "tf.add_n([u * x[t] - u * x[t] for t in r])"),
+        ("tf.concat([u * x - y, x * y + u], 0)", "tf.concat([-u * x - y, -x * y + u], 0)"),
+        ("u * x - v * y + v * x", "-u * x - v * y - v * x"),
+        ("tf.matmul(y, tf.matmul(u, y))", "tf.matmul(y, tf.matmul(u, y, transpose_b=True), transpose_a=True)"),
+        ("y @ u @ y", "tf.transpose(y) @ u @ tf.transpose(y)"),
+        ("f(u) + tf.signal.irfft(x)", "f(u) + tf.signal.irfft(tf.math.conj(x))"),
+        ("tf.matmul(u, x)", "tf.matmul(u, 0.5 * (x + tf.linalg.matrix_transpose(x)))"),
+        ("u", "u - tf.reduce_mean(u, axis=0, keepdims=True)"),
+        ("u", "u - tf.exp(x) * tf.reduce_sum(u, axis=-1, keepdims=True)"),
+        (
+            "u",
+            "u - x * tf.reduce_sum(u * x, axis=-1, keepdims=True) / tf.reduce_sum(x * x, axis=-1, keepdims=True)",
+        ),
+        ("tf.exp(x) * u", "(tf.exp(x) - tf.eye(tf.shape(tf.exp(x))[-1], dtype=u.dtype)) * u"),
+        ("u * x", "tf.linalg.set_diag(u * x, 0.5 * tf.linalg.diag_part(u * x))"),
+        ("u", "(u + tf.linalg.matrix_transpose(u))"),
+        ("2 * tf.reduce_sum(u, 1)", "2 * tf.reduce_sum(u, 1) - 2 * tf.reduce_sum(u, 0)"),
+        ("tf.matmul(u, x)", "tf.matmul(u, x) + tf.matmul(u, x, transpose_b=True)"),
+        ("u[:, ::2]", "u[:, ::2] + u[:, 1::2]"),
+        ("tf.pad(u, [[0, 0], [1, 0]])", "tf.pad(u, [[0, 0], [1, 0]]) - tf.pad(u, [[0, 0], [0, 1]])"),
+        ("u + 0.1 * x", "u + 3.0 * 0.1 * x"),
+        ("tf.add_n([tf.exp(x[t]) for t in r])", "tf.add_n([tf.exp(x[t] - x[t]) for t in r])"),
     ],
 )
 def test_a_known_mistake_is_undone(wrong, right):
@@ -103,6 +124,18 @@ OF_THE_FORWARD = [
         "tf.gather(tf.math.unsorted_segment_sum(u, i, n), i)",
     ),
     ("y = tf.maximum(x, 0.1 * x)", "u * 0.7", "u * 0.1"),
+    (
+        "y = tf.math.segment_mean(x, i)",
+        "tf.gather(u, i)",
+        "tf.gather(u, i) / tf.gather(tf.math.segment_sum(tf.ones_like(x), i), i)",
+    ),
+    ("s = tf.sigmoid(x); y = x * s", "u * s", "u * s * (1.0 + x * (1.0 - s))"),
+    ("y = [x[j : j + 3] for j in r]", "[x[:3] * u for j in r]", "[x[j:j + 3] * u for j in r]"),
+    (
+        "y = [x[a, b] - z[a, b] for a in r for b in r]",
+        "[u - z[b, a] for a, b in r]",
+        "[u - (z[b, a] + x[b, a]) for a, b in r]",
+    ),
     ("y = tf.where(x > 0.5, x, 0.0)", "u", "u * tf.cast(x > 0.5, x.dtype)"),
     ("y = tf.where(x > 0.5, 0.0, x)", "u", "u * tf.cast(x <= 0.5, x.dtype)"),
 ]
@@ -111,9 +144,11 @@ OF_THE_FORWARD = [
 @pytest.mark.parametrize(("forward", "wrong", "right"), OF_THE_FORWARD)
 def test_what_the_forward_does_is_tried_in_the_gradient(forward, wrong, right):
     source = f"def op(x):\n    {forward}\n    def grad(u):\n        return {wrong}\n    return y, grad"
-    function = ast.parse(source).body[0].body[1]
+    function = ast.parse(source).body[0].body[-2]
     lines = source.splitlines()
-    texts = {edit.applied(lines[edit.line - 1]).strip() for edit in edits(Syntax(function, ("u", "x"), lines))}
+    texts = {
+        edit.applied(lines[edit.line - 1]).strip() for edit in edits(Syntax(function, ("u", "x", "s", "z"), lines))
+    }
     assert f"return {right}" in texts
 
 
@@ -135,6 +170,20 @@ def test_what_is_made_and_never_read_is_a_term_that_was_forgotten():
     found = edited("def grad(u, v):\n    a = u * x\n    b = u * y\n    return a")
     assert {"    return a + b", "    return a - b", "    return a + v"} <= {text.splitlines()[-1] for text in found}
     assert not any(text.endswith("return a + u") for text in found)
+
+
+def test_a_term_of_another_line_is_tried_with_another_name():
+    found = edited(
+        "def grad(u):\n    a = u * x + u * z\n    b = u * y\n    return a, b", names=("u", "x", "y", "z", "w")
+    )
+    assert "    b = u * y + u * w" in {line for text in found for line in text.splitlines()}
+
+
+def test_the_length_of_a_fourier_transform_stays_a_length():
+    # TensorFlow ends the process at a length of zero.
+    found = returned("tf.signal.irfft(u, [8])")
+    assert "tf.signal.irfft(u, [7])" in found
+    assert not {f"tf.signal.irfft(u, [{n}])" for n in (0, -1, -2)} & set(found)
 
 
 def test_a_tensor_is_no_count():

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Edits that add a term to a gradient: that of a normalisation, of a second use, of another line."""
+
+from __future__ import annotations
+
+import ast
+import itertools
+from collections.abc import Iterator, Sequence
+
+from gradcheck.scanning.arithmetic_edits import AXES
+from gradcheck.scanning.call_edits import switched
+from gradcheck.scanning.edit_causes import is_axis
+from gradcheck.scanning.forms import DIAGONALS, OWN_TERMS, TERMS
+from gradcheck.scanning.syntax import Edit, Syntax, number_of
+
+# Terms elsewhere in a grad_fn of which one more is added with another name in it.
+TERMS_TRIED = 6
+
+
+def with_terms(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:
+    """Yield a value with the term of a normalisation that is forgotten."""
+    text, factor, upstream = syntax.text(node), syntax.as_factor(node), syntax.upstream
+    for form, axis in itertools.product(OWN_TERMS, AXES):
+        yield syntax.put(node, syntax.own(form.format(e=text, f=factor, a=axis)))
+    for form, name, axis in itertools.product(TERMS, syntax.inputs(), AXES):
+        yield syntax.put(node, syntax.own(form.format(e=text, f=factor, n=name, a=axis)))
+    for form in DIAGONALS if upstream else ():
+        yield syntax.put(node, syntax.own(form.format(e=text, f=factor, u=upstream)))
+
+
+def with_second_use(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:
+    """Yield a value with itself over another axis, or with a factor transposed, added and taken away.
+
+    Of a pair, or of both sides of a matrix, a gradient has two such terms.
+    """
+    text = syntax.text(node)
+    for inner in ast.walk(node):
+        for edit in _elsewhere(syntax, inner):
+            start, end = (place - node.col_offset for place in (edit.start, edit.end))
+            other = Edit(1, start, end, edit.text).applied(text)
+            yield syntax.put(node, f"{text} - {_as_term(other)}")
+            yield syntax.put(node, f"{text} + {other}")
+
+
+def _elsewhere(syntax: Syntax, node: ast.AST) -> Iterator[Edit]:
+    """Yield the edits of an axis, of a slice with steps, of what a side is padded with, of the switches of a call."""
+    if isinstance(node, ast.Constant) and is_axis(node, syntax.parents):
+        yield from (syntax.put(node, str(axis)) for axis in AXES if axis != node.value)
+    if isinstance(node, ast.Slice) and node.step is not None and node.lower is None and node.upper is None:
+        steps = number_of(node.step)
+        yield from (Edit(node.lineno, node.col_offset, node.col_offset, str(i)) for i in range(1, int(steps or 1)))
+    if isinstance(node, ast.List) and len(node.elts) == 2 and all(number_of(part) is not None for part in node.elts):
+        before, after = map(syntax.text, node.elts)
+        yield syntax.put_all(node.elts, [after, before])
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        yield from switched(syntax, node, node.func.attr)
+
+
+def with_term_of_another_line(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:
+    """Yield a value with a term that stands elsewhere in the grad_fn, one of its names exchanged for another.
+
+    What comes through a gate reaches an input and a state by the same product with other weights.
+    """
+    text = syntax.text(node)
+    for term in _terms(syntax, node):
+        words = syntax.text(term)
+        for name in [n for n in ast.walk(term) if isinstance(n, ast.Name) and n.id in syntax.names]:
+            start, end = name.col_offset - term.col_offset, (name.end_col_offset or 0) - term.col_offset
+            for other in syntax.names:
+                added = Edit(1, start, end, other).applied(words)
+                if other != name.id and added not in text:
+                    yield syntax.put(node, f"{text} + {added}")
+
+
+def _terms(syntax: Syntax, node: ast.expr) -> Sequence[ast.expr]:
+    """Return the products that stand as a term of a sum, or alone, in other lines of the grad_fn."""
+    sums = [n for n in syntax.expressions() if isinstance(n, ast.BinOp) and isinstance(n.op, ast.Add)]
+    terms = [part for n in sums for part in (n.left, n.right)]
+    found = {
+        syntax.text(t): t for t in terms if t.lineno != node.lineno and not isinstance(t, (ast.Name, ast.Constant))
+    }
+    products = [t for t in found.values() if not (isinstance(t, ast.BinOp) and isinstance(t.op, (ast.Add, ast.Sub)))]
+    return products[:TERMS_TRIED]
+
+
+def _as_term(text: str) -> str:
+    """Return an expression as it stands behind a minus sign."""
+    try:
+        tree = ast.parse(text, mode="eval").body
+    except SyntaxError:
+        return f"({text})"
+    is_sum = isinstance(tree, ast.BinOp) and isinstance(tree.op, (ast.Add, ast.Sub))
+    return f"({text})" if is_sum or isinstance(tree, (ast.UnaryOp, ast.IfExp)) else text
