@@ -17,7 +17,7 @@ from gradcheck.differences.assess import assess
 from gradcheck.differences.vector_function import Point
 from gradcheck.measure.gradients import tolerance_of
 from gradcheck.measure.noise import own_gradient
-from gradcheck.measure.own_points import own_point
+from gradcheck.measure.own_points import own_point, redrawn
 from gradcheck.measure.precision import vector_op
 from gradcheck.numerics.arrays import Array
 from gradcheck.numerics.closeness import wide
@@ -113,14 +113,24 @@ def _is_finite_at(lab: Lab, point: Point, wanted: Wanted) -> bool:
 
 
 def _points(lab: Lab, wanted: Wanted) -> Iterator[Point]:
-    """Yield x, and points near the sample and near x; what holds farther out every check says afterwards."""
+    """Yield x, and points near the sample and near x; what holds farther out every check says afterwards.
+
+    Inputs whose values are given stay: labels that sum to one do so nowhere else.
+    """
     point = lab.precision.point
+    sizes = point.sizes * _drawn(lab)
     yield _point(lab, wanted.x, point.cotangent)
     for number in range(MEND_DRAWS):
         rng = lab.rng("mend", str(number))
         for start in dict.fromkeys((point.x.tobytes(), wanted.x.tobytes())):
-            x = np.frombuffer(start) + point.sizes * rng.uniform(-1.0, 1.0, point.x.size)
+            x = np.frombuffer(start) + sizes * rng.uniform(-1.0, 1.0, point.x.size)
             yield _point(lab, point.clipped(x[None])[0], rng.normal(size=point.cotangent.size))
+
+
+def _drawn(lab: Lab) -> Array:
+    """Return 1 for each coordinate that is drawn at random and 0 for those whose values are given; 1 if all are."""
+    again = redrawn(lab, lab.vector(), 0)
+    return np.ones(lab.layout.inputs.width) if again is None else (again != lab.vector()).astype(np.float64)
 
 
 def _point(lab: Lab, x: Array, cotangent: Array) -> Point:

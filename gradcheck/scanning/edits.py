@@ -75,7 +75,7 @@ def edits(syntax: Syntax, known: Known = Known()) -> Iterator[Edit]:
         for family, edit in itertools.chain(
             _one_by_one(_in_order(_plain(syntax, group, known.ratio), known.cause)),
             _in_turn(_in_order(_of_names(syntax, group), known.cause)),
-            _one_by_one(_in_order(_far_fetched(syntax, group, known.ratio), known.cause)),
+            _likely_in_turn(_far_fetched(syntax, group, known.ratio), known.cause),
         ):
             before = syntax.lines[edit.line - 1].encode()[edit.start : edit.end].decode()
             yield replace(edit, cause=cause_of(family, edit.text, before))
@@ -95,6 +95,13 @@ def _in_turn(families: _Families) -> Iterator[tuple[str, Edit]]:
     """Yield one edit of each family after the other: of long lists none comes last as a whole."""
     for row in itertools.zip_longest(*(found for _, found in families)):
         yield from ((families[i][0], edit) for i, edit in enumerate(row) if edit is not None)
+
+
+def _likely_in_turn(families: _Families, cause: str | None) -> Iterator[tuple[str, Edit]]:
+    """Yield one edit after the other of the families that undo a cause, then those of each other family."""
+    likely = tuple(pair for pair in families if undoes(pair[0], cause))
+    yield from _in_turn(likely)
+    yield from _one_by_one(tuple(pair for pair in families if pair not in likely))
 
 
 def _plain(syntax: Syntax, nodes: Sequence[ast.expr], ratio: float | None) -> _Families:

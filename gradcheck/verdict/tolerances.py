@@ -234,7 +234,7 @@ MAX_TERMS, LONG_ENOUGH = 8, 3
 COUNTABLE, APPROXIMATE_RTOL, APPROXIMATE_DRAWS = 5, 0.05, 6
 # Edits of a grad_fn: how many are tried in how many seconds of the processor (fewer for a mistake with a name; one that
 # loops), of how many coordinates; how many right ones are compared as a whole, what is right and kept, fresh points.
-EDITS_TRIED, EDIT_SECONDS, NAMED_SECONDS, LOOP_SECONDS, EDITED_SIZE = 4000, 8.0, 3.0, 0.5, 20_000
+EDITS_TRIED, EDIT_SECONDS, NAMED_SECONDS, LOOP_SECONDS, EDITED_SIZE = 4000, 8.0, 6.0, 0.5, 20_000
 EDITS_VERIFIED, EDITED_RTOL, EDITS_KEPT, MEND_DRAWS = 4, 1e-3, 10_000_000, 2
 # Axes beyond which nobody looks for the ones that a mean left out.
 MOST_AXES = 6
