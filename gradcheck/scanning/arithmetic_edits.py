@@ -8,6 +8,7 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 
+from gradcheck.scanning.edit_causes import is_length
 from gradcheck.scanning.forms import CONSTANT_FACTORS, SLOPE_OF_SILU, SUMS, WRAPS
 from gradcheck.scanning.syntax import Edit, Syntax, is_written, number_of, undone, written
 
@@ -37,19 +38,10 @@ def other_numbers(syntax: Syntax, node: ast.expr, ratio: float | None) -> Iterat
         exact = [value / ratio, value * ratio] if ratio else []
         near = [value + 1, value - 1, value * 2, value / 2, -value, *([1 / value] if value else [])]
         others = [*exact, *_FLOATS, *near, *(n for n in _numbers_outside(syntax) if isinstance(n, float))]
-    least = 1 if _is_length(syntax, node) else -math.inf
+    least = 1 if is_length(node, syntax.parents) else -math.inf
     for other in dict.fromkeys(others):
         if other != value and other >= least:
             yield syntax.put(node, written(other))
-
-
-def _is_length(syntax: Syntax, node: ast.AST) -> bool:
-    """Return whether a number is the length of a Fourier transform: one of zero ends the process."""
-    while (parent := syntax.parents.get(node)) is not None and not isinstance(node, ast.stmt):
-        if isinstance(parent, ast.Call) and isinstance(parent.func, ast.Attribute) and "fft" in parent.func.attr:
-            return True
-        node = parent
-    return False
 
 
 def _numbers_outside(syntax: Syntax) -> list[float]:

@@ -106,7 +106,7 @@ def is_axis(node: ast.AST, parents: Mapping[ast.AST, ast.AST]) -> bool:
 
     Such numbers are axes, permutations and shifts.
     """
-    if not (isinstance(node, ast.Constant) and type(node.value) is int):
+    if not (isinstance(node, ast.Constant) and type(node.value) is int) or is_length(node, parents):
         return False
     parent = parents.get(node)
     while isinstance(parent, (ast.List, ast.Tuple, ast.UnaryOp, ast.keyword)):
@@ -114,3 +114,12 @@ def is_axis(node: ast.AST, parents: Mapping[ast.AST, ast.AST]) -> bool:
     if not (isinstance(parent, ast.Call) and isinstance(parent.func, ast.Attribute)):
         return False
     return node in parent.keywords or node in parent.args[1:]
+
+
+def is_length(node: ast.AST, parents: Mapping[ast.AST, ast.AST]) -> bool:
+    """Return whether a number is the length of a Fourier transform: one of zero ends the process."""
+    while (parent := parents.get(node)) is not None:
+        if isinstance(parent, ast.Call) and isinstance(parent.func, ast.Attribute) and "fft" in parent.func.attr:
+            return True
+        node = parent
+    return False
