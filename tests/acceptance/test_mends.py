@@ -182,6 +182,54 @@ def steps_of_a_loop(x, w):
     return states[-1], grad
 
 
+@tf.custom_gradient
+def rotated(x, angle):
+    a, b = tf.split(x, 2, -1)
+    c, s = tf.cos(angle), tf.sin(angle)
+    y = tf.concat([a * c - b * s, a * s + b * c], -1)
+
+    def grad(up):
+        u, v = tf.split(up, 2, -1)
+        dx = tf.concat([u * c - v * s, u * s + v * c], -1)
+        return dx, tf.reduce_sum(u * (-a * s - b * c) + v * (a * c - b * s), 0)
+
+    return y, grad
+
+
+@tf.custom_gradient
+def inverse(a):
+    y = tf.linalg.inv(a)
+
+    def grad(up):
+        return -tf.matmul(y, tf.matmul(up, y))
+
+    return y, grad
+
+
+@tf.custom_gradient
+def filtered(x, h):
+    X, H = tf.signal.rfft(x), tf.signal.rfft(h)
+
+    def grad(up):
+        U = tf.signal.rfft(up)
+        dx = tf.signal.irfft(U * H, [8])
+        return dx, tf.signal.irfft(U * tf.math.conj(X), [8])
+
+    return tf.signal.irfft(X * H, [8]), grad
+
+
+@tf.custom_gradient
+def smoothed_cross_entropy(z, labels):
+    soft = labels * 0.9 + 0.025
+    log_p = tf.nn.log_softmax(z)
+
+    def grad(up):
+        up = tf.convert_to_tensor(up)[:, None]
+        return up * (tf.exp(log_p) - labels), -up * log_p * 0.9
+
+    return -tf.reduce_sum(soft * log_p, -1), grad
+
+
 def sum_of_two(x):
     return right_sine(x) + wrong_square(x)
 """
@@ -203,6 +251,11 @@ cases:
   Gain: {build: {}, inputs: {x: {shape: [3, 4]}}}
   sum_of_two: {inputs: {x: {shape: [3, 4]}}}
   steps_of_a_loop: {inputs: {x: {shape: [3]}, w: {shape: [3]}}}
+  rotated: {inputs: {x: {shape: [2, 6]}, angle: {shape: [3]}}}
+  inverse: {inputs: {a: {values: [[2.0, 0.5], [-0.3, 1.5]]}}}
+  filtered: {inputs: {x: {shape: [8]}, h: {shape: [8]}}}
+  smoothed_cross_entropy:
+    inputs: {z: {shape: [2, 4]}, labels: {values: [[1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]]}}
 """
 
 
@@ -258,6 +311,12 @@ def mended(tmp_path_factory):
         ("sum_of_two", "return 2.0 * up * x"),
         # In the body of a loop, by one line or another.
         ("steps_of_a_loop", None),
+        ("rotated", "dx = tf.concat([u * c + v * s, -u * s + v * c], -1)"),
+        ("inverse", "return -tf.matmul(y, tf.matmul(up, y, transpose_b=True), transpose_a=True)"),
+        # A length of zero, which would end the process, is not tried.
+        ("filtered", "dx = tf.signal.irfft(U * tf.math.conj(H), [8])"),
+        # Labels are given, and sum to one: nowhere else would the fix be right.
+        ("smoothed_cross_entropy", "return up * (tf.exp(log_p) - soft), -up * log_p * 0.9"),
     ],
 )
 def test_a_verified_mend_is_a_line_of_the_file_with_which_the_case_passes(mended, name, fix):
