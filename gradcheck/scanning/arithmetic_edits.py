@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from gradcheck.scanning.edit_causes import is_length
-from gradcheck.scanning.forms import CONSTANT_FACTORS, SLOPE_OF_SILU, SUMS, WRAPS
+from gradcheck.scanning.forms import CONSTANT_FACTORS, OF_ROWS, SLOPE_OF_SILU, SUMS, WRAPS
 from gradcheck.scanning.syntax import Edit, Syntax, is_written, number_of, undone, written
 
 _FLIPPED = {ast.Gt: "<", ast.Lt: ">", ast.GtE: "<=", ast.LtE: ">="}
@@ -161,6 +161,21 @@ def multiplied(syntax: Syntax, node: ast.expr, forms: Sequence[str], names: Sequ
     """Yield a value multiplied by functions (`forms`) of names."""
     for form, name in itertools.product(forms, names):
         yield syntax.put(node, f"{syntax.as_factor(node)} * {syntax.filled(form, name)}")
+
+
+def over_divisors(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:
+    """Yield a value divided by what the forward divides by; a divisor of its own is exchanged for it."""
+    quotient = isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div)
+    text = syntax.as_factor(node.left if isinstance(node, ast.BinOp) and quotient else node)
+    for divisor, form in itertools.product(_divisors(syntax), OF_ROWS):
+        yield syntax.put(node, f"{text} / {form.format(n=divisor)}")
+
+
+def _divisors(syntax: Syntax) -> list[str]:
+    """Return the calls and names that the forward divides by."""
+    quotients = [n for n in syntax.outside if isinstance(n, ast.BinOp) and isinstance(n.op, ast.Div)]
+    found = (ast.unparse(n.right) for n in quotients if isinstance(n.right, (ast.Call, ast.Name)))
+    return list(dict.fromkeys(found))[:CONDITIONS_TRIED]
 
 
 def divided_by(syntax: Syntax, node: ast.expr, forms: Sequence[str]) -> Iterator[Edit]:

@@ -23,7 +23,7 @@ from gradcheck.scanning.call_edits import (
     taken,
 )
 from gradcheck.scanning.edit_causes import by_meaning, cause_of, undoes
-from gradcheck.scanning.forms import DIVISORS, MASKS, RARE_SLOPES, SLOPES
+from gradcheck.scanning.forms import DIVISORS, MASKS, OF_ROWS, RARE_SLOPES, SLOPES
 from gradcheck.scanning.index_edits import (
     exchanged_numbers,
     other_indices,
@@ -31,7 +31,13 @@ from gradcheck.scanning.index_edits import (
     other_orders_of_lists,
     other_subscripts,
 )
-from gradcheck.scanning.line_edits import negated_names, other_arguments, transposed_names
+from gradcheck.scanning.line_edits import (
+    complemented_names,
+    multiplied_names,
+    negated_names,
+    other_arguments,
+    transposed_names,
+)
 from gradcheck.scanning.name_edits import (
     counted,
     counts,
@@ -46,7 +52,12 @@ from gradcheck.scanning.name_edits import (
 )
 from gradcheck.scanning.slices import by_suspicion
 from gradcheck.scanning.syntax import Edit, Syntax, number_of
-from gradcheck.scanning.term_edits import with_second_use, with_term_of_another_line, with_terms
+from gradcheck.scanning.term_edits import (
+    with_second_use,
+    with_term_of_another_line,
+    with_terms,
+    with_what_goes_past,
+)
 
 _Families = tuple[tuple[str, Iterator[Edit]], ...]
 
@@ -128,6 +139,7 @@ def _plain(syntax: Syntax, nodes: Sequence[ast.expr], ratio: float | None) -> _F
         ("indices", (e for node in nodes for e in other_subscripts(syntax, node))),
         ("signs", negated_names(syntax, nodes)),
         ("calls", transposed_names(syntax, nodes)),
+        ("operators", complemented_names(syntax, nodes)),
         ("indices", other_loops(syntax)),
         ("exchanged", _exchanged(syntax)),
     )
@@ -147,6 +159,7 @@ def _of_names(syntax: Syntax, nodes: Sequence[ast.expr]) -> _Families:
         ("factors", (e for node in (*values, *inside) for e in arithmetic.multiplied(syntax, node, ("{n}",), inputs))),
         ("factors", (e for node in values for e in arithmetic.divided_by(syntax, node, ("{n}",)))),
         ("factors", (e for node in values for e in counted(syntax, node, sizes))),
+        ("factors", multiplied_names(syntax, nodes)),
     )
 
 
@@ -162,12 +175,16 @@ def _far_fetched(syntax: Syntax, nodes: Sequence[ast.expr], ratio: float | None)
         ("counts", (e for node in values for e in over_the_count(syntax, node))),
         ("signs", (syntax.put(node, f"-{node.id}") for node in inputs_given)),
         ("terms", (e for node in arguments + values for e in with_term(syntax, node, beside))),
+        ("factors", (e for node in arguments for e in arithmetic.multiplied(syntax, node, ("{n}",), inputs))),
         ("terms", (e for node in arguments for e in arithmetic.shifted(syntax, node))),
         ("factors", (e for node in values for e in arithmetic.multiplied(syntax, node, ("{n}",), read))),
         ("factors", (e for node in (*values, *given) for e in arithmetic.times_numbers(syntax, node))),
         ("masks", (e for node in values for e in arithmetic.multiplied(syntax, node, MASKS, inputs))),
         ("masks", (e for node in values for e in arithmetic.where_the_forward_asks(syntax, node))),
         ("slopes", (e for node in values for e in arithmetic.multiplied(syntax, node, SLOPES, inputs))),
+        ("factors", (e for node in values for e in arithmetic.over_divisors(syntax, node))),
+        ("factors", (e for node in values for e in arithmetic.multiplied(syntax, node, OF_ROWS[1:], inputs))),
+        ("terms", (e for node in values for e in with_what_goes_past(syntax, node))),
         ("terms", (e for node in values for e in with_terms(syntax, node))),
         ("wraps", (e for node in nodes for e in other_arguments(syntax, node))),
         ("slopes", (e for node in values for e in arithmetic.times_slope_of_silu(syntax, node))),

@@ -10,7 +10,8 @@ from __future__ import annotations
 MASKS = ("tf.cast({n} > 0, {n}.dtype)",)
 SLOPES = ("(1.0 - {n})", "(1.0 - {n} * {n})", "{n} * (1.0 - {n})", "2.0 * {n}", "tf.cos({n})", "tf.sigmoid({n})")
 DIVISORS = ("tf.cast(tf.size({n}), {u}.dtype)", "tf.cast(tf.shape({n})[0], {u}.dtype)",
-            "tf.cast(tf.shape({n})[-1], {u}.dtype)", "tf.square({n})", "(1.0 + {n} * {n})")  # fmt: skip
+            "tf.cast(tf.shape({n})[1], {u}.dtype)", "tf.cast(tf.shape({n})[-1], {u}.dtype)",
+            "tf.square({n})", "(1.0 + {n} * {n})")  # fmt: skip
 # A count that has a name, as a divisor or as a factor.
 COUNT = "tf.cast({n}, {u}.dtype)"
 RARE_SLOPES = ("tf.exp({n})", "tf.square({n})", "tf.sign({n})")
@@ -22,6 +23,9 @@ TERMS = ("{e} - {n} * tf.reduce_sum({e}, axis={a}, keepdims=True)",
           "{e} - tf.exp({n}) * tf.reduce_sum({e}, axis={a}, keepdims=True)",
           "{e} - {n} * tf.reduce_sum({e} * {n}, axis={a}, keepdims=True) / tf.reduce_sum({n} * {n}, axis={a}, keepdims=True)")  # noqa: E501 # fmt: skip
 OWN_TERMS = ("{f} - tf.reduce_mean({e}, axis={a}, keepdims=True)",)
+# What reaches an input past a function: whole, or the other share of a gate; and the slope of x in x * log(x).
+PAST_TERMS = ("{e} + {u}", "{e} + {u} * {n}", "{e} + {u} * (1.0 - {n})")
+ONES = ("{e} + 1.0", "{e} - 1.0")
 # The target of a cross entropy between pairs.
 DIAGONALS = ("{f} - tf.eye(tf.shape({e})[-1], dtype={u}.dtype)",)
 SUMS = ("tf.reduce_sum({e}, axis={a})", "tf.reduce_sum({e}, axis={a}, keepdims=True)",
@@ -35,5 +39,7 @@ ARGUMENTS = ("tf.math.conj({e})", "tf.linalg.matrix_transpose({e})",
              "0.5 * ({e} + tf.linalg.matrix_transpose({e}))", "-{e}")  # fmt: skip
 # How many rows each segment has, at each of these rows: c is the function that sums over segments.
 COUNT_OF_SEGMENT = "tf.gather({c}(tf.ones_like({x}), {i}{more}), {i})"
+# A tensor as it is, and with an axis more: one number for each row.
+OF_ROWS = ("{n}", "({n})[:, None]")
 # Numbers that a value is multiplied with: a half that was forgotten, one that is too much, an exponent.
 CONSTANT_FACTORS = ("0.5", "2.0", "3.0")

@@ -11,6 +11,10 @@ from gradcheck.scanning.syntax import Edit, Syntax, number_of, on_lines, written
 
 # Integers of the op by which an index of a loop is multiplied: a stride, a dilation.
 _STRIDES = 6
+# Parts of other tensors that stand in the place of one.
+_PARTS = 8
+# Functions whose lists say by how much a tensor is moved.
+_MOVING = ("pad", "roll")
 
 
 def other_orders_of_lists(syntax: Syntax, nodes: Sequence[ast.expr]) -> Iterator[Edit]:
@@ -80,21 +84,27 @@ def other_indices(syntax: Syntax, nodes: Sequence[ast.expr]) -> Iterator[Edit]:
 
 
 def other_subscripts(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:
-    """Yield another part of a tensor that the op takes elsewhere: the window that a step of a loop has moved to."""
+    """Yield another part of a tensor that the op takes elsewhere: the window that a step of a loop has moved to.
+
+    Then a part of another tensor.
+    """
     if not (isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and isinstance(node.ctx, ast.Load)):
         return
-    seen = {*syntax.names, *syntax.counters()}
-    for other in dict.fromkeys(_subscripts_of(node.value.id, [*syntax.outside, *syntax.expressions()], seen)):
+    found = dict.fromkeys(_subscripts(syntax))
+    same = [text for name, text in found if name == node.value.id]
+    others = [text for name, text in found if name != node.value.id]
+    for other in [*same, *others[:_PARTS]]:
         if other != syntax.text(node):
             yield syntax.put(node, other)
 
 
-def _subscripts_of(name: str, among: Sequence[ast.expr], seen: set[str]) -> Iterator[str]:
-    """Yield the subscripts of a name that read no other names than those seen."""
-    for node in among:
-        if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id == name:
+def _subscripts(syntax: Syntax) -> Iterator[tuple[str, str]]:
+    """Yield the parts of tensors that an op takes, each with the tensor's name, that the grad_fn may read."""
+    seen = {*syntax.names, *syntax.counters()}
+    for node in (*syntax.outside, *syntax.expressions()):
+        if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id in syntax.names:
             if {n.id for n in ast.walk(node.slice) if isinstance(n, ast.Name)} <= seen:
-                yield ast.unparse(node)
+                yield node.value.id, ast.unparse(node)
 
 
 def exchanged_numbers(syntax: Syntax, nodes: Sequence[ast.expr]) -> Iterator[Edit]:
@@ -157,14 +167,18 @@ def _counts(node: ast.expr, counters: dict[str, str]) -> bool:
 
 
 def _subscript(syntax: Syntax, node: ast.AST) -> ast.AST | None:
-    """Return the subscript in which an expression stands as an index, or the call of a function of the user's own."""
+    """Return the subscript in which an expression stands as an index, or the call of a function of the user's own.
+
+    What a tensor is padded with counts like an index.
+    """
     while (parent := syntax.parents.get(node)) is not None:
         if isinstance(parent, ast.Subscript):
             return parent if node is parent.slice else None
         if isinstance(parent, ast.Call):
             own = isinstance(parent.func, ast.Name) and parent.func.id in syntax.names
-            return parent if own and node in parent.args else None
-        if not isinstance(parent, (ast.Slice, ast.Tuple, ast.BinOp, ast.UnaryOp)):
+            moving = isinstance(parent.func, ast.Attribute) and parent.func.attr in _MOVING
+            return parent if (own or moving) and node in parent.args else None
+        if not isinstance(parent, (ast.Slice, ast.Tuple, ast.List, ast.BinOp, ast.UnaryOp)):
             return None
         node = parent
     return None

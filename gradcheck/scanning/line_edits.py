@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from gradcheck.scanning.call_edits import with_switch
 from gradcheck.scanning.forms import ARGUMENTS
-from gradcheck.scanning.syntax import Edit, Syntax, on_lines
+from gradcheck.scanning.syntax import Edit, Syntax, number_of, on_lines
 
 _MATRIX_SWITCHES = ("transpose_a", "transpose_b")
 
@@ -30,6 +30,33 @@ def transposed_names(syntax: Syntax, nodes: Sequence[ast.expr]) -> Iterator[Edit
         pieces = [piece for node in places if (piece := _transposed(syntax, node)) is not None]
         if len(pieces) > 1 and len(pieces) == len(places):
             yield syntax.put_pieces(sorted(pieces, key=lambda piece: piece.start))
+
+
+def complemented_names(syntax: Syntax, nodes: Sequence[ast.expr]) -> Iterator[Edit]:
+    """Yield lines with one minus a name where the name stands, and the name where one minus it does."""
+    for places in _uses(syntax, nodes):
+        wholes = [_complement(syntax, node) for node in places]
+        if any(whole is not node for whole, node in zip(wholes, places, strict=True)):
+            name = syntax.text(places[0])
+            texts = [f"(1.0 - {name})" if whole is node else name for whole, node in zip(wholes, places, strict=True)]
+            yield syntax.put_all(wholes, texts)
+
+
+def _complement(syntax: Syntax, node: ast.expr) -> ast.expr:
+    """Return the difference of one and an expression, the expression itself where it stands in none."""
+    parent = syntax.parents.get(node)
+    if isinstance(parent, ast.BinOp) and isinstance(parent.op, ast.Sub) and node is parent.right:
+        return parent if number_of(parent.left) == 1 else node
+    return node
+
+
+def multiplied_names(syntax: Syntax, nodes: Sequence[ast.expr]) -> Iterator[Edit]:
+    """Yield lines in which a name is multiplied by a tensor wherever it stands: the weight behind a normalisation."""
+    for places in _uses(syntax, nodes):
+        name = syntax.text(places[0])
+        for other in syntax.inputs():
+            if other != name:
+                yield syntax.put_all(places, [syntax.bracketed(node, f"{name} * {other}") for node in places])
 
 
 def other_arguments(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:

@@ -16,7 +16,7 @@ _DIFFERENCE = re.compile(r"- \(-(\d[\d.e]*)\)(?!\s*\*\*)")
 
 
 def without_neutral(line: str, before: str) -> str:
-    """Return a line without the operations that change nothing, unless the line `before` an edit had such ones too."""
+    """Return a line without operations and brackets that change nothing, unless the line `before` had such ones too."""
     text = textwrap.dedent(line)
     while not _neutral(before) and (found := _neutral(text)):
         whole, kept = found[0]
@@ -27,7 +27,43 @@ def without_neutral(line: str, before: str) -> str:
         start, stop, sign = pairs[0]
         raw = text.encode()
         text = (raw[:start] + sign + b" " + raw[stop:]).decode()
+    while not _bracketed(before) and (brackets := _bracketed(text)):
+        start, stop = brackets[0]
+        text = text[:start] + text[start + 1 : stop] + text[stop + 1 :]
     return text
+
+
+def _bracketed(line: str) -> list[tuple[int, int]]:
+    """Return where brackets stand around a name, a call or other brackets alone, and are no call themselves."""
+    found, opened = [], []
+    for i, letter in enumerate(line):
+        if letter == "(":
+            opened.append(i)
+        elif letter == ")" and opened:
+            start = opened.pop()
+            called = line[:start].rstrip()[-1:]
+            if not (called.isalnum() or called in ("_", ")", "]")) and _is_whole(line[start + 1 : i].strip()):
+                found.append((start, i))
+    return found
+
+
+def _is_whole(text: str) -> bool:
+    """Return whether a text stands for one value without brackets around it."""
+    try:
+        tree = ast.parse(text, mode="eval").body
+    except SyntaxError:
+        return False
+    return isinstance(tree, (ast.Name, ast.Call, ast.Subscript, ast.Attribute)) or _is_enclosed(text)
+
+
+def _is_enclosed(text: str) -> bool:
+    """Return whether the bracket with which a text begins is closed at its end."""
+    depth = 0
+    for i, letter in enumerate(text):
+        depth += {"(": 1, ")": -1}.get(letter, 0)
+        if depth == 0:
+            return letter == ")" and i == len(text) - 1
+    return False
 
 
 def _doubled(line: str) -> list[tuple[int, int, bytes]]:

@@ -15,6 +15,9 @@ _WHOLE, _DIGITS = 1e-6, 3
 # Functions that loop while something holds.
 _ENDLESS = ("while_loop",)
 
+# Functions that make one tensor of several, each of which is a part of it.
+_CHOOSING = ("where", "concat", "stack", "select")
+
 Function = ast.FunctionDef | ast.Lambda
 
 
@@ -119,6 +122,9 @@ class Syntax:
                 found += [part for part in (node.left, node.right) if id(part) in known]
             elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
                 found += [part for part in (node.left, node.right) if id(part) in known and number_of(part) is None]
+            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _CHOOSING:
+                chosen = [part for argument in node.args for part in parts_of(argument) if id(part) in known]
+                found += [part for part in chosen if not isinstance(part, (ast.Constant, ast.Compare))]
         return list({id(node): node for node in found}.values())
 
     def inputs(self) -> list[str]:
@@ -302,5 +308,7 @@ def _binds(inner: ast.expr, parent: ast.BinOp | ast.UnaryOp, node: ast.expr) -> 
     """Return whether a product may stand without brackets where `node` stands: in a sum, or first in a product."""
     if not isinstance(parent, ast.BinOp) or isinstance(parent.op, (ast.Pow, ast.MatMult)):
         return False
+    if isinstance(inner, ast.UnaryOp) and isinstance(parent.op, (ast.Add, ast.Sub)):
+        return True
     product = isinstance(inner, ast.BinOp) and isinstance(inner.op, (ast.Mult, ast.Div))
     return product and (node is parent.left or isinstance(parent.op, (ast.Add, ast.Sub)))

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from gradcheck.scanning.arithmetic_edits import AXES
 from gradcheck.scanning.call_edits import switched
 from gradcheck.scanning.edit_causes import is_axis
-from gradcheck.scanning.forms import DIAGONALS, OWN_TERMS, TERMS
+from gradcheck.scanning.forms import DIAGONALS, ONES, OWN_TERMS, PAST_TERMS, TERMS
 from gradcheck.scanning.syntax import Edit, Syntax, number_of
 
 # Terms elsewhere in a grad_fn of which one more is added with another name in it.
@@ -24,8 +24,15 @@ def with_terms(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:
         yield syntax.put(node, syntax.own(form.format(e=text, f=factor, a=axis)))
     for form, name, axis in itertools.product(TERMS, syntax.inputs(), AXES):
         yield syntax.put(node, syntax.own(form.format(e=text, f=factor, n=name, a=axis)))
+    yield from (syntax.put(node, form.format(e=text)) for form in ONES)
     for form in DIAGONALS if upstream else ():
         yield syntax.put(node, syntax.own(form.format(e=text, f=factor, u=upstream)))
+
+
+def with_what_goes_past(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:
+    """Yield a value with the upstream added, whole or by a gate: what a residual connection hands on."""
+    for form, name in itertools.product(PAST_TERMS, syntax.inputs() if syntax.upstream else ()):
+        yield syntax.put(node, form.format(e=syntax.text(node), u=syntax.upstream, n=name))
 
 
 def with_second_use(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:
@@ -62,25 +69,30 @@ def with_term_of_another_line(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:
     What comes through a gate reaches an input and a state by the same product with other weights.
     """
     text = syntax.text(node)
-    for term in _terms(syntax, node):
+    for sign, term in _terms(syntax, node):
         words = syntax.text(term)
         for name in [n for n in ast.walk(term) if isinstance(n, ast.Name) and n.id in syntax.names]:
             start, end = name.col_offset - term.col_offset, (name.end_col_offset or 0) - term.col_offset
             for other in syntax.names:
                 added = Edit(1, start, end, other).applied(words)
                 if other != name.id and added not in text:
-                    yield syntax.put(node, f"{text} + {added}")
+                    yield syntax.put(node, f"{text} {sign} {added}")
 
 
-def _terms(syntax: Syntax, node: ast.expr) -> Sequence[ast.expr]:
-    """Return the products that stand as a term of a sum, or alone, in other lines of the grad_fn."""
-    sums = [n for n in syntax.expressions() if isinstance(n, ast.BinOp) and isinstance(n.op, ast.Add)]
-    terms = [part for n in sums for part in (n.left, n.right)]
-    found = {
-        syntax.text(t): t for t in terms if t.lineno != node.lineno and not isinstance(t, (ast.Name, ast.Constant))
-    }
-    products = [t for t in found.values() if not (isinstance(t, ast.BinOp) and isinstance(t.op, (ast.Add, ast.Sub)))]
-    return products[:TERMS_TRIED]
+def _terms(syntax: Syntax, node: ast.expr) -> Sequence[tuple[str, ast.expr]]:
+    """Return what is added elsewhere in the grad_fn, and taken away, with the sign; sums are no terms."""
+    inside = {id(part) for part in ast.walk(node)}
+    sums = [n for n in syntax.expressions() if isinstance(n, ast.BinOp) and isinstance(n.op, (ast.Add, ast.Sub))]
+    terms = [("+", part) for n in sums for part in (n.left, n.right) if isinstance(n.op, ast.Add)]
+    terms += [("-", n.right) for n in sums if isinstance(n.op, ast.Sub)]
+    found = {(sign, syntax.text(t)): (sign, t) for sign, t in terms if id(t) not in inside and not _is_plain(t)}
+    return list(found.values())[:TERMS_TRIED]
+
+
+def _is_plain(node: ast.expr) -> bool:
+    """Return whether an expression is a name, a number or a sum."""
+    is_sum = isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Add, ast.Sub))
+    return is_sum or isinstance(node, (ast.Name, ast.Constant))
 
 
 def _as_term(text: str) -> str:

@@ -34,6 +34,11 @@ from gradcheck.scanning.neutral import without_neutral
         ("return u * -x", "return u * -x"),
         ("for t in range(3 - 0):", "for t in range(3 - 0):"),
         ("return μ * 1.0 + x", "return μ + x"),
+        ("return u * ((t * t))", "return u * (t * t)"),
+        ("g = u + (a) * g", "g = u + a * g"),
+        ("return u * (x)[:, None]", "return u * x[:, None]"),
+        ("return u * (f(x))[0] + (x + y)", "return u * f(x)[0] + (x + y)"),
+        ("return f((x), (u + y) * (x + y))", "return f(x, (u + y) * (x + y))"),
     ],
 )
 def test_what_changes_nothing_is_left_out(line, shown):
