@@ -18,6 +18,7 @@ from gradcheck.measure.lab import Lab
 from gradcheck.measure.measurement import Measurement
 from gradcheck.measure.mended import Wanted, shown_at
 from gradcheck.measure.noise import packed_values
+from gradcheck.numerics.arrays import Array
 from gradcheck.results import Finding, Source
 from gradcheck.scanning.mending import divided
 from gradcheck.scanning.neutral import without_neutral
@@ -58,7 +59,7 @@ def _with_mend_here(
     """Return a mismatch at the sample with its mend."""
     wanted = np.full(lab.layout.inputs.width, np.nan)
     for known in lab.known_measurements:
-        wanted[known.part] = np.where(known.decided, known.wanted, np.nan)
+        wanted[known.part] = np.where(known.decided, _wanted(known), np.nan)
     decided = np.flatnonzero(measurement.decided & np.isfinite(measurement.wanted))
     factor = _factor(measurement) if finding.cause in FACTORS else None
     line = None if factor is None else _divided(lab, finding, factor)
@@ -68,6 +69,18 @@ def _with_mend_here(
     clues = Clues(finding.cause, factor, line, is_word, wrong, _rule_of(lab, finding))
     mend = mend_at(lab, right, faults_left, clues, trials)
     return _with_fix(lab, finding, mend, contrast_of(measurement, lab.facts.stops))
+
+
+def _wanted(measurement: Measurement) -> Array:
+    """Return what a gradient is to be: autodiff where it is the finite difference up to the error of that.
+
+    A difference that shows a large mistake was not made exact.
+    """
+    autodiff, m = measurement.autodiff, measurement
+    if autodiff is None or m.by_user:
+        return m.wanted
+    with np.errstate(invalid="ignore", over="ignore"):
+        return np.where(np.abs(autodiff - m.wanted) <= m.error, autodiff, m.wanted)
 
 
 def _with_mend_elsewhere(lab: Lab, finding: Finding, part: slice, faults_left: FaultsLeft, trials: Trials) -> Finding:

@@ -36,6 +36,7 @@ BY_FAMILY = {
     "names": "operand",
     "exchanged": "swapped-inputs",
     "factors": "inner-factor",
+    "divisors": "inner-factor",
     "masks": "mask",
     "slopes": "bypassed",
     "terms": "missing-term",
@@ -57,6 +58,7 @@ _PLAIN = (
     "indices",
     "uses",
     "counts",
+    "divisors",
 )
 
 

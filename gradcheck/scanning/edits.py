@@ -182,7 +182,7 @@ def _far_fetched(syntax: Syntax, nodes: Sequence[ast.expr], ratio: float | None)
         ("masks", (e for node in values for e in arithmetic.multiplied(syntax, node, MASKS, inputs))),
         ("masks", (e for node in values for e in arithmetic.where_the_forward_asks(syntax, node))),
         ("slopes", (e for node in values for e in arithmetic.multiplied(syntax, node, SLOPES, inputs))),
-        ("factors", (e for node in values for e in arithmetic.over_divisors(syntax, node))),
+        ("divisors", (e for node in values for e in arithmetic.over_divisors(syntax, node))),
         ("factors", (e for node in values for e in arithmetic.multiplied(syntax, node, OF_ROWS[1:], inputs))),
         ("terms", (e for node in values for e in with_what_goes_past(syntax, node))),
         ("terms", (e for node in values for e in with_terms(syntax, node))),
