@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from gradcheck.scanning.edit_causes import is_length
-from gradcheck.scanning.forms import CONSTANT_FACTORS, OF_ROWS, SLOPE_OF_SILU, SUMS, WRAPS
+from gradcheck.scanning.forms import CONSTANT_FACTORS, MATRICES, OF_ROWS, SLOPE_OF_SILU, SUMS, WRAPS
 from gradcheck.scanning.syntax import Edit, Syntax, is_written, number_of, undone, written
 
 _FLIPPED = {ast.Gt: "<", ast.Lt: ">", ast.GtE: "<=", ast.LtE: ">="}
@@ -73,6 +73,8 @@ def other_operators(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:
     if isinstance(node.op, (ast.Sub, ast.Div, ast.MatMult)):
         sign = {ast.Sub: "-", ast.Div: "/", ast.MatMult: "@"}[type(node.op)]
         yield syntax.put(node, f"{syntax.as_factor(node.right)} {sign} {syntax.as_factor(node.left)}")
+    if isinstance(node.op, ast.Div) and number_of(node.right) is None:
+        yield syntax.put(node, f"{left} / {syntax.as_factor(node.right)} ** 2")
     if isinstance(node.op, ast.MatMult):
         yield syntax.put(node, f"{_matrix(syntax, node.left)} @ {right}")
         yield syntax.put(node, f"{left} @ {_matrix(syntax, node.right)}")
@@ -82,6 +84,13 @@ def other_operators(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:
 
 def _matrix(syntax: Syntax, node: ast.expr) -> str:
     return f"{syntax.library}.transpose({syntax.text(node)})"
+
+
+def times_matrices(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:
+    """Yield a value multiplied by a matrix, on its right or transposed on either side."""
+    text = f"({syntax.text(node)})" if isinstance(node, ast.BinOp) else syntax.as_factor(node)
+    for name, form in itertools.product(syntax.inputs(), MATRICES):
+        yield syntax.put(node, syntax.own(form.format(f=text, n=name)))
 
 
 def other_comparisons(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:

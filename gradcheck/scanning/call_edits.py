@@ -84,6 +84,27 @@ def other_letters(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:
         at += len(part) + 1
 
 
+def other_results(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:
+    """Yield an einsum with another letter of its operands in the place of one of its result."""
+    equation = node.args[0] if isinstance(node, ast.Call) and _is_einsum(node.func) and node.args else None
+    text = equation.value if isinstance(equation, ast.Constant) and isinstance(equation.value, str) else ""
+    operands, arrow, result = text.partition("->")
+    if equation is None or not arrow or syntax.text(equation)[1:-1] != text:
+        return
+    quote = syntax.text(equation)[0]
+    for place, letter in enumerate(result):
+        for other in dict.fromkeys(c for c in operands if c.isalpha() and c != letter and c not in result):
+            found = f"{operands}->{result[:place]}{other}{result[place + 1 :]}"
+            yield syntax.put(equation, f"{quote}{found}{quote}")
+
+
+def sums_over_names(syntax: Syntax, node: ast.expr, names: Sequence[str]) -> Iterator[Edit]:
+    """Yield a sum divided by a tensor in the place of a mean: over those of a row that count."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "reduce_mean":
+        whole = syntax.text(node).replace("reduce_mean", "reduce_sum", 1)
+        yield from (syntax.put(node, f"{whole} / {name}") for name in names)
+
+
 def _is_einsum(function: ast.expr) -> bool:
     return isinstance(function, ast.Attribute) and function.attr == "einsum"
 

@@ -44,6 +44,9 @@ BY_FAMILY = {
     "counts": "mean-not-sum",
     "wraps": "axis",
 }
+# Families that undo what has another name: what is passed over in the chain lacks the factor of a function or the term
+# of a normalisation; what is wrong on one side only lacks a mask or a sign.
+_ALSO = (("factors", "bypassed"), ("terms", "bypassed"), ("masks", "region"))
 # Families whose edits keep what stands there: words in it were the user's.
 _PLAIN = (
     "numbers",
@@ -76,11 +79,8 @@ def cause_of(family: str, text: str, before: str) -> str:
 
 
 def undoes(family: str, cause: str | None) -> bool:
-    """Return whether edits of a family undo a mistake.
-
-    What is passed over in the chain lacks the factor of a function, or the term of a normalisation.
-    """
-    return BY_FAMILY[family] == cause or (family in ("factors", "terms") and cause == "bypassed")
+    """Return whether edits of a family undo a mistake."""
+    return BY_FAMILY[family] == cause or (family, cause) in _ALSO
 
 
 def by_meaning(numbers: Sequence[ast.expr], parents: Mapping[ast.AST, ast.AST]) -> dict[str, list[ast.expr]]:

@@ -7,14 +7,14 @@ e is its text, f that as a factor, n the name of a tensor, a an axis, u the upst
 from __future__ import annotations
 
 # What a gradient is multiplied with or divided by, beside a name as it is: masks and derivatives of known functions.
-MASKS = ("tf.cast({n} > 0, {n}.dtype)",)
+MASKS = ("tf.cast({n} > 0, {n}.dtype)", "tf.sign({n})")
 SLOPES = ("(1.0 - {n})", "(1.0 - {n} * {n})", "{n} * (1.0 - {n})", "2.0 * {n}", "tf.cos({n})", "tf.sigmoid({n})")
 DIVISORS = ("tf.cast(tf.size({n}), {u}.dtype)", "tf.cast(tf.shape({n})[0], {u}.dtype)",
             "tf.cast(tf.shape({n})[1], {u}.dtype)", "tf.cast(tf.shape({n})[-1], {u}.dtype)",
             "tf.square({n})", "(1.0 + {n} * {n})")  # fmt: skip
 # A count that has a name, as a divisor or as a factor.
 COUNT = "tf.cast({n}, {u}.dtype)"
-RARE_SLOPES = ("tf.exp({n})", "tf.square({n})", "tf.sign({n})")
+RARE_SLOPES = ("tf.exp({n})", "tf.square({n})")
 # The slope of a * s, s the sigmoid of a, over s: n is s, m is a.
 SLOPE_OF_SILU = "(1.0 + {m} * (1.0 - {n}))"
 # What a softmax, its logarithm, a division by the norm and a shift by the mean subtract, in this order.
@@ -36,7 +36,10 @@ WRAPS = ("tf.transpose({e})", "tf.reduce_sum({e})", "tf.math.conj({e})", "tf.lin
           "tf.linalg.set_diag({e}, 0.5 * tf.linalg.diag_part({e}))")  # fmt: skip
 # What a tensor that a function takes may lack: e is a name.
 ARGUMENTS = ("tf.math.conj({e})", "tf.linalg.matrix_transpose({e})",
-             "0.5 * ({e} + tf.linalg.matrix_transpose({e}))", "-{e}")  # fmt: skip
+             "0.5 * ({e} + tf.linalg.matrix_transpose({e}))", "-{e}", "tf.reverse({e}, axis=[0, 1])",
+             "tf.reverse({e}, axis=[0])", "tf.reverse({e}, axis=[-1])")  # fmt: skip
+# A factor of a matrix product that is left out.
+MATRICES = ("{f} @ {n}", "{f} @ tf.transpose({n})", "tf.transpose({n}) @ {f}")
 # How many rows each segment has, at each of these rows: c is the function that sums over segments.
 COUNT_OF_SEGMENT = "tf.gather({c}(tf.ones_like({x}), {i}{more}), {i})"
 # A tensor as it is, and with an axis more: one number for each row.

@@ -27,6 +27,33 @@ def named_instead(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:
         yield from (syntax.put(node, name) for name in syntax.inputs())
 
 
+def as_in_a_sum(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:
+    """Yield a name with what the forward adds to it or takes away from it: the next place, what is centred."""
+    if _is_use(syntax, node):
+        for text in _sums_with(syntax, syntax.text(node)):
+            yield syntax.put(node, text)
+
+
+def _sums_with(syntax: Syntax, name: str) -> list[str]:
+    """Return the sums and differences of the forward of a name and another name or number."""
+    found = []
+    for node in syntax.outside:
+        if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Add, ast.Sub)):
+            parts = (node.left, node.right)
+            plain = all(
+                isinstance(p, ast.Constant) or (isinstance(p, ast.Name) and p.id in syntax.names) for p in parts
+            )
+            if plain and any(isinstance(p, ast.Name) and p.id == name for p in parts):
+                found.append(ast.unparse(node))
+    return list(dict.fromkeys(found))
+
+
+def one_fewer(syntax: Syntax, node: ast.expr, names: Sequence[str]) -> Iterator[Edit]:
+    """Yield a count that has a name less one: what an unbiased variance divides by."""
+    if isinstance(node, ast.Name) and node.id in names and isinstance(node.ctx, ast.Load):
+        yield from (syntax.put(node, f"{node.id} {sign} 1") for sign in "-+")
+
+
 def other_names_of_lines(syntax: Syntax, nodes: Sequence[ast.expr]) -> Iterator[Edit]:
     """Yield lines with two names in each other's place, then with one name everywhere in the place of another."""
     for here in on_lines([n for n in nodes if _is_use(syntax, n)]):

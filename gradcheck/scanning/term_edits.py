@@ -36,11 +36,13 @@ def with_what_goes_past(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:
 
 
 def with_second_use(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:
-    """Yield a value with itself over another axis, or with a factor transposed, added and taken away.
+    """Yield a value twice, and with itself over another axis, or with a factor transposed, added and taken away.
 
-    Of a pair, or of both sides of a matrix, a gradient has two such terms.
+    Of a square, of a pair, of both sides of a matrix, a gradient has two such terms.
     """
     text = syntax.text(node)
+    if number_of(node) is None:
+        yield syntax.put(node, f"2.0 * {syntax.as_factor(node)}")
     for inner in ast.walk(node):
         for edit in _elsewhere(syntax, inner):
             start, end = (place - node.col_offset for place in (edit.start, edit.end))

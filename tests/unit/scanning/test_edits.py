@@ -107,6 +107,13 @@ def returned(expression, **options):
         ("u[:, ::2]", "u[:, ::2] + u[:, 1::2]"),
         ("tf.pad(u, [[0, 0], [1, 0]])", "tf.pad(u, [[0, 0], [1, 0]]) - tf.pad(u, [[0, 0], [0, 1]])"),
         ("u + 0.1 * x", "u + 3.0 * 0.1 * x"),
+        ("tf.einsum('bij,bni->bni', u, x)", "tf.einsum('bij,bni->bnj', u, x)"),
+        ("tf.nn.conv2d(u, x, 1, 'SAME')", "tf.nn.conv2d(u, tf.reverse(x, axis=[0, 1]), 1, 'SAME')"),
+        ("u * x", "(u * x) @ tf.transpose(y)"),
+        ("u * x / (x + y)", "u * x / (x + y) ** 2"),
+        ("tf.reduce_mean(u * x, -1, keepdims=True)", "tf.reduce_sum(u * x, -1, keepdims=True) / y"),
+        ("u - x", "u - 2.0 * x"),
+        ("u * x", "u * x * tf.sign(x)"),
         ("f(u * x, i) + f(u * (1 - x), i + 1)", "f(u * (1.0 - x), i) + f(u * (x), i + 1)"),
         ("u - tf.reduce_mean(u, -1)", "u * x - tf.reduce_mean(u * x, -1)"),
         ("u * x", "u * x + u"),
@@ -141,6 +148,8 @@ OF_THE_FORWARD = [
     ("s = tf.sigmoid(x); y = x * s", "u * s", "u * s * (1.0 + x * (1.0 - s))"),
     ("y = x / tf.reduce_sum(s, 1)", "u / 4.0", "u / tf.reduce_sum(s, 1)"),
     ("y = x / tf.reduce_sum(s, 1)", "u", "u / (tf.reduce_sum(s, 1))[:, None]"),
+    ("y = f(x + 1) - f(x)", "f(u, x)", "f(u, x + 1)"),
+    ("y = (x - s) ** 2", "u * x", "u * (x - s)"),
     ("y = x[:, None] * z[None, :]", "u * x[:, None]", "u * z[None, :]"),
     ("y = x[::2]", "[tf.pad(u, [[j, 4 - j]]) for j in r]", "[tf.pad(u, [[2 * j, 4 - 2 * j]]) for j in r]"),
     ("y = [x[j : j + 3] for j in r]", "[x[:3] * u for j in r]", "[x[j:j + 3] * u for j in r]"),
@@ -178,6 +187,11 @@ def test_a_count_that_has_a_name_is_tried_as_divisor_and_factor(size):
     found = edited(f"def grad(u):\n    n = {size}\n    return u", names=("u", "n", "x"))
     assert any(text.endswith("return u / tf.cast(n, u.dtype)") for text in found)
     assert any(text.endswith("return u * tf.cast(n, u.dtype)") for text in found)
+
+
+def test_a_count_that_has_a_name_is_tried_less_one():
+    found = edited("def grad(u):\n    n = len(x)\n    return u / n", names=("u", "n", "x"))
+    assert any(text.endswith("return u / (n - 1)") for text in found)
 
 
 def test_what_is_made_and_never_read_is_a_term_that_was_forgotten():
