@@ -37,6 +37,7 @@ BY_FAMILY = {
     "exchanged": "swapped-inputs",
     "factors": "inner-factor",
     "divisors": "inner-factor",
+    "matrices": "inner-factor",
     "masks": "mask",
     "slopes": "bypassed",
     "terms": "missing-term",
@@ -62,6 +63,7 @@ _PLAIN = (
     "uses",
     "counts",
     "divisors",
+    "matrices",
 )
 
 

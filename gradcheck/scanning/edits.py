@@ -192,7 +192,7 @@ def _far_fetched(syntax: Syntax, nodes: Sequence[ast.expr], ratio: float | None)
         ("slopes", (e for node in values for e in arithmetic.multiplied(syntax, node, SLOPES, inputs))),
         ("divisors", (e for node in values for e in arithmetic.over_divisors(syntax, node))),
         ("factors", (e for node in values for e in arithmetic.multiplied(syntax, node, OF_ROWS[1:], inputs))),
-        ("factors", (e for node in values for e in arithmetic.times_matrices(syntax, node))),
+        ("matrices", (e for node in values for e in arithmetic.times_matrices(syntax, node))),
         ("terms", (e for node in values for e in with_what_goes_past(syntax, node))),
         ("terms", (e for node in values for e in with_terms(syntax, node))),
         ("wraps", (e for node in nodes for e in other_arguments(syntax, node))),
