@@ -187,6 +187,13 @@ def _divisors(syntax: Syntax) -> list[str]:
     return list(dict.fromkeys(found))[:CONDITIONS_TRIED]
 
 
+def exchanged_for(syntax: Syntax, node: ast.expr, forms: Sequence[str]) -> Iterator[Edit]:
+    """Yield functions (`forms`) of names in the place of a tensor: the derivative where the value stands."""
+    inputs = syntax.inputs()
+    if isinstance(node, ast.Name) and node.id in inputs:
+        yield from (syntax.put(node, syntax.filled(form, name)) for form in forms for name in inputs)
+
+
 def divided_by(syntax: Syntax, node: ast.expr, forms: Sequence[str]) -> Iterator[Edit]:
     """Yield a value divided by functions (`forms`) of tensors: their squares, how many elements they have."""
     for form, name in itertools.product(forms, syntax.inputs()):

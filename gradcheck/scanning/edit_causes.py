@@ -40,6 +40,7 @@ BY_FAMILY = {
     "matrices": "inner-factor",
     "masks": "mask",
     "slopes": "bypassed",
+    "derivatives": "operand",
     "terms": "missing-term",
     "uses": "missing-term",
     "counts": "mean-not-sum",

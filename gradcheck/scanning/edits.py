@@ -60,6 +60,7 @@ from gradcheck.scanning.term_edits import (
     with_second_use,
     with_term_of_another_line,
     with_terms,
+    with_terms_of_others,
     with_what_goes_past,
 )
 
@@ -190,11 +191,13 @@ def _far_fetched(syntax: Syntax, nodes: Sequence[ast.expr], ratio: float | None)
         ("masks", (e for node in values for e in arithmetic.multiplied(syntax, node, MASKS, inputs))),
         ("masks", (e for node in values for e in arithmetic.where_the_forward_asks(syntax, node))),
         ("slopes", (e for node in values for e in arithmetic.multiplied(syntax, node, SLOPES, inputs))),
+        ("derivatives", (e for node in values for e in arithmetic.exchanged_for(syntax, node, SLOPES))),
         ("divisors", (e for node in values for e in arithmetic.over_divisors(syntax, node))),
         ("factors", (e for node in values for e in arithmetic.multiplied(syntax, node, OF_ROWS[1:], inputs))),
         ("matrices", (e for node in values for e in arithmetic.times_matrices(syntax, node))),
         ("terms", (e for node in values for e in with_what_goes_past(syntax, node))),
         ("terms", (e for node in values for e in with_terms(syntax, node))),
+        ("terms", (e for node in values for e in with_terms_of_others(syntax, node))),
         ("wraps", (e for node in nodes for e in other_arguments(syntax, node))),
         ("slopes", (e for node in values for e in arithmetic.times_slope_of_silu(syntax, node))),
         ("uses", (e for node in values for e in with_second_use(syntax, node))),

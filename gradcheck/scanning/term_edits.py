@@ -18,15 +18,27 @@ TERMS_TRIED = 6
 
 
 def with_terms(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:
-    """Yield a value with the term of a normalisation that is forgotten."""
+    """Yield a value with the term of a normalisation that is forgotten, of what the value holds itself."""
     text, factor, upstream = syntax.text(node), syntax.as_factor(node), syntax.upstream
     for form, axis in itertools.product(OWN_TERMS, AXES):
         yield syntax.put(node, syntax.own(form.format(e=text, f=factor, a=axis)))
-    for form, name, axis in itertools.product(TERMS, syntax.inputs(), AXES):
-        yield syntax.put(node, syntax.own(form.format(e=text, f=factor, n=name, a=axis)))
+    own = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+    yield from _normalised(syntax, node, [name for name in syntax.inputs() if name in own])
     yield from (syntax.put(node, form.format(e=text)) for form in ONES)
     for form in DIAGONALS if upstream else ():
         yield syntax.put(node, syntax.own(form.format(e=text, f=factor, u=upstream)))
+
+
+def with_terms_of_others(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:
+    """Yield a value with the term of a normalisation by a tensor that it does not hold."""
+    own = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+    yield from _normalised(syntax, node, [name for name in syntax.inputs() if name not in own])
+
+
+def _normalised(syntax: Syntax, node: ast.expr, names: Sequence[str]) -> Iterator[Edit]:
+    text, factor = syntax.text(node), syntax.as_factor(node)
+    for form, name, axis in itertools.product(TERMS, names, AXES):
+        yield syntax.put(node, syntax.own(form.format(e=text, f=factor, n=name, a=axis)))
 
 
 def with_what_goes_past(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:

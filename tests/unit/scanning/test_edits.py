@@ -107,6 +107,7 @@ def returned(expression, **options):
         ("u[:, ::2]", "u[:, ::2] + u[:, 1::2]"),
         ("tf.pad(u, [[0, 0], [1, 0]])", "tf.pad(u, [[0, 0], [1, 0]]) - tf.pad(u, [[0, 0], [0, 1]])"),
         ("u + 0.1 * x", "u + 3.0 * 0.1 * x"),
+        ("u * y", "u * tf.cos(x)"),
         ("tf.einsum('bij,bni->bni', u, x)", "tf.einsum('bij,bni->bnj', u, x)"),
         ("tf.nn.conv2d(u, x, 1, 'SAME')", "tf.nn.conv2d(u, tf.reverse(x, axis=[0, 1]), 1, 'SAME')"),
         ("u * x", "(u * x) @ tf.transpose(y)"),
