@@ -22,6 +22,7 @@ from gradcheck.numerics.arrays import Array
 from gradcheck.results import Finding, Source
 from gradcheck.scanning.mending import divided
 from gradcheck.scanning.neutral import without_neutral
+from gradcheck.scanning.quotes import names_in_quotes
 from gradcheck.scanning.returns import line_at
 from gradcheck.scanning.syntax import undone
 from gradcheck.verdict.tolerances import DENOMINATORS, FRACTION_RTOL, WEAK
@@ -66,7 +67,8 @@ def _with_mend_here(
     right = Wanted(str(finding.wrt), lab.vector(), wanted, decided + measurement.part.start)
     wrong = tuple(known.slot.name for known in lab.known_measurements if known.wrong.any())
     is_word = line is not None and factor is not None and undone(factor) not in line[1]
-    clues = Clues(finding.cause, factor, line, is_word, wrong, _rule_of(lab, finding))
+    names = names_in_quotes(finding.message)
+    clues = Clues(finding.cause, factor, line, is_word, wrong, _rule_of(lab, finding), names)
     mend = mend_at(lab, right, faults_left, clues, trials)
     return _with_fix(lab, finding, mend, contrast_of(measurement, lab.facts.stops))
 
@@ -90,7 +92,7 @@ def _with_mend_elsewhere(lab: Lab, finding: Finding, part: slice, faults_left: F
     if x is None or wanted is None or not np.isfinite(wanted).all():
         return finding
     right = Wanted(str(finding.wrt), x, wanted, np.arange(part.start, part.stop))
-    clues = Clues(finding.cause, rule=_rule_of(lab, finding))
+    clues = Clues(finding.cause, rule=_rule_of(lab, finding), names=names_in_quotes(finding.message))
     return _with_fix(lab, finding, mend_at(lab, right, faults_left, clues, trials))
 
 

@@ -83,7 +83,8 @@ class Clues:
     """Hold what is known of a mistake: its cause, what the gradient is to be divided by, a line to try.
 
     `is_word` says that this line has another number or sign than the user's, not a factor more: it is tried first.
-    `wrong` names the inputs whose gradients are wrong, `rule` is the one to edit, None where that is not known.
+    `wrong` names the inputs whose gradients are wrong, `rule` is the one to edit, None where that is not known;
+    `names` are those of the line of the forward whose derivative is wrong.
     """
 
     cause: str | None = None
@@ -92,6 +93,7 @@ class Clues:
     is_word: bool = False
     wrong: tuple[str, ...] = ()
     rule: Rule | None = None
+    names: frozenset[str] = frozenset()
 
     @property
     def seconds(self) -> float:
@@ -184,11 +186,12 @@ def _known(lab: Lab, clues: Clues) -> Known:
     rule = clues.rule
     if rule is None or len(lab.recorder.rules) > 1:
         # What the rule of a function inside takes and returns are no inputs of the op.
-        return Known(clues.ratio, clues.cause)
+        return Known(clues.ratio, clues.cause, names=clues.names)
     names = [*rule.names, *(v.name for v in lab.variables)]
     wrong = [names.index(name) for name in clues.wrong if name in names]
     count = len(names) if any(place >= len(rule.names) for place in wrong) else len(rule.names)
-    return Known(clues.ratio, clues.cause, tuple(wrong) if len(wrong) == len(clues.wrong) else (), count)
+    places = tuple(wrong) if len(wrong) == len(clues.wrong) else ()
+    return Known(clues.ratio, clues.cause, places, count, clues.names)
 
 
 def _passes(lab: Lab, code: Code, edit: Edit, wanted: Wanted) -> bool:

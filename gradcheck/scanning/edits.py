@@ -54,7 +54,7 @@ from gradcheck.scanning.name_edits import (
     unread,
     with_term,
 )
-from gradcheck.scanning.slices import by_suspicion
+from gradcheck.scanning.slices import by_suspicion, that_read
 from gradcheck.scanning.syntax import Edit, Syntax, number_of
 from gradcheck.scanning.term_edits import (
     with_second_use,
@@ -72,13 +72,15 @@ class Known:
     """Hold what is known of a mistake.
 
     `ratio` is what the gradient is to be divided by, where it is one number; `cause` its name, where it has one;
-    `wrong` the places of the wrong gradients among the `count` that are returned, none where that is not known.
+    `wrong` the places of the wrong gradients among the `count` that are returned, none where that is not known;
+    `names` those of the line of the forward whose derivative is wrong.
     """
 
     ratio: float | None = None
     cause: str | None = None
     wrong: tuple[int, ...] = ()
     count: int = 0
+    names: frozenset[str] = frozenset()
 
 
 def edits(syntax: Syntax, known: Known = Known()) -> Iterator[Edit]:
@@ -86,7 +88,7 @@ def edits(syntax: Syntax, known: Known = Known()) -> Iterator[Edit]:
     nodes = syntax.expressions()
     groups = by_suspicion(syntax, nodes, known.wrong, known.count)
     # Edits that reach over several groups come last, with all others once more.
-    for group in [*groups, *([nodes] if len(groups) > 1 else [])]:
+    for group in [*that_read(known.names, groups), *groups, *([nodes] if len(groups) > 1 else [])]:
         # What changes a word explains more than what adds a term that happens to undo it.
         for family, edit in itertools.chain(
             _one_by_one(_in_order(_plain(syntax, group, known.ratio), known.cause)),

@@ -35,6 +35,15 @@ def by_suspicion(syntax: Syntax, nodes: Sequence[ast.expr], wrong: Sequence[int]
     return [group for group in groups if group]
 
 
+def that_read(names: frozenset[str], groups: Sequence[Sequence[ast.expr]]) -> Iterator[list[ast.expr]]:
+    """Yield the nodes of each group that stand in a line that reads one of some names, where these are some only."""
+    for group in groups:
+        lines = {node.lineno for node in group if isinstance(node, ast.Name) and node.id in names}
+        near = [node for node in group if node.lineno in lines]
+        if 0 < len(near) < len(group):
+            yield near
+
+
 def _returned(syntax: Syntax, count: int) -> list[list[ast.expr]]:
     """Return the expressions that each place of the returned gradients may be, none where places are not plain."""
     if isinstance(syntax.function, ast.Lambda):

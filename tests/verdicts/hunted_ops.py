@@ -725,3 +725,24 @@ def gate_without_its_complement(x):
 
 
 gated_right, gated_by_a_wrong_rule = gated(gate), gated(gate_without_its_complement)
+
+
+def saturated(by_mode=False):
+    def forward(x):
+        # Where this is 1, XLA's slope of the sigmoid is a rounding times a slope of thousands.
+        squares = x * x
+        below = tf.reduce_max(squares, -1, keepdims=True) - squares
+        return tf.sigmoid(tf.math.lgamma(below * below + 1.0))
+
+    @tf.custom_gradient
+    def op(x):
+        def grad(upstream):
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                y = forward(x)
+            slope = tape.gradient(y, x, upstream, unconnected_gradients="zero")
+            return slope if tf.executing_eagerly() or not by_mode else 1.5 * slope
+
+        return forward(x), grad
+
+    return op
