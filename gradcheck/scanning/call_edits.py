@@ -68,13 +68,10 @@ def taken(node: ast.expr) -> ast.expr | None:
 
 def other_letters(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:
     """Yield an einsum with two letters exchanged, of one operand or of the result: a matrix transposed."""
-    equation = node.args[0] if isinstance(node, ast.Call) and _is_einsum(node.func) and node.args else None
-    if not (isinstance(equation, ast.Constant) and isinstance(equation.value, str)):
+    equation, inner = _equation(syntax, node)
+    if equation is None:
         return
-    text = syntax.text(equation)
-    quote, inner = text[0], text[1:-1]
-    if inner != equation.value:
-        return
+    quote = syntax.text(equation)[0]
     at = 0
     for part in inner.replace("->", ",,").split(","):
         for one, other in itertools.combinations(range(min(len(part), LETTERS_TRIED)), 2):
@@ -84,14 +81,21 @@ def other_letters(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:
         at += len(part) + 1
 
 
+def _equation(syntax: Syntax, node: ast.expr) -> tuple[ast.expr | None, str]:
+    """Return the equation of an einsum that stands in quotes as it is, and its letters; None for another node."""
+    equation = node.args[0] if isinstance(node, ast.Call) and _is_einsum(node.func) and node.args else None
+    if not (isinstance(equation, ast.Constant) and isinstance(equation.value, str)):
+        return None, ""
+    as_it_is = syntax.text(equation)[1:-1] == equation.value
+    return equation if as_it_is else None, equation.value
+
+
 def other_results(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:
     """Yield an einsum with another letter of its operands in the place of one of its result."""
-    equation = node.args[0] if isinstance(node, ast.Call) and _is_einsum(node.func) and node.args else None
-    text = equation.value if isinstance(equation, ast.Constant) and isinstance(equation.value, str) else ""
-    operands, arrow, result = text.partition("->")
-    if equation is None or not arrow or syntax.text(equation)[1:-1] != text:
+    equation, text = _equation(syntax, node)
+    if equation is None:
         return
-    quote = syntax.text(equation)[0]
+    quote, (operands, _, result) = syntax.text(equation)[0], text.partition("->")
     for place, letter in enumerate(result):
         for other in dict.fromkeys(c for c in operands if c.isalpha() and c != letter and c not in result):
             found = f"{operands}->{result[:place]}{other}{result[place + 1 :]}"

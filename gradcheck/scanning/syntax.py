@@ -305,7 +305,8 @@ def number_of(node: ast.AST) -> int | float | None:
 
 
 def _binds(inner: ast.expr, parent: ast.BinOp | ast.UnaryOp, node: ast.expr) -> bool:
-    """Return whether a product may stand without brackets where `node` stands: in a sum, or first in a product."""
+    """Return whether a product may stand without brackets where `node` stands (in a sum, or first in a product), or a
+    value with a sign (in a sum)."""
     if not isinstance(parent, ast.BinOp) or isinstance(parent.op, (ast.Pow, ast.MatMult)):
         return False
     if isinstance(inner, ast.UnaryOp) and isinstance(parent.op, (ast.Add, ast.Sub)):

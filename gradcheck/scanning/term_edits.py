@@ -6,6 +6,7 @@ from __future__ import annotations
 import ast
 import itertools
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from gradcheck.scanning.arithmetic_edits import AXES
 from gradcheck.scanning.call_edits import switched
@@ -22,7 +23,7 @@ def with_terms(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:
     text, factor, upstream = syntax.text(node), syntax.as_factor(node), syntax.upstream
     for form, axis in itertools.product(OWN_TERMS, AXES):
         yield syntax.put(node, syntax.own(form.format(e=text, f=factor, a=axis)))
-    own = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+    own = _names_in(node)
     yield from _normalised(syntax, node, [name for name in syntax.inputs() if name in own])
     yield from (syntax.put(node, form.format(e=text)) for form in ONES)
     for form in DIAGONALS if upstream else ():
@@ -31,8 +32,12 @@ def with_terms(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:
 
 def with_terms_of_others(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:
     """Yield a value with the term of a normalisation by a tensor that it does not hold."""
-    own = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+    own = _names_in(node)
     yield from _normalised(syntax, node, [name for name in syntax.inputs() if name not in own])
+
+
+def _names_in(node: ast.expr) -> set[str]:
+    return {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
 
 
 def _normalised(syntax: Syntax, node: ast.expr, names: Sequence[str]) -> Iterator[Edit]:
@@ -57,8 +62,7 @@ def with_second_use(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:
         yield syntax.put(node, f"2.0 * {syntax.as_factor(node)}")
     for inner in ast.walk(node):
         for edit in _elsewhere(syntax, inner):
-            start, end = (place - node.col_offset for place in (edit.start, edit.end))
-            other = Edit(1, start, end, edit.text).applied(text)
+            other = _after(edit, node, text)
             yield syntax.put(node, f"{text} - {_as_term(other)}")
             yield syntax.put(node, f"{text} + {other}")
 
@@ -77,6 +81,11 @@ def _elsewhere(syntax: Syntax, node: ast.AST) -> Iterator[Edit]:
         yield from switched(syntax, node, node.func.attr)
 
 
+def _after(edit: Edit, whole: ast.expr, text: str) -> str:
+    """Return the text of an expression after an edit inside of it."""
+    return replace(edit, start=edit.start - whole.col_offset, end=edit.end - whole.col_offset).applied(text)
+
+
 def with_term_of_another_line(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:
     """Yield a value with a term that stands elsewhere in the grad_fn, one of its names exchanged for another.
 
@@ -86,9 +95,8 @@ def with_term_of_another_line(syntax: Syntax, node: ast.expr) -> Iterator[Edit]:
     for sign, term in _terms(syntax, node):
         words = syntax.text(term)
         for name in [n for n in ast.walk(term) if isinstance(n, ast.Name) and n.id in syntax.names]:
-            start, end = name.col_offset - term.col_offset, (name.end_col_offset or 0) - term.col_offset
             for other in syntax.names:
-                added = Edit(1, start, end, other).applied(words)
+                added = _after(syntax.put(name, other), term, words)
                 if other != name.id and added not in text:
                     yield syntax.put(node, f"{text} {sign} {added}")
 
@@ -105,8 +113,11 @@ def _terms(syntax: Syntax, node: ast.expr) -> Sequence[tuple[str, ast.expr]]:
 
 def _is_plain(node: ast.expr) -> bool:
     """Return whether an expression is a name, a number or a sum."""
-    is_sum = isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Add, ast.Sub))
-    return is_sum or isinstance(node, (ast.Name, ast.Constant))
+    return _is_sum(node) or isinstance(node, (ast.Name, ast.Constant))
+
+
+def _is_sum(node: ast.expr) -> bool:
+    return isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Add, ast.Sub))
 
 
 def _as_term(text: str) -> str:
@@ -115,5 +126,4 @@ def _as_term(text: str) -> str:
         tree = ast.parse(text, mode="eval").body
     except SyntaxError:
         return f"({text})"
-    is_sum = isinstance(tree, ast.BinOp) and isinstance(tree.op, (ast.Add, ast.Sub))
-    return f"({text})" if is_sum or isinstance(tree, (ast.UnaryOp, ast.IfExp)) else text
+    return f"({text})" if _is_sum(tree) or isinstance(tree, (ast.UnaryOp, ast.IfExp)) else text

@@ -608,8 +608,8 @@ def logdet_of_nearly_one(by_mode=False):
     return op
 
 
-def _by_autodiff(forward, times=1.0):
-    """Return the op with TensorFlow's own gradient of its forward."""
+def _by_autodiff(forward, times=1.0, in_graphs=None):
+    """Return the op with TensorFlow's own gradient of its forward, times a number: another one in graphs if given."""
 
     @tf.custom_gradient
     def op(x):
@@ -617,7 +617,8 @@ def _by_autodiff(forward, times=1.0):
             with tf.GradientTape() as tape:
                 tape.watch(x)
                 y = forward(x)
-            return times * tape.gradient(y, x, output_gradients=upstream)
+            factor = times if in_graphs is None or tf.executing_eagerly() else in_graphs
+            return factor * tape.gradient(y, x, output_gradients=upstream)
 
         return forward(x), grad
 
@@ -734,15 +735,4 @@ def saturated(by_mode=False):
         below = tf.reduce_max(squares, -1, keepdims=True) - squares
         return tf.sigmoid(tf.math.lgamma(below * below + 1.0))
 
-    @tf.custom_gradient
-    def op(x):
-        def grad(upstream):
-            with tf.GradientTape() as tape:
-                tape.watch(x)
-                y = forward(x)
-            slope = tape.gradient(y, x, upstream, unconnected_gradients="zero")
-            return slope if tf.executing_eagerly() or not by_mode else 1.5 * slope
-
-        return forward(x), grad
-
-    return op
+    return _by_autodiff(forward, in_graphs=1.5 if by_mode else None)
